@@ -1,0 +1,2 @@
+//! halfopen
+fn main() {}

@@ -1,0 +1,78 @@
+//! What a running scan tells its owner, in the order in which it happens.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::verdict::{DownReason, Verdict};
+
+/// One thing that happened in a scan.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A target was classified. Every target of the plan gets one, save those of hosts that are down and the states
+    /// that the builder was told not to report; a second one for the same target says what it supersedes.
+    Verdict(Verdict),
+    /// An on-link host did not answer on the link: none of its ports were probed.
+    HostDown {
+        /// The host.
+        address: IpAddr,
+        /// What was not answered.
+        reason: DownReason,
+    },
+    /// How far the scan is; several a second, and the last one at its end. Dropped, not queued, when nobody reads.
+    Progress(Progress),
+    /// Something the owner should know that does not end the scan. One sentence for people.
+    Warning(String),
+}
+
+/// What the scan is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Asking for the link addresses of on-link hosts.
+    #[default]
+    Neighbours,
+    /// Sending probes.
+    Probing {
+        /// The pass, from 0.
+        pass: u8,
+    },
+    /// Waiting until answers to this pass can no longer be on the way, before the next one.
+    Spacing {
+        /// The pass just made, from 0.
+        pass: u8,
+    },
+    /// Waiting for late replies.
+    Cooldown,
+    /// Over.
+    Done,
+}
+
+/// A snapshot of a scan's counters.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Progress {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Targets in the plan.
+    pub targets: u64,
+    /// Share of the work that is done, 0 to 1: probes of all passes that can still be needed.
+    pub done: f64,
+    /// Probes sent.
+    pub sent: u64,
+    /// Targets found open.
+    pub open: u64,
+    /// Targets found closed.
+    pub closed: u64,
+    /// Targets found filtered so far (by ICMP; silence is counted at the end).
+    pub filtered: u64,
+    /// On-link hosts that did not answer.
+    pub hosts_down: u64,
+    /// Replies lost on our own side, all layers together.
+    pub drops: u64,
+    /// Time since the scan began.
+    pub elapsed: Duration,
+    /// Probes a second over the last second or so.
+    pub rate: f64,
+    /// Estimated time until the last probe and its cooldown; none while there is nothing to estimate from.
+    pub remaining: Option<Duration>,
+}

@@ -1,0 +1,15 @@
+//! halfopen: a half-open (SYN) scanning engine.
+
+mod error;
+mod event;
+mod summary;
+mod target;
+mod time;
+mod verdict;
+
+pub use error::{Error, Place};
+pub use event::{Event, Phase, Progress};
+pub use summary::{Drops, Outcome, Strays, Summary};
+pub use target::{Index, Position, Seq, Target};
+pub use time::Time;
+pub use verdict::{DownReason, Reason, State, Verdict};

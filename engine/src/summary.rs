@@ -1,0 +1,145 @@
+//! What a scan was, in numbers, once it is over.
+
+use std::time::{Duration, SystemTime};
+
+/// How a scan ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every target was classified.
+    Complete,
+    /// It was stopped; targets not reached are not classified.
+    Stopped,
+}
+
+/// The account of a finished scan. `open + closed + filtered + not_probed == targets` always holds.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Targets in the plan.
+    pub targets: u64,
+    /// Targets found open.
+    pub open: u64,
+    /// Targets found closed.
+    pub closed: u64,
+    /// Targets found filtered, silent ones included.
+    pub filtered: u64,
+    /// Of `filtered`, those from which nothing came back.
+    pub silent: u64,
+    /// Targets without a verdict: their host is down, or the scan was stopped before.
+    pub not_probed: u64,
+    /// On-link hosts that did not answer.
+    pub hosts_down: u64,
+    /// Probes sent, by pass.
+    pub sent: Vec<u64>,
+    /// Replies that were ours and meant something, duplicates included.
+    pub replies: u64,
+    /// Replies that changed nothing.
+    pub duplicates: u64,
+    /// RST packets sent by the engine to close half-open connections (where the kernel does not do it).
+    pub resets: u64,
+    /// What arrived and was not ours, by kind.
+    pub strays: Strays,
+    /// What our own side lost, by layer.
+    pub drops: Drops,
+    /// Smoothed round-trip time; none if nothing answered.
+    pub srtt: Option<Duration>,
+    /// When it began, by the system's clock.
+    pub started: SystemTime,
+    /// From the beginning to the end, cooldown included.
+    pub elapsed: Duration,
+    /// Time spent in passes, without neighbours, spacing and cooldown.
+    pub sending: Duration,
+    /// The seed that fixed the order.
+    pub seed: u64,
+    /// The first source port; pass p leaves from this plus p.
+    pub source_port: u16,
+    /// The links in use, as `kind@interface`.
+    pub links: Vec<String>,
+}
+
+impl Summary {
+    /// Probes a second while sending.
+    pub fn rate(&self) -> f64 {
+        let seconds = self.sending.as_secs_f64();
+        if seconds > 0.0 { self.sent.iter().sum::<u64>() as f64 / seconds } else { 0.0 }
+    }
+}
+
+/// Frames that passed the kernel's filter and were not answers to our probes, by what gave them away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Strays {
+    /// Too short, inconsistent, or with a wrong checksum.
+    pub malformed: u64,
+    /// Well-formed, but of no kind that answers a SYN (a plain ACK, data, an ICMP code without meaning for us).
+    pub unrelated: u64,
+    /// To a port that none of our passes used.
+    pub wrong_port: u64,
+    /// From an address or port that is not in the plan.
+    pub foreign: u64,
+    /// A TCP answer whose acknowledgement does not prove that it saw our SYN.
+    pub bad_ack: u64,
+    /// An ICMP error whose quoted header is not one of our probes.
+    pub bad_quote: u64,
+    /// Ours, but of a stripe that is closed.
+    pub late: u64,
+    /// Our own probes, seen again on the loopback.
+    pub own: u64,
+}
+
+impl Strays {
+    /// All kinds together.
+    pub fn total(&self) -> u64 {
+        self.by_kind().iter().map(|(_, n)| n).sum()
+    }
+
+    /// Each kind's name and count.
+    pub fn by_kind(&self) -> [(&'static str, u64); 8] {
+        [
+            ("malformed", self.malformed),
+            ("unrelated", self.unrelated),
+            ("wrong_port", self.wrong_port),
+            ("foreign", self.foreign),
+            ("bad_ack", self.bad_ack),
+            ("bad_quote", self.bad_quote),
+            ("late", self.late),
+            ("own", self.own),
+        ]
+    }
+}
+
+/// What was lost on our own side, by the layer that lost it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Drops {
+    /// Replies lost because the receive ring or socket buffer was full.
+    pub ring: u64,
+    /// Packets that the device says it received and dropped, over the time of the scan.
+    pub device_rx: u64,
+    /// Packets that the device says it failed to send, over the time of the scan.
+    pub device_tx: u64,
+    /// Probes that the kernel refused to send and that were given up.
+    pub send_errors: u64,
+    /// Probes that the kernel refused at first (full queue) and that were sent later; not lost.
+    pub send_retries: u64,
+}
+
+impl Drops {
+    /// All losses together (retries are not losses).
+    pub fn total(&self) -> u64 {
+        self.ring + self.device_rx + self.device_tx + self.send_errors
+    }
+
+    /// Each layer's name and count.
+    pub fn by_layer(&self) -> [(&'static str, u64); 5] {
+        [
+            ("ring", self.ring),
+            ("device_rx", self.device_rx),
+            ("device_tx", self.device_tx),
+            ("send_errors", self.send_errors),
+            ("send_retries", self.send_retries),
+        ]
+    }
+}
