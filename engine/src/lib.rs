@@ -6,6 +6,7 @@ mod summary;
 mod target;
 mod time;
 mod verdict;
+mod wire;
 
 pub use error::{Error, Place};
 pub use event::{Event, Phase, Progress};
@@ -13,3 +14,4 @@ pub use summary::{Drops, Outcome, Strays, Summary};
 pub use target::{Index, Position, Seq, Target};
 pub use time::Time;
 pub use verdict::{DownReason, Reason, State, Verdict};
+pub use wire::MacAddr;
