@@ -1,8 +1,14 @@
 //! halfopen: a half-open (SYN) scanning engine.
 
+mod cookie;
 mod error;
 mod event;
+mod pace;
+mod permute;
+mod rtt;
 mod summary;
+mod sync;
+mod table;
 mod target;
 mod time;
 mod verdict;

@@ -1,0 +1,176 @@
+//! How many probes may leave now: holds a fixed rate over time, in short bursts.
+//!
+//! Two limits at once. The *schedule* is what is owed since the start: `elapsed x rate`, less what was sent. It makes
+//! the mean exact, because time lost to a late wake-up is made good. The *bucket* keeps making good from becoming a
+//! burst: it fills at 5/4 of the rate and holds at most one burst (1 ms worth, or one batch if that is more). What is
+//! owed is forgotten beyond 50 ms worth, so that a machine that slept does not come back with a flood.
+//!
+//! Pure: time comes in as an argument. What the rate should be is decided elsewhere.
+
+use crate::time::Time;
+
+/// Probes a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pps(pub u64);
+
+/// How fast a scan sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rate {
+    /// This many probes a second, whatever comes back.
+    Fixed(Pps),
+    /// As fast as the link takes them.
+    Max,
+}
+
+impl Default for Rate {
+    /// 10,000 probes a second: quick on a LAN, and gentle on the routers in between.
+    fn default() -> Self {
+        Rate::Fixed(Pps(10_000))
+    }
+}
+
+/// Time worth of probes that a burst may hold.
+const BURST_NANOS: u64 = 1_000_000;
+/// Time worth of probes that may be owed before they are forgotten.
+const DEBT_NANOS: u64 = 50_000_000;
+const NANOS: u64 = 1_000_000_000;
+
+/// Says how many probes may leave now.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    rate: Option<u64>,
+    batch: u64,
+    origin: Time,
+    sent: u64,
+    bucket: f64,
+    filled: Time,
+}
+
+impl Pace {
+    /// A pace that starts at `now`. A batch may always leave whole: asking for less would only cost system calls.
+    pub fn new(rate: Rate, batch: usize, now: Time) -> Self {
+        let rate = match rate {
+            Rate::Fixed(Pps(pps)) => Some(pps.max(1)),
+            Rate::Max => None,
+        };
+        Pace { rate, batch: batch.max(1) as u64, origin: now, sent: 0, bucket: 1.0, filled: now }
+    }
+
+    /// How many probes may leave now, at most one burst.
+    pub fn allowance(&mut self, now: Time) -> u64 {
+        let Some(rate) = self.rate else { return self.batch };
+        self.fill(rate, now);
+        self.owed(rate, now).min(self.bucket as u64)
+    }
+
+    /// Says that `probes` have left.
+    pub fn spend(&mut self, probes: u64) {
+        self.sent += probes;
+        self.bucket -= probes as f64;
+    }
+
+    /// When the next probe is due; not later than that it makes sense to ask again.
+    pub fn next(&self, now: Time) -> Time {
+        let Some(rate) = self.rate else { return now };
+        let scheduled = Time(self.origin.0 + duration_of(self.sent, rate));
+        let filled = Time(self.filled.0 + ((1.0 - self.bucket).max(0.0) * NANOS as f64 * 0.8 / rate as f64) as u64);
+        scheduled.max(filled)
+    }
+
+    /// Begins anew at `now`, owing nothing: time in which nothing was to be sent is not made good.
+    pub fn restart(&mut self, now: Time) {
+        (self.origin, self.sent) = (now, 0);
+    }
+
+    fn fill(&mut self, rate: u64, now: Time) {
+        let gained = now.since(self.filled).as_secs_f64() * rate as f64 * 1.25;
+        self.bucket = (self.bucket + gained).min(self.burst(rate) as f64);
+        self.filled = self.filled.max(now);
+    }
+
+    fn burst(&self, rate: u64) -> u64 {
+        let millisecond = (u128::from(rate) * u128::from(BURST_NANOS) / u128::from(NANOS)) as u64;
+        // A batch of 64 at 10 probes a second would be a burst of six seconds. But two, or a late one is never made good.
+        if rate < 64_000 { millisecond.max(2) } else { millisecond.max(self.batch) }
+    }
+
+    /// Probes due by `now` and not sent; the first is due at the origin.
+    fn owed(&mut self, rate: u64, now: Time) -> u64 {
+        let debt = now.0.saturating_sub(self.origin.0).saturating_sub(duration_of(self.sent, rate));
+        if debt > DEBT_NANOS {
+            self.origin = self.origin + std::time::Duration::from_nanos(debt - DEBT_NANOS);
+        }
+        let elapsed = now.0.saturating_sub(self.origin.0);
+        let due = (u128::from(elapsed) * u128::from(rate) / u128::from(NANOS)) as u64 + 1;
+        due.saturating_sub(self.sent)
+    }
+}
+
+/// Nanoseconds that so many probes take.
+fn duration_of(probes: u64, rate: u64) -> u64 {
+    u64::try_from((u128::from(probes) * u128::from(NANOS)).div_ceil(u128::from(rate))).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends for `seconds` of virtual time, asking when `next` says plus a delay, and returns (sent, largest burst).
+    fn run(rate: u64, seconds: f64, delay: impl Fn(u64) -> u64) -> (u64, u64) {
+        let mut pace = Pace::new(Rate::Fixed(Pps(rate)), 64, Time::ZERO);
+        let (mut now, mut sent, mut largest, mut turn) = (Time::ZERO, 0, 0, 0);
+        while now.0 < (seconds * 1e9) as u64 {
+            let allowed = pace.allowance(now);
+            pace.spend(allowed);
+            (sent, largest, turn) = (sent + allowed, largest.max(allowed), turn + 1);
+            now = Time(pace.next(now).0.max(now.0 + 1) + delay(turn));
+        }
+        (sent, largest)
+    }
+
+    #[test]
+    fn holds_the_rate_within_one_percent() {
+        for rate in [10, 100, 1_000, 10_000, 123_457, 1_000_000, 14_880_000] {
+            let seconds = if rate < 1000 { 20.0 } else { 2.0 };
+            for lateness in [0, 50_000, 900_000] {
+                let (sent, _) = run(rate, seconds, |_| lateness);
+                let wanted = rate as f64 * seconds;
+                assert!((sent as f64 - wanted).abs() <= wanted / 100.0 + 1.0, "{rate} {lateness}: {sent}");
+            }
+        }
+    }
+
+    #[test]
+    fn bursts_stay_within_a_millisecond_or_a_batch() {
+        for (rate, most) in [(10, 2), (10_000, 10), (64_000, 64), (1_000_000, 1_000)] {
+            // Every hundredth wake-up is 20 ms late.
+            let (_, largest) = run(rate, 2.0, |turn| if turn % 100 == 0 { 20_000_000 } else { 0 });
+            assert!(largest <= most, "{rate}: {largest}");
+        }
+    }
+
+    #[test]
+    fn a_late_wake_up_is_made_good_but_sleep_is_not() {
+        let (sent, _) = run(10_000, 2.0, |turn| if turn == 5_000 { 30_000_000 } else { 0 });
+        assert!((19_900..=20_001).contains(&sent), "{sent}");
+        let (sent, _) = run(10_000, 2.0, |turn| if turn == 5_000 { 1_000_000_000 } else { 0 });
+        assert!((10_000..=10_600).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_restart_owes_nothing() {
+        let mut pace = Pace::new(Rate::Fixed(Pps(1000)), 64, Time::ZERO);
+        pace.spend(1);
+        pace.restart(Time(40_000_000));
+        assert_eq!(pace.allowance(Time(40_000_000)), 1);
+    }
+
+    #[test]
+    fn max_is_a_batch_at_any_time() {
+        let mut pace = Pace::new(Rate::Max, 64, Time::ZERO);
+        pace.spend(1 << 40);
+        assert_eq!(pace.allowance(Time::ZERO), 64);
+        assert_eq!(pace.next(Time(5)), Time(5));
+    }
+}

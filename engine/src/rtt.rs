@@ -1,0 +1,200 @@
+//! Round-trip times: when which position was probed, and what the answers say of the way there and back.
+//!
+//! [`SendLog`] holds at most 2^20 send times a pass, whatever the stripe's size: beyond that, one for every 2^k
+//! neighbouring positions, taken when the first of them is sent. A reply names its pass by its port and its position by
+//! its target, so its round-trip time is exact under retransmission, and nothing is stored per probe.
+//!
+//! [`RttEstimator`] is Jacobson's (RFC 6298) with nmap's constants (nmap's timing.cc, `adjust_timeouts2`).
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// The most send times kept for one pass.
+const STAMPS: u64 = 1 << 20;
+
+/// Send times of the current stripe, by pass and position. Written by the sender, read by both.
+///
+/// A stamp is the low 32 bits of the time in microseconds: it is good for 71 minutes, far longer than any answer is
+/// waited for. Zero means "not sent". `Relaxed` throughout: a stamp is written before its probe is handed to the kernel
+/// and read after its answer came back, and a stale one could only make one RTT sample wrong.
+pub struct SendLog {
+    shift: u32,
+    passes: Box<[Box<[AtomicU32]>]>,
+}
+
+impl SendLog {
+    /// A log for stripes of at most `cells` positions, worked on in `passes` passes.
+    pub fn new(cells: u64, passes: u8) -> Self {
+        let shift = (0..64).find(|shift| cells.div_ceil(1 << shift) <= STAMPS).unwrap_or(63);
+        let stamps = cells.div_ceil(1 << shift);
+        let pass = || (0..stamps).map(|_| AtomicU32::new(0)).collect();
+        SendLog { shift, passes: (0..passes).map(|_| pass()).collect() }
+    }
+
+    /// Notes that the position at `offset` is probed now.
+    #[inline]
+    pub fn note(&self, pass: u8, offset: u64, now: Time) {
+        if offset & ((1 << self.shift) - 1) == 0 || self.stamp(pass, offset) == Some(0) {
+            if let Some(stamp) = self.slot(pass, offset) {
+                stamp.store(micros(now).max(1), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// When the position at `offset` was probed in `pass`, seen from `now`; none if it was not.
+    #[inline]
+    pub fn sent(&self, pass: u8, offset: u64, now: Time) -> Option<Time> {
+        let stamp = self.stamp(pass, offset).filter(|&stamp| stamp != 0)?;
+        let ago = micros(now).wrapping_sub(stamp);
+        // A stamp that seems to lie ahead is one of this very microsecond.
+        let ago = if ago > u32::MAX - 1_000_000 { 0 } else { ago };
+        Some(now - Duration::from_micros(ago.into()))
+    }
+
+    /// Forgets everything. Nobody else may use the log meanwhile.
+    pub fn reset(&self) {
+        self.passes.iter().flatten().for_each(|stamp| stamp.store(0, Ordering::Relaxed));
+    }
+
+    fn stamp(&self, pass: u8, offset: u64) -> Option<u32> {
+        self.slot(pass, offset).map(|stamp| stamp.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn slot(&self, pass: u8, offset: u64) -> Option<&AtomicU32> {
+        self.passes.get(usize::from(pass))?.get((offset >> self.shift) as usize)
+    }
+}
+
+fn micros(time: Time) -> u32 {
+    (time.0 / 1000) as u32
+}
+
+/// A smoothed round-trip time and its variation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RttEstimator {
+    smoothed: Option<(Duration, Duration)>,
+}
+
+impl RttEstimator {
+    /// Samples of this and more are not believed: the answer belongs to something else.
+    const IMPLAUSIBLE: Duration = Duration::from_secs(8);
+    /// Bounds of the first variation.
+    const FIRST_VARIATION: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(2));
+    /// Above `LOUD`, the variation is taken to be `FIRST_VARIATION.1`.
+    const LOUD: Duration = Duration::from_millis(2300);
+    /// A jump by more than this, and beyond `3 srtt + 2 rttvar`, is an outlier.
+    const JUMP: Duration = Duration::from_millis(1500);
+
+    /// Takes in one sample.
+    pub fn sample(&mut self, rtt: Duration) {
+        if rtt >= Self::IMPLAUSIBLE {
+            return;
+        }
+        self.smoothed = match self.smoothed {
+            None => Some((rtt, rtt.clamp(Self::FIRST_VARIATION.0, Self::FIRST_VARIATION.1))),
+            Some((smoothed, variation)) if rtt > Self::JUMP && rtt > smoothed * 3 + variation * 2 => {
+                Some((smoothed, variation))
+            }
+            Some((smoothed, variation)) => Some(Self::adjusted(smoothed, variation, rtt)),
+        };
+    }
+
+    fn adjusted(smoothed: Duration, variation: Duration, rtt: Duration) -> (Duration, Duration) {
+        let deviation = rtt.abs_diff(smoothed);
+        let variation = (variation * 3 + deviation) / 4;
+        let variation = if variation > Self::LOUD { Self::FIRST_VARIATION.1 } else { variation };
+        ((smoothed * 7 + rtt) / 8, variation)
+    }
+
+    /// The smoothed round-trip time, once there was a sample.
+    pub fn smoothed(&self) -> Option<Duration> {
+        self.smoothed.map(|(smoothed, _)| smoothed)
+    }
+
+    /// How long an answer may take: srtt + 4 rttvar, in [`WAIT_FLOOR`]`..=`[`WAIT_CEILING`]; [`WAIT_UNHEARD`] while
+    /// nothing was heard.
+    pub fn wait(&self) -> Duration {
+        self.smoothed
+            .map_or(WAIT_UNHEARD, |(smoothed, variation)| (smoothed + variation * 4).clamp(WAIT_FLOOR, WAIT_CEILING))
+    }
+}
+
+/// Below this, scheduling on either side decides and not the network.
+pub const WAIT_FLOOR: Duration = Duration::from_millis(100);
+/// Nobody waits longer for a SYN-ACK.
+pub const WAIT_CEILING: Duration = Duration::from_secs(10);
+/// nmap's initial timeout: what to assume of a network from which nothing came yet.
+pub const WAIT_UNHEARD: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn small_stripes_log_every_position() {
+        let log = SendLog::new(1000, 2);
+        log.note(0, 7, Time::from(ms(3)));
+        log.note(1, 7, Time::from(ms(5)));
+        assert_eq!(log.sent(0, 7, Time::from(ms(9))), Some(Time::from(ms(3))));
+        assert_eq!(log.sent(1, 7, Time::from(ms(9))), Some(Time::from(ms(5))));
+        assert_eq!(log.sent(0, 8, Time::from(ms(9))), None);
+        assert_eq!(log.sent(2, 7, Time::from(ms(9))), None);
+        assert_eq!(log.sent(0, 5000, Time::from(ms(9))), None);
+        log.reset();
+        assert_eq!(log.sent(0, 7, Time::from(ms(9))), None);
+    }
+
+    #[test]
+    fn large_stripes_share_a_stamp_and_memory_stays_bounded() {
+        let log = SendLog::new(1 << 30, 1);
+        assert_eq!(log.passes[0].len(), 1 << 20);
+        log.note(0, 1024, Time::from(ms(3)));
+        log.note(0, 1030, Time::from(ms(4)));
+        assert_eq!(log.sent(0, 2047, Time::from(ms(9))), Some(Time::from(ms(3))));
+        assert_eq!(log.sent(0, 2048, Time::from(ms(9))), None);
+        // A later pass may skip the first of a group.
+        log.note(0, 3000, Time::from(ms(6)));
+        assert_eq!(log.sent(0, 3001, Time::from(ms(9))), Some(Time::from(ms(6))));
+    }
+
+    #[test]
+    fn stamps_survive_the_wrap_of_32_bits() {
+        let log = SendLog::new(1, 1);
+        let near = Time(u64::from(u32::MAX) * 1000);
+        log.note(0, 0, near);
+        assert_eq!(log.sent(0, 0, near + ms(20)), Some(near));
+        assert_eq!(log.sent(0, 0, near - Duration::from_micros(1)), Some(near - Duration::from_micros(1)));
+    }
+
+    #[test]
+    fn estimator_follows_jacobson() {
+        let mut rtt = RttEstimator::default();
+        assert_eq!((rtt.smoothed(), rtt.wait()), (None, WAIT_UNHEARD));
+        rtt.sample(ms(40));
+        assert_eq!((rtt.smoothed(), rtt.wait()), (Some(ms(40)), ms(200)));
+        rtt.sample(ms(80));
+        assert_eq!(rtt.smoothed(), Some(ms(45)));
+        assert_eq!(rtt.wait(), ms(45 + 4 * 40));
+    }
+
+    #[test]
+    fn estimator_ignores_the_implausible_and_bounds_the_wait() {
+        let mut rtt = RttEstimator::default();
+        rtt.sample(Duration::from_secs(8));
+        assert_eq!(rtt.smoothed(), None);
+        rtt.sample(Duration::from_micros(50));
+        assert_eq!(rtt.wait(), WAIT_FLOOR);
+        rtt.sample(Duration::from_secs(3));
+        assert_eq!(rtt.smoothed(), Some(Duration::from_micros(50)));
+        let mut slow = RttEstimator::default();
+        (0..50).for_each(|i| slow.sample(Duration::from_secs(if i % 2 == 0 { 1 } else { 7 })));
+        assert!(slow.wait() <= WAIT_CEILING);
+    }
+}

@@ -1,0 +1,53 @@
+//! The Internet checksum (RFC 1071) as a running sum: 16-bit words in network order are added up in 64 bits, carries
+//! are folded in at the end. Sums can be taken in parts and added, which is what makes patching a template cheap.
+
+/// The sum of the bytes as 16-bit words; a last odd byte counts as a word's high half.
+#[inline]
+pub(crate) fn sum(bytes: &[u8]) -> u64 {
+    let mut words = bytes.chunks_exact(2);
+    let whole: u64 = words.by_ref().map(|w| u64::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+    whole + words.remainder().first().map_or(0, |&last| u64::from(last) << 8)
+}
+
+/// The sum of a 32-bit value's two words.
+#[inline]
+pub(crate) fn sum_u32(value: u32) -> u64 {
+    u64::from(value >> 16) + u64::from(value & 0xffff)
+}
+
+/// The sum of a 128-bit value's eight words.
+#[inline]
+pub(crate) fn sum_u128(value: u128) -> u64 {
+    (0..4).map(|i| sum_u32((value >> (32 * i)) as u32)).sum()
+}
+
+/// Folds a sum and complements it: the value of the checksum field.
+#[inline]
+pub(crate) fn fold(mut sum: u64) -> u16 {
+    sum = (sum & 0xffff_ffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(!fold(sum(&bytes)), 0xddf2);
+        assert_eq!(!fold(sum(&[0x12, 0x34, 0x56])), 0x1234 + 0x5600);
+        assert_eq!(fold(0), 0xffff);
+    }
+
+    #[test]
+    fn parts_add_up() {
+        let value = 0x0123_4567_89ab_cdef_ffff_ffff_0000_0001_u128;
+        assert_eq!(fold(sum_u128(value)), fold(sum(&value.to_be_bytes())));
+        assert_eq!(fold(sum_u32(0xffff_0002)), fold(sum(&[0xff, 0xff, 0, 2])));
+        assert_eq!(fold(u64::MAX), fold(sum(&[0xff; 8])));
+    }
+}
