@@ -1,5 +1,7 @@
 //! Frames as bytes. This folder knows offsets, lengths and checksums; no sockets, clocks, threads or heap.
 
+pub(crate) mod arp;
 mod mac;
+pub(crate) mod ndp;
 
 pub use mac::MacAddr;
