@@ -2,6 +2,7 @@
 
 mod error;
 mod event;
+mod route;
 mod summary;
 mod target;
 mod time;
@@ -10,6 +11,7 @@ mod wire;
 
 pub use error::{Error, Place};
 pub use event::{Event, Phase, Progress};
+pub use route::{Egress, Interface, InterfaceAddress, InterfaceKind, NextHop, interfaces};
 pub use summary::{Drops, Outcome, Strays, Summary};
 pub use target::{Index, Position, Seq, Target};
 pub use time::Time;
