@@ -60,6 +60,18 @@ pub enum Error {
         /// What the kernel says, and what to do.
         hint: String,
     },
+    /// An address can be reached, but from no address of the right family and scope.
+    #[error(
+        "{interface} has no {family} address from which {address} can answer back; add one (ip address add) or name one of this machine with --source-ip"
+    )]
+    NoSource {
+        /// The first such address.
+        address: IpAddr,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// Through which interface it would be reached.
+        interface: String,
+    },
     /// An interface was named that is not there.
     #[error("no such interface: {name}; there are {available}")]
     NoSuchInterface {

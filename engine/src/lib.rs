@@ -6,6 +6,7 @@ mod event;
 mod pace;
 mod permute;
 mod rtt;
+mod route;
 mod summary;
 mod sync;
 mod table;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use error::{Error, Place};
 pub use event::{Event, Phase, Progress};
+pub use route::{Egress, Interface, InterfaceAddress, InterfaceKind, NextHop, interfaces};
 pub use summary::{Drops, Outcome, Strays, Summary};
 pub use target::{Index, Position, Seq, Target};
 pub use time::Time;

@@ -3,5 +3,8 @@
 pub(crate) mod checksum;
 mod mac;
 pub(crate) mod syn;
+pub(crate) mod arp;
+mod mac;
+pub(crate) mod ndp;
 
 pub use mac::MacAddr;

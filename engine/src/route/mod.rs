@@ -1,0 +1,138 @@
+//! How each address of a plan is reached: through which interface, from which source address, by which next hop, and
+//! under which link address. The kernel decides, as it would for any program; this folder asks it and remembers.
+//!
+//! ```text
+//! ranges ─▶ resolve ─▶ egresses, runs        resolve: one question per cell of the routing tables
+//!             │  └─ cells, number             cells:   where the tables' prefixes cut the address space
+//!             ▼
+//!          kernel ─▶ netlink                  kernel:  the answers in our words;  netlink: the conversation
+//!             ▲
+//!         interface                           interface: what interfaces there are
+//!
+//! on-link ranges, gateways ─▶ sweep ─▶ neighbours      who answers ARP and NDP, under which link address
+//! ```
+//!
+//! Nothing here sends a packet: the sweep's frames are handed to whoever drives it.
+
+mod cells;
+mod interface;
+mod kernel;
+mod neighbours;
+mod netlink;
+mod number;
+mod resolve;
+mod sweep;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use interface::{Interface, InterfaceAddress, InterfaceKind, interfaces};
+pub(crate) use neighbours::Neighbours;
+#[expect(unused_imports, reason = "scan.rs is the user")]
+pub(crate) use sweep::{Asker, Heard, Step, Sweep};
+
+use crate::error::Error;
+use crate::plan::{AddressRange, EgressId};
+use crate::wire::MacAddr;
+use number::Family;
+
+/// Where packets leave from, and to whom on the link they go first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Egress {
+    /// The interface.
+    pub interface: Arc<Interface>,
+    /// The address they are sent from.
+    pub source: IpAddr,
+    /// Who takes them on.
+    pub next_hop: NextHop,
+}
+
+/// Who takes a packet on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NextHop {
+    /// A router, which may be of the other family than the packet.
+    Gateway(IpAddr),
+    /// The target itself: it has its own link address, which must be found first. The broadcast addresses of a link
+    /// leave so too, on any kind of interface: nobody answers for them, so they are never probed.
+    OnLink,
+    /// Nobody needs to be named: loopback, and devices without Ethernet.
+    Direct,
+}
+
+/// What the user wants other than the kernel would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Overrides {
+    /// Leave through this interface only.
+    pub(crate) interface: Option<String>,
+    /// Send from these addresses of this machine, at most one of each family.
+    pub(crate) source: Vec<IpAddr>,
+    /// The link address of every gateway.
+    pub(crate) gateway_mac: Option<MacAddr>,
+}
+
+/// How every address of a plan is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Routed {
+    /// The egresses; an [`EgressId`] is a place in this list.
+    pub(crate) egresses: Vec<Egress>,
+    /// Ascending, disjoint, exactly the addresses asked for, as long as they can be.
+    pub(crate) runs: Vec<(AddressRange, EgressId)>,
+}
+
+/// Asks the kernel how to reach every address of `ranges`, which do not overlap.
+///
+/// Policy rules by destination, source and interface, several tables, and routes that refuse hold as they do for a
+/// program that connects. Of several next hops of one route (multipath) the one is taken that the kernel names for the
+/// first address; IPv6 source addresses likewise, one for all of a cell. Rules by port, mark or type of service do not
+/// hold.
+///
+/// Fails with [`Error::NoRoute`] on the first address that cannot be reached, with [`Error::NoSource`] on the first
+/// that can be reached from no address, and with the error of an override that cannot be had.
+#[cfg_attr(not(test), expect(dead_code, reason = "scan.rs is the caller"))]
+pub(crate) fn resolve(ranges: impl Iterator<Item = AddressRange>, overrides: &Overrides) -> Result<Routed, Error> {
+    resolve::resolve(&mut kernel::Kernel::open()?, interfaces()?, ranges, overrides)
+}
+
+/// A gateway's link address, as far as it is known without asking the gateway: the override's, or the one in the
+/// kernel's neighbour table. `None` too for an egress that has no gateway.
+#[cfg_attr(not(test), expect(dead_code, reason = "scan.rs is the caller"))]
+pub(crate) fn known_gateway(egress: &Egress, overrides: &Overrides) -> Result<Option<MacAddr>, Error> {
+    let NextHop::Gateway(gateway) = egress.next_hop else { return Ok(None) };
+    if overrides.gateway_mac.is_some() {
+        return Ok(overrides.gateway_mac);
+    }
+    let known = kernel::neighbours(egress.interface.index, Family::of(gateway))?;
+    Ok(known.get(&gateway).copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks the running kernel, and sends nothing. In a network namespace whose loopback is down there is no route.
+    #[test]
+    fn the_running_kernel_reaches_loopback() {
+        let range = AddressRange::new([127, 0, 0, 1].into(), [127, 0, 0, 9].into()).unwrap();
+        let up = interfaces().unwrap().iter().any(|lo| lo.kind == InterfaceKind::Loopback && lo.up);
+        match resolve(std::iter::once(range), &Overrides::default()) {
+            Ok(routed) => {
+                let [egress] = &routed.egresses[..] else { panic!("{routed:?}") };
+                assert_eq!(egress.interface.kind, InterfaceKind::Loopback);
+                assert_eq!((egress.source, egress.next_hop), ([127, 0, 0, 1].into(), NextHop::Direct));
+                assert_eq!(routed.runs, [(range, EgressId(0))]);
+                assert_eq!(known_gateway(egress, &Overrides::default()).unwrap(), None);
+            }
+            Err(error) => assert!(!up, "{error}"),
+        }
+    }
+
+    #[test]
+    fn an_override_is_every_gateways_link_address() {
+        let interface = Arc::new(interfaces().unwrap().remove(0));
+        let next_hop = NextHop::Gateway([192, 0, 2, 254].into());
+        let egress = Egress { interface, source: [192, 0, 2, 1].into(), next_hop };
+        let overrides = Overrides { gateway_mac: Some(MacAddr([2, 0, 0, 0, 0, 1])), ..Overrides::default() };
+        assert_eq!(known_gateway(&egress, &overrides).unwrap(), overrides.gateway_mac);
+        assert_eq!(known_gateway(&egress, &Overrides::default()).unwrap(), None);
+    }
+}
