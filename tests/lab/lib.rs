@@ -11,15 +11,28 @@
 //! A test is declared with [`lab_test!`]: it then runs in a process of its own whose network namespace has nothing but
 //! a loopback, so that no packet can leave the machine.
 
+mod effects;
+mod frames;
 mod isolate;
 mod link;
 mod namespace;
 mod netlink;
+mod phantom;
+mod random;
+mod replies;
+mod responder;
+mod scenario;
 mod sys;
+mod tally;
 
+pub use effects::{Effects, EffectsTally};
 pub use isolate::{enter_isolation, isolated, isolated_for, skip};
 pub use link::{End, Tun, link, phantom_link};
 pub use namespace::{Namespace, Route};
+pub use phantom::{Medium, Phantoms, mac_of};
+pub use responder::Responder;
+pub use scenario::{Behaviour, Expected, Forgery, Garbage, Scenario, ScenarioError};
+pub use tally::{Tally, TargetTally};
 
 /// Declares a test that runs in a network of its own: `lab_test!(name, |lab| { ... });`, where `lab` is the
 /// [`Namespace`] that the test's own threads live in. Attributes may stand before the name.
