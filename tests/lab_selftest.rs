@@ -5,7 +5,9 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use halfopen_lab::{End, Namespace, Responder, Route, Scenario, Tun, lab_test, link, phantom_link, skip};
+use halfopen_lab::{
+    End, Namespace, Responder, Route, Scenario, Tun, lab_test, link, nmap, nmap_installed, phantom_link, skip,
+};
 
 /// Far longer than anything here takes; only a broken lab waits for it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -116,6 +118,21 @@ lab_test!(phantoms_answer_behind_a_tun_device, |lab| {
     connect("[fd07::2]:80").unwrap();
     assert_eq!(refusal("10.7.0.2:1"), ErrorKind::ConnectionRefused);
     assert_eq!(refusal("[fd07::2]:1"), ErrorKind::ConnectionRefused);
+});
+
+lab_test!(nmap_says_what_the_scenario_expects, |lab| {
+    if !nmap_installed() {
+        return;
+    }
+    let _responder = verdicts_on_a_veth(lab);
+    let ports = "1-28,80,100-107,120-127,443";
+    let scenario = Scenario::named("verdicts");
+    let mut report = nmap(&["-p", ports, "10.7.0.2-3", "10.7.0.9"]);
+    let of_ipv6 = nmap(&["-6", "-p", ports, "fd07::2", "fd07::3", "fd07::9"]);
+    report.findings.extend(of_ipv6.findings);
+    report.down.extend(of_ipv6.down);
+    assert_eq!(report.differences(&scenario.expected_all(ports)), Vec::<String>::new());
+    assert_eq!(report.down, scenario.down());
 });
 
 #[test]

@@ -2,6 +2,7 @@
 //! the responder and the simulator both ask it. All delay lies on the way back, where the scanner can see it.
 
 use crate::random::Random;
+use crate::scenario::Scenario;
 
 /// The settings, as a scenario gives them. Times in nanoseconds.
 #[derive(Debug, Clone, Default)]
@@ -45,10 +46,12 @@ pub struct Effects {
 }
 
 impl Effects {
-    pub(crate) fn new(setting: EffectsSetting, seed: u64) -> Effects {
+    /// The way that a scenario describes.
+    pub(crate) fn of(scenario: &Scenario) -> Effects {
+        let seed = scenario.seed;
         // Streams of their own: the number of replies must not change which probes are lost.
         let (out, back) = (Random::new(seed ^ 0x0075_7400), Random::new(seed ^ 0x6261_636B));
-        Effects { setting, out, back, link_free: 0, tally: EffectsTally::default() }
+        Effects { setting: scenario.network.clone(), out, back, link_free: 0, tally: EffectsTally::default() }
     }
 
     /// A frame leaves the scanner: calls `deliver` for each copy that arrives, with how long it waited.
@@ -65,17 +68,18 @@ impl Effects {
         }
     }
 
-    /// A frame leaves for the scanner: calls `deliver` for each copy that arrives, with its delay.
-    pub(crate) fn backward(&mut self, mut deliver: impl FnMut(u64)) {
+    /// A frame leaves for the scanner: calls `deliver` with each copy that arrives, and its delay.
+    pub(crate) fn backward(&mut self, frame: Vec<u8>, mut deliver: impl FnMut(u64, Vec<u8>)) {
         if self.back.chance(self.setting.loss_back) {
             self.tally.lost_back += 1;
             return;
         }
-        deliver(self.delay());
+        let first = self.delay();
         if self.back.chance(self.setting.duplicate_back) {
             self.tally.duplicated_back += 1;
-            deliver(self.delay());
+            deliver(self.delay(), frame.clone());
         }
+        deliver(first, frame);
     }
 
     /// What was done so far.

@@ -19,6 +19,7 @@ use crate::namespace::Namespace;
 use crate::netlink;
 use crate::phantom::{Medium, Phantoms};
 use crate::scenario::Scenario;
+use crate::schedule::{Waiting, answer};
 use crate::sys::PacketRing;
 use crate::tally::Tally;
 
@@ -66,8 +67,7 @@ impl Responder {
     }
 
     fn start(phantoms: Phantoms, port: Port) -> Responder {
-        let scenario = phantoms.scenario();
-        let effects = Effects::new(scenario.network.clone(), scenario.seed);
+        let effects = Effects::of(phantoms.scenario());
         let shared = Arc::new(Mutex::new(Shared { phantoms, effects, drops: 0, failure: None }));
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).expect("an event can be made"));
         let worker = Worker::new(port, Arc::clone(&shared), Arc::clone(&stop));
@@ -201,14 +201,6 @@ fn tolerate(error: Errno) -> io::Result<()> {
     }
 }
 
-/// A frame that waits for its time. Ordered by time, then by when it was made.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Waiting {
-    due: u64,
-    sequence: u64,
-    frame: Vec<u8>,
-}
-
 struct Worker {
     port: Port,
     shared: Arc<Mutex<Shared>>,
@@ -296,26 +288,5 @@ impl Worker {
             Err(Errno::INTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// One frame through the way out, the phantoms, and the way back.
-pub(crate) fn answer(
-    phantoms: &mut Phantoms,
-    effects: &mut Effects,
-    now: u64,
-    frame: &[u8],
-    out: &mut impl FnMut(u64, Vec<u8>),
-) {
-    let mut arrivals = [None; 2];
-    let mut count = 0;
-    effects.outward(now, |waited| {
-        arrivals[count] = Some(waited);
-        count += 1;
-    });
-    for waited in arrivals.into_iter().flatten() {
-        phantoms.respond(now + waited, frame, &mut |held, reply| {
-            effects.backward(|delay| out(waited + held + delay, reply.clone()));
-        });
     }
 }

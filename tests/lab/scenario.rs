@@ -44,7 +44,7 @@ mod hosts;
 pub use behaviour::{Behaviour, Forgery, Garbage};
 pub(crate) use hosts::{Host, Rule};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -159,17 +159,22 @@ impl Scenario {
         self.host(address).is_none()
     }
 
+    /// Every address of a host that is down.
+    pub fn down(&self) -> BTreeSet<IpAddr> {
+        self.addresses().into_iter().filter(|&address| self.is_down(address)).collect()
+    }
+
     /// Every address of every host, down ones included, in order.
     pub fn addresses(&self) -> Vec<IpAddr> {
         self.hosts.addresses()
     }
 
-    /// The verdict of every address on these ports (`80`, `22,8000-8100`, `-`).
+    /// The verdicts of every host that is up on these ports (`80`, `22,8000-8100`, `-`).
     pub fn expected_all(&self, ports: &str) -> BTreeMap<Target, Expected> {
         let ports = file::parse_ports(ports).unwrap_or_else(|accepted| panic!("{ports:?}: {accepted}"));
         let ports = || ports.iter().cloned().flatten();
-        let targets =
-            self.addresses().into_iter().flat_map(|address| ports().map(move |port| Target { address, port }));
+        let up = self.addresses().into_iter().filter(|&address| !self.is_down(address));
+        let targets = up.flat_map(|address| ports().map(move |port| Target { address, port }));
         targets.map(|target| (target, self.expected(target))).collect()
     }
 
