@@ -140,3 +140,14 @@ fn a_child_that_does_not_run_the_test_is_a_failure() {
     let outcome = std::panic::catch_unwind(|| halfopen_lab::isolated("crate::no_such_test", |_| ()));
     assert!(!matches!(outcome, Ok(true)));
 }
+
+#[test]
+fn a_test_that_hangs_is_ended() {
+    let hang = |_: &Namespace| loop {
+        std::thread::park();
+    };
+    let limit = Duration::from_secs(1);
+    let name = concat!(module_path!(), "::a_test_that_hangs_is_ended");
+    let outcome = std::panic::catch_unwind(|| halfopen_lab::isolated_for(limit, name, hang));
+    assert!(!matches!(outcome, Ok(true)));
+}

@@ -61,3 +61,6 @@ impl SimNetwork {
         self.effects.tally()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -277,3 +277,95 @@ fn duration(place: &str, text: Option<&str>) -> Result<u64, ScenarioError> {
 fn value(place: &str, value: &str, accepted: &'static str) -> ScenarioError {
     ScenarioError::Value { place: place.into(), value: value.into(), accepted }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use halfopen::Target;
+
+    use super::*;
+
+    fn with_rule(rule: &str) -> Result<Scenario, ScenarioError> {
+        parse(&format!("[[host]]\naddresses = \"10.0.0.1\"\nrules = [{{ {rule} }}]\n"))
+    }
+
+    fn problem(rule: &str) -> String {
+        with_rule(rule).expect_err("it means nothing").to_string()
+    }
+
+    #[test]
+    fn errors_name_place_value_and_what_would_be_accepted() {
+        assert_eq!(
+            problem("ports = \"80-22\", behaviour = \"open\""),
+            "host 1, rule 1: cannot use \"80-22\": expected ports as 80, 22,8000-8100 or - for all"
+        );
+        assert!(problem("ports = 80, behaviour = \"opne\"").contains("cannot use \"opne\": expected open, closed"));
+        assert!(problem("ports = 80, behaviour = \"icmp 1/4\"").contains("expected an ICMP error's type for IPv4"));
+        assert!(problem("ports = 80, behaviour = \"open\", from = \"gw\"").contains("the name of a [[router]]"));
+        assert!(problem("ports = 80, behaviour = \"open\", late = \"300\"").contains("expected a duration"));
+        assert!(problem("ports = 80, behaviour = \"open\", copies = 0").contains("above 0"));
+        assert!(problem("ports = 80, behaviour = \"open\", open = 0.5").contains("\"population\" only"));
+        assert!(problem("ports = 80, behaviour = \"population\", open = 1.5").contains("from 0 to 1"));
+        assert!(problem("ports = 80, behaviour = \"open\", quote = \"long\"").contains("quote = \"short\""));
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        assert!(problem("ports = 80, behaviour = \"open\", colour = \"red\"").contains("colour"));
+        assert!(parse("speed = 1").is_err());
+        assert!(parse("[[host]]\naddresses = \"10.0.0.0/33\"").is_err());
+    }
+
+    #[test]
+    fn a_single_address_goes_before_a_prefix_and_the_first_rule_that_fits_decides() {
+        let scenario = parse(
+            "[[host]]\naddresses = \"10.0.0.0/24\"\nrules = [{ ports = \"-\", behaviour = \"closed\" }]\n\
+             [[host]]\naddresses = \"10.0.0.7\"\nrules = [{ ports = \"1-80\", behaviour = \"open\" }, \
+             { ports = 80, behaviour = \"closed\" }]",
+        )
+        .unwrap();
+        let state = |last, port| scenario.expected(Target { address: [10, 0, 0, last].into(), port }).state;
+        assert_eq!([state(7, 80), state(7, 81), state(8, 80)], [State::Open, State::Filtered, State::Closed]);
+        assert!(scenario.is_down([10, 0, 1, 0].into()));
+        assert_eq!(scenario.addresses().len(), 256);
+    }
+
+    #[test]
+    fn an_expectation_overrides_what_follows_from_the_behaviour() {
+        let rule = "ports = 80, behaviour = \"silent\", expect = { state = \"closed\", reason = \"rst\" }";
+        let expected = with_rule(rule).unwrap().expected(Target { address: [10, 0, 0, 1].into(), port: 80 });
+        assert_eq!((expected.state, expected.reason), (State::Closed, Reason::Rst));
+    }
+
+    #[test]
+    fn reasons_are_named_in_the_hosts_family() {
+        let named = |ipv4, name: &str| reasons(ipv4).find(|reason| reason.name() == name);
+        assert_eq!(named(true, "port-unreach"), Some(Reason::Icmp { kind: 3, code: 3 }));
+        assert_eq!(named(false, "port-unreach"), Some(Reason::Icmpv6 { kind: 1, code: 4 }));
+        assert_eq!(named(false, "host-prohibited"), None);
+    }
+
+    #[test]
+    fn a_population_has_the_shares_it_was_given_and_another_seed_has_another() {
+        let scenario = Scenario::named("prefix16");
+        let open = |scenario: &Scenario| -> Vec<IpAddr> {
+            let all = scenario.expected_all("80").into_iter();
+            all.filter(|(_, expected)| expected.state == State::Open).map(|(target, _)| target.address).collect()
+        };
+        let first = open(&scenario);
+        let share = first.len() as f64 / (2.0 * 65_536.0);
+        assert!((0.048..0.052).contains(&share), "{share}");
+        assert_eq!(first, open(&scenario));
+        assert_ne!(first, open(&scenario.with_seed(17)));
+    }
+
+    #[test]
+    fn every_scenario_of_the_lab_can_be_read() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            Scenario::load(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+    }
+}
