@@ -1,1 +1,53 @@
-//! Lab.
+//! Networks to scan. Everything here is the independent side of a test: it shares the engine's words (target, state,
+//! reason) and none of its code that builds or reads frames.
+//!
+//! ```text
+//!   scenario ---> phantom ---> responder   on a veth end or a tun device, real time
+//!    (TOML)     (sans-IO)  \-> network     in memory, virtual time
+//!
+//!   isolate ---> namespace ---> link       real Linux stacks behind veth pairs
+//! ```
+//!
+//! A test is declared with [`lab_test!`]: it then runs in a process of its own whose network namespace has nothing but
+//! a loopback, so that no packet can leave the machine.
+
+mod effects;
+mod frames;
+mod isolate;
+mod link;
+mod namespace;
+mod netlink;
+mod network;
+mod nmap;
+mod phantom;
+mod random;
+mod replies;
+mod responder;
+mod scenario;
+mod schedule;
+mod sys;
+mod tally;
+
+pub use effects::{Effects, EffectsTally};
+pub use isolate::{enter_isolation, isolated, isolated_for, skip};
+pub use link::{End, Tun, link, phantom_link};
+pub use namespace::{Namespace, Route};
+pub use network::SimNetwork;
+pub use nmap::{Finding, NmapReport, nmap, nmap_installed};
+pub use phantom::{Medium, Phantoms, mac_of};
+pub use responder::Responder;
+pub use scenario::{Behaviour, Expected, Forgery, Garbage, Scenario, ScenarioError};
+pub use tally::{Tally, TargetTally};
+
+/// Declares a test that runs in a network of its own: `lab_test!(name, |lab| { ... });`, where `lab` is the
+/// [`Namespace`] that the test's own threads live in. Attributes may stand before the name.
+#[macro_export]
+macro_rules! lab_test {
+    ($(#[$attribute:meta])* $name:ident, $body:expr) => {
+        $(#[$attribute])*
+        #[test]
+        fn $name() {
+            $crate::isolated(concat!(module_path!(), "::", stringify!($name)), $body);
+        }
+    };
+}

@@ -1,0 +1,133 @@
+//! Links: veth pairs between two namespaces, veth pairs whose far end belongs to phantoms, and tun devices.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
+
+use crate::namespace::{Namespace, family_of, parse_prefix};
+use crate::netlink;
+use crate::sys;
+
+/// One end of a link: where it lies, and how it is to be set up.
+#[derive(Debug, Clone)]
+pub struct End<'a> {
+    namespace: &'a Namespace,
+    name: String,
+    mac: Option<[u8; 6]>,
+    addresses: Vec<(IpAddr, u8)>,
+    ipv6: bool,
+}
+
+impl<'a> End<'a> {
+    /// An interface called `name` in `namespace`, with no address but the link-local one.
+    pub fn new(namespace: &'a Namespace, name: &str) -> End<'a> {
+        End { namespace, name: name.into(), mac: None, addresses: Vec::new(), ipv6: true }
+    }
+
+    /// Adds an address with its prefix length, `10.0.0.1/24` or `2001:db8::1/64`; usable at once.
+    pub fn address(mut self, prefix: &str) -> End<'a> {
+        self.addresses.push(parse_prefix(prefix));
+        self
+    }
+
+    /// Sets its link address; the kernel chooses one otherwise.
+    pub fn mac(mut self, mac: [u8; 6]) -> End<'a> {
+        self.mac = Some(mac);
+        self
+    }
+
+    /// Has the kernel say nothing by itself on this end: no IPv6, no address.
+    fn silent(mut self) -> End<'a> {
+        self.ipv6 = false;
+        self
+    }
+}
+
+/// Joins two ends by a veth pair, and brings both up. What the kernel sends over it has complete checksums.
+pub fn link(left: &End<'_>, right: &End<'_>) {
+    make_pair(left, right)
+        .unwrap_or_else(|error| panic!("cannot make the veth pair {} - {}: {error}", left.name, right.name));
+    for end in [left, right] {
+        let set = end.namespace.run(|| configure(end));
+        set.unwrap_or_else(|error| panic!("cannot set up {} in {}: {error}", end.name, end.namespace.name()));
+    }
+}
+
+/// Joins an end to one, `far`, on which the kernel stays silent so that phantoms can speak: give it to a
+/// [`Responder`](crate::Responder).
+pub fn phantom_link(near: &End<'_>, namespace: &Namespace, far: &str) {
+    link(near, &End::new(namespace, far).silent());
+}
+
+fn make_pair(left: &End<'_>, right: &End<'_>) -> io::Result<()> {
+    let mut message = link_message(left);
+    let info = LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(link_message(right))));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), info]));
+    netlink::change(RouteNetlinkMessage::NewLink(message))
+}
+
+fn link_message(end: &End<'_>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(end.name.clone()));
+    message.attributes.push(LinkAttribute::NetNsFd(end.namespace.raw()));
+    message.attributes.extend(end.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
+    message
+}
+
+fn configure(end: &End<'_>) -> io::Result<()> {
+    if !end.ipv6 {
+        end.namespace.sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", end.name), "1");
+    }
+    sys::complete_checksums(&end.name)?;
+    end.namespace.up(&end.name);
+    add_addresses(&end.name, &end.addresses)
+}
+
+fn add_addresses(device: &str, addresses: &[(IpAddr, u8)]) -> io::Result<()> {
+    let index = netlink::index_of(device)?;
+    for &(address, length) in addresses {
+        netlink::change(RouteNetlinkMessage::NewAddress(address_message(index, address, length)))?;
+    }
+    Ok(())
+}
+
+fn address_message(index: u32, address: IpAddr, length: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family_of(address);
+    message.header.prefix_len = length;
+    message.header.index = index;
+    message.header.flags = AddressHeaderFlags::Nodad;
+    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+    message
+}
+
+/// A tun device: a link without Ethernet, whose far end is a file.
+#[derive(Debug)]
+pub struct Tun {
+    file: OwnedFd,
+}
+
+impl Tun {
+    /// Makes the device, gives it its addresses and brings it up. An error where `/dev/net/tun` may not be opened:
+    /// an ordinary user is often refused, which is a reason to skip and not to fail.
+    pub fn open(end: &End<'_>) -> io::Result<Tun> {
+        end.namespace.run(|| {
+            let file: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?.into();
+            sys::tun_set_name(&file, &end.name)?;
+            end.namespace.up(&end.name);
+            add_addresses(&end.name, &end.addresses)?;
+            Ok(Tun { file })
+        })
+    }
+}
+
+impl AsFd for Tun {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

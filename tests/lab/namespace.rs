@@ -1,0 +1,242 @@
+//! Network namespaces, as values: what runs inside one, its sysctls, routes, neighbours and listeners. Links between
+//! them are made in `link.rs`. A lab that cannot be built is a failed test, so these functions panic, and say at what.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::panic::resume_unwind;
+use std::thread;
+
+use netlink_packet_route::link::{LinkFlags, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::netlink;
+use crate::sys;
+
+/// A network namespace. It lasts as long as this value, and longer if a thread or a socket still lives in it.
+pub struct Namespace {
+    name: String,
+    handle: OwnedFd,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// To a router.
+    Via(IpAddr),
+    /// Out of an interface, every address being a neighbour there.
+    Device(&'a str),
+    /// Nowhere: the router answers with host unreachable (3/1), or no route (1/0).
+    Unreachable,
+    /// Nowhere: the router answers with administratively prohibited (3/13, 1/1).
+    Prohibit,
+    /// Nowhere, in silence.
+    Blackhole,
+}
+
+impl Namespace {
+    /// The namespace of the calling thread.
+    pub fn current(name: &str) -> Namespace {
+        Namespace { name: name.into(), handle: open_current() }
+    }
+
+    /// A new namespace: its loopback is up, duplicate address detection is off, and ICMP errors are not rate-limited.
+    pub fn new(name: &str) -> Namespace {
+        let handle = thread::scope(|scope| {
+            let made = scope.spawn(|| sys::unshare_thread_network().map(|()| open_current())).join();
+            made.expect("the thread that makes a namespace ends")
+        });
+        let handle = handle.unwrap_or_else(|error| panic!("cannot make a network namespace for {name}: {error}"));
+        let namespace = Namespace { name: name.into(), handle };
+        namespace.prepare();
+        namespace
+    }
+
+    /// What [`Namespace::new`] promises, for a namespace made otherwise.
+    pub(crate) fn prepare(&self) {
+        // Interfaces made later take these defaults over; the machine's own may differ.
+        self.sysctl("net/ipv6/conf/default/disable_ipv6", "0");
+        self.sysctl("net/ipv6/conf/default/accept_dad", "0");
+        self.sysctl("net/ipv6/conf/lo/disable_ipv6", "0");
+        self.sysctl("net/ipv4/conf/all/rp_filter", "0");
+        self.sysctl("net/ipv4/conf/default/rp_filter", "0");
+        self.sysctl("net/ipv4/icmp_ratelimit", "0");
+        self.sysctl("net/ipv4/icmp_ratemask", "0");
+        self.sysctl("net/ipv6/icmp/ratelimit", "0");
+        // The mask of limited types cannot be empty: name one that nobody sends.
+        self.sysctl("net/ipv6/icmp/ratemask", "255");
+        self.up("lo");
+    }
+
+    /// Its name, in messages only.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs `work` on a thread inside, and waits for it. Sockets opened and threads started by it belong here.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let inside = || {
+            self.enter();
+            work()
+        };
+        match thread::scope(|scope| scope.spawn(inside).join()) {
+            Ok(value) => value,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Moves the calling thread inside, for good.
+    pub fn enter(&self) {
+        let entered = move_into_link_name_space(self.handle.as_fd(), Some(LinkNameSpaceType::Network));
+        entered.unwrap_or_else(|error| panic!("cannot enter namespace {}: {error}", self.name));
+    }
+
+    /// Listens for TCP connections; `[2001:db8::1]:80` for IPv6, port 0 for one of the kernel's choice.
+    pub fn listen(&self, address: &str) -> TcpListener {
+        let parsed: SocketAddr = address.parse().unwrap_or_else(|_| panic!("not an address and port: {address:?}"));
+        let listener = self.run(|| TcpListener::bind(parsed));
+        listener.unwrap_or_else(|error| panic!("cannot listen on {address} in {}: {error}", self.name))
+    }
+
+    /// Listens on several ports of one address.
+    pub fn listen_all(&self, address: &str, ports: impl IntoIterator<Item = u16>) -> Vec<TcpListener> {
+        let address: IpAddr = address.parse().unwrap_or_else(|_| panic!("not an address: {address:?}"));
+        ports.into_iter().map(|port| self.listen(&SocketAddr::new(address, port).to_string())).collect()
+    }
+
+    /// Sets a kernel parameter, by its path under `/proc/sys`.
+    pub fn sysctl(&self, path: &str, value: &str) {
+        let written = self.run(|| fs::write(format!("/proc/sys/{path}"), value));
+        written.unwrap_or_else(|error| panic!("cannot set {path} to {value} in {}: {error}", self.name));
+    }
+
+    /// Passes packets on between its interfaces, IPv4 and IPv6.
+    pub fn forward(&self) {
+        self.sysctl("net/ipv4/ip_forward", "1");
+        self.sysctl("net/ipv6/conf/all/forwarding", "1");
+    }
+
+    /// Adds a route; `destination` is an address, a prefix, `default` or `default6`.
+    pub fn route(&self, destination: &str, route: Route<'_>) {
+        let (address, length) = parse_destination(destination);
+        let made = self.run(|| netlink::change(RouteNetlinkMessage::NewRoute(route_message(address, length, route)?)));
+        made.unwrap_or_else(|error| panic!("cannot route {destination} by {route:?} in {}: {error}", self.name));
+    }
+
+    /// Enters a neighbour's link address, for good.
+    pub fn neighbour(&self, device: &str, address: &str, mac: [u8; 6]) {
+        let parsed = parse_address(address);
+        let made = self.run(|| netlink::change(neighbour_message(netlink::index_of(device)?, parsed, mac)));
+        made.unwrap_or_else(|error| panic!("cannot enter neighbour {address} in {}: {error}", self.name));
+    }
+
+    /// Brings an interface up.
+    pub fn up(&self, device: &str) {
+        self.set_flag(device, LinkFlags::Up);
+    }
+
+    /// Takes an interface down.
+    pub fn down(&self, device: &str) {
+        self.set_flag(device, LinkFlags::empty());
+    }
+
+    fn set_flag(&self, device: &str, flags: LinkFlags) {
+        let set = self.run(|| {
+            let mut message = LinkMessage::default();
+            message.header.index = netlink::index_of(device)?;
+            message.header.flags = flags;
+            message.header.change_mask = LinkFlags::Up;
+            netlink::change(RouteNetlinkMessage::SetLink(message))
+        });
+        set.unwrap_or_else(|error| panic!("cannot bring {device} up or down in {}: {error}", self.name));
+    }
+
+    /// The number under which netlink messages of this process name it.
+    pub(crate) fn raw(&self) -> RawFd {
+        self.handle.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Namespace({})", self.name)
+    }
+}
+
+fn open_current() -> OwnedFd {
+    fs::File::open("/proc/thread-self/ns/net").expect("a thread may open its own namespace").into()
+}
+
+pub(crate) fn parse_address(text: &str) -> IpAddr {
+    text.parse().unwrap_or_else(|_| panic!("not an address: {text:?}"))
+}
+
+/// `10.0.0.1/24`; without a length, the whole address.
+pub(crate) fn parse_prefix(text: &str) -> (IpAddr, u8) {
+    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let address = parse_address(address);
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.map_or(whole, |length| length.parse().unwrap_or_else(|_| panic!("not a prefix: {text:?}")));
+    (address, length)
+}
+
+fn parse_destination(text: &str) -> (IpAddr, u8) {
+    match text {
+        "default" => parse_prefix("0.0.0.0/0"),
+        "default6" => parse_prefix("::/0"),
+        _ => parse_prefix(text),
+    }
+}
+
+pub(crate) fn family_of(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+fn route_message(address: IpAddr, length: u8, route: Route<'_>) -> io::Result<RouteMessage> {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: family_of(address),
+        destination_prefix_length: length,
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Static,
+        scope: if matches!(route, Route::Device(_)) { RouteScope::Link } else { RouteScope::Universe },
+        kind: route_type(route),
+        ..RouteHeader::default()
+    };
+    message.attributes.push(RouteAttribute::Destination(RouteAddress::from(address)));
+    match route {
+        Route::Via(gateway) => message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway))),
+        Route::Device(name) => message.attributes.push(RouteAttribute::Oif(netlink::index_of(name)?)),
+        Route::Unreachable | Route::Prohibit | Route::Blackhole => {}
+    }
+    Ok(message)
+}
+
+fn route_type(route: Route<'_>) -> RouteType {
+    match route {
+        Route::Via(_) | Route::Device(_) => RouteType::Unicast,
+        Route::Unreachable => RouteType::Unreachable,
+        Route::Prohibit => RouteType::Prohibit,
+        Route::Blackhole => RouteType::BlackHole,
+    }
+}
+
+fn neighbour_message(index: u32, address: IpAddr, mac: [u8; 6]) -> RouteNetlinkMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family_of(address);
+    message.header.ifindex = index;
+    message.header.state = NeighbourState::Permanent;
+    message.attributes.push(NeighbourAttribute::Destination(match address {
+        IpAddr::V4(address) => NeighbourAddress::Inet(address),
+        IpAddr::V6(address) => NeighbourAddress::Inet6(address),
+    }));
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+    RouteNetlinkMessage::NewNeighbour(message)
+}

@@ -1,0 +1,371 @@
+//! A scenario's TOML, as it is written, and its translation. Keys and values that mean nothing are errors: a rule that
+//! is silently not applied would make a test pass for the wrong reason.
+
+use std::ops::RangeInclusive;
+
+use halfopen::{Reason, State};
+use serde::Deserialize;
+
+use super::behaviour::icmp_reason;
+use super::hosts::{Hosts, Prefix};
+use super::{Behaviour, Host, Router, Rule, Scenario, ScenarioError};
+use crate::effects::EffectsSetting;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    seed: u64,
+    #[serde(default)]
+    network: NetworkTable,
+    #[serde(default, rename = "router")]
+    routers: Vec<RouterTable>,
+    #[serde(default, rename = "host")]
+    hosts: Vec<HostTable>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct NetworkTable {
+    loss_out: f64,
+    loss_back: f64,
+    duplicate_out: f64,
+    duplicate_back: f64,
+    delay: Option<String>,
+    jitter: Option<String>,
+    bandwidth: Option<u32>,
+    queue: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouterTable {
+    name: String,
+    addresses: Several,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostTable {
+    addresses: Several,
+    #[serde(default)]
+    down: bool,
+    #[serde(default)]
+    rules: Vec<RuleTable>,
+    rst_rate: Option<u32>,
+    syn_rate: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleTable {
+    ports: PortsValue,
+    behaviour: String,
+    from: Option<String>,
+    late: Option<String>,
+    #[serde(default = "one")]
+    copies: u32,
+    #[serde(default)]
+    ignore: u32,
+    quote: Option<String>,
+    open: Option<f64>,
+    closed: Option<f64>,
+    expect: Option<ExpectTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectTable {
+    state: String,
+    reason: String,
+}
+
+/// `"a"` or `["a", "b"]`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Several {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// `80` or `"80,443"`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PortsValue {
+    One(u16),
+    List(String),
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Several {
+    fn as_slice(&self) -> &[String] {
+        match self {
+            Several::One(value) => std::slice::from_ref(value),
+            Several::Many(values) => values,
+        }
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<Scenario, ScenarioError> {
+    let file: File = toml::from_str(text)?;
+    let routers = file.routers.iter().map(router).collect::<Result<Vec<_>, _>>()?;
+    let mut hosts = Hosts::default();
+    for (number, table) in file.hosts.iter().enumerate() {
+        let place = format!("host {}", number + 1);
+        let prefixes = prefixes(&place, &table.addresses)?;
+        hosts.add(&prefixes, host(&place, table, &prefixes, &routers)?);
+    }
+    Ok(Scenario { seed: file.seed, network: network(&file.network)?, routers, hosts })
+}
+
+fn network(table: &NetworkTable) -> Result<EffectsSetting, ScenarioError> {
+    Ok(EffectsSetting {
+        loss_out: probability("network.loss_out", table.loss_out)?,
+        loss_back: probability("network.loss_back", table.loss_back)?,
+        duplicate_out: probability("network.duplicate_out", table.duplicate_out)?,
+        duplicate_back: probability("network.duplicate_back", table.duplicate_back)?,
+        delay: duration("network.delay", table.delay.as_deref())?,
+        jitter: duration("network.jitter", table.jitter.as_deref())?,
+        bandwidth: table.bandwidth.map(|rate| positive("network.bandwidth", rate)).transpose()?,
+        // As deep as a common device's.
+        queue: table.queue.unwrap_or(1000),
+    })
+}
+
+fn router(table: &RouterTable) -> Result<Router, ScenarioError> {
+    let place = format!("router {}", table.name);
+    let addresses = table.addresses.as_slice().iter();
+    let addresses = addresses.map(|text| text.parse().map_err(|_| value(&place, text, "expected an address")));
+    Ok(Router { name: table.name.clone(), addresses: addresses.collect::<Result<_, _>>()? })
+}
+
+fn prefixes(place: &str, addresses: &Several) -> Result<Vec<Prefix>, ScenarioError> {
+    let parse = |text: &String| {
+        Prefix::parse(text).ok_or_else(|| value(place, text, "expected an address or a prefix (10.0.0.0/8)"))
+    };
+    addresses.as_slice().iter().map(parse).collect()
+}
+
+fn host(place: &str, table: &HostTable, prefixes: &[Prefix], routers: &[Router]) -> Result<Host, ScenarioError> {
+    let rules = table.rules.iter().enumerate();
+    let rules = rules.map(|(number, table)| rule(&format!("{place}, rule {}", number + 1), table, prefixes, routers));
+    Ok(Host {
+        down: table.down,
+        rules: rules.collect::<Result<_, _>>()?,
+        rst_rate: table.rst_rate.map(|rate| positive(place, rate)).transpose()?,
+        syn_rate: table.syn_rate.map(|rate| positive(place, rate)).transpose()?,
+    })
+}
+
+fn rule(place: &str, table: &RuleTable, prefixes: &[Prefix], routers: &[Router]) -> Result<Rule, ScenarioError> {
+    Ok(Rule {
+        ports: ports(place, &table.ports)?,
+        behaviour: behaviour(place, table, prefixes)?,
+        router: table.from.as_deref().map(|name| router_index(place, name, routers)).transpose()?,
+        late: duration(place, table.late.as_deref())?,
+        copies: positive(place, table.copies)?,
+        ignore: table.ignore,
+        short_quote: short_quote(place, table.quote.as_deref())?,
+        expect: table.expect.as_ref().map(|expect| expectation(place, expect, prefixes)).transpose()?,
+    })
+}
+
+fn ports(place: &str, ports: &PortsValue) -> Result<Vec<RangeInclusive<u16>>, ScenarioError> {
+    match ports {
+        PortsValue::One(port) => Ok(vec![*port..=*port]),
+        PortsValue::List(text) => parse_ports(text).map_err(|accepted| value(place, text, accepted)),
+    }
+}
+
+/// `80`, `22,8000-8100`, `-`.
+pub(super) fn parse_ports(text: &str) -> Result<Vec<RangeInclusive<u16>>, &'static str> {
+    if text == "-" {
+        return Ok(vec![1..=u16::MAX]);
+    }
+    let parts = text.split(',').map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last).then_some(first..=last)
+    });
+    parts.collect::<Option<_>>().ok_or("expected ports as 80, 22,8000-8100 or - for all")
+}
+
+fn behaviour(place: &str, table: &RuleTable, prefixes: &[Prefix]) -> Result<Behaviour, ScenarioError> {
+    let name = table.behaviour.as_str();
+    let shares = [("open", table.open), ("closed", table.closed)];
+    if name == "population" {
+        let share = |(key, share): (&str, Option<f64>)| probability(&format!("{place}, {key}"), share.unwrap_or(0.0));
+        return Ok(Behaviour::Population { open: share(shares[0])?, closed: share(shares[1])? });
+    }
+    if let Some((key, _)) = shares.iter().find(|(_, share)| share.is_some()) {
+        return Err(value(place, key, "expected a share of open or closed ports with behaviour = \"population\" only"));
+    }
+    let behaviour = Behaviour::named(name).ok_or_else(|| value(place, name, BEHAVIOURS))?;
+    check_family(place, name, behaviour, prefixes)?;
+    Ok(behaviour)
+}
+
+const BEHAVIOURS: &str = "expected open, closed, closed-same-ack, silent, split, open-then-closed, closed-then-open, \
+    icmp TYPE/CODE, population, forged-{syn-ack,rst,icmp-seq,icmp-port,port,sender,ack} or \
+    garbage-{short,checksum,noise}";
+
+/// Errors have other numbers in ICMP (RFC 792: 3, 4, 5, 11, 12) than in ICMPv6 (RFC 4443: 1 to 4).
+fn check_family(place: &str, name: &str, behaviour: Behaviour, prefixes: &[Prefix]) -> Result<(), ScenarioError> {
+    let Behaviour::Icmp { kind, .. } = behaviour else { return Ok(()) };
+    let fits = |prefix: &Prefix| match prefix.is_ipv4() {
+        true => matches!(kind, 3 | 4 | 5 | 11 | 12),
+        false => matches!(kind, 1..=4),
+    };
+    let accepted =
+        "expected an ICMP error's type for IPv4 hosts (3, 4, 5, 11, 12), an ICMPv6 one's for IPv6 hosts (1-4)";
+    if prefixes.iter().all(fits) { Ok(()) } else { Err(value(place, name, accepted)) }
+}
+
+fn router_index(place: &str, name: &str, routers: &[Router]) -> Result<usize, ScenarioError> {
+    let index = routers.iter().position(|router| router.name == name);
+    index.ok_or_else(|| value(place, name, "expected the name of a [[router]]"))
+}
+
+fn short_quote(place: &str, quote: Option<&str>) -> Result<bool, ScenarioError> {
+    match quote {
+        None | Some("full") => Ok(false),
+        Some("short") => Ok(true),
+        Some(other) => Err(value(place, other, "expected quote = \"short\" or \"full\"")),
+    }
+}
+
+fn expectation(place: &str, expect: &ExpectTable, prefixes: &[Prefix]) -> Result<(State, Reason), ScenarioError> {
+    let state = State::ALL.into_iter().find(|state| state.name() == expect.state);
+    let state = state.ok_or_else(|| value(place, &expect.state, "expected state = open, closed or filtered"))?;
+    let ipv4 = prefixes.first().is_none_or(Prefix::is_ipv4);
+    let reason = reasons(ipv4).find(|reason| reason.name() == expect.reason);
+    let reason = reason.ok_or_else(|| value(place, &expect.reason, "expected a reason's name as halfopen gives it"))?;
+    Ok((state, reason))
+}
+
+/// The reasons that a packet can give, in one family.
+fn reasons(ipv4: bool) -> impl Iterator<Item = Reason> {
+    let example: std::net::IpAddr = if ipv4 { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
+    let kinds = [1_u8, 3, 11].into_iter().flat_map(|kind| (0..=13).map(move |code| (kind, code)));
+    let icmp = kinds.filter_map(move |(kind, code)| icmp_reason(example, kind, code));
+    [Reason::SynAck, Reason::Syn, Reason::Rst, Reason::NoResponse].into_iter().chain(icmp)
+}
+
+fn probability(place: &str, share: f64) -> Result<f64, ScenarioError> {
+    let accepted = "expected a number from 0 to 1";
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(value(place, &share.to_string(), accepted)) }
+}
+
+fn positive(place: &str, number: u32) -> Result<u32, ScenarioError> {
+    if number > 0 { Ok(number) } else { Err(value(place, "0", "expected a number above 0")) }
+}
+
+/// Nanoseconds from `300ms`, `2s`, `50us`.
+fn duration(place: &str, text: Option<&str>) -> Result<u64, ScenarioError> {
+    let Some(text) = text else { return Ok(0) };
+    let units = [("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+    let parsed = units.iter().find_map(|(unit, nanoseconds)| {
+        let number: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        number.checked_mul(*nanoseconds)
+    });
+    parsed.ok_or_else(|| value(place, text, "expected a duration as 300ms, 2s or 50us"))
+}
+
+fn value(place: &str, value: &str, accepted: &'static str) -> ScenarioError {
+    ScenarioError::Value { place: place.into(), value: value.into(), accepted }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use halfopen::Target;
+
+    use super::*;
+
+    fn with_rule(rule: &str) -> Result<Scenario, ScenarioError> {
+        parse(&format!("[[host]]\naddresses = \"10.0.0.1\"\nrules = [{{ {rule} }}]\n"))
+    }
+
+    fn problem(rule: &str) -> String {
+        with_rule(rule).expect_err("it means nothing").to_string()
+    }
+
+    #[test]
+    fn errors_name_place_value_and_what_would_be_accepted() {
+        assert_eq!(
+            problem("ports = \"80-22\", behaviour = \"open\""),
+            "host 1, rule 1: cannot use \"80-22\": expected ports as 80, 22,8000-8100 or - for all"
+        );
+        assert!(problem("ports = 80, behaviour = \"opne\"").contains("cannot use \"opne\": expected open, closed"));
+        assert!(problem("ports = 80, behaviour = \"icmp 1/4\"").contains("expected an ICMP error's type for IPv4"));
+        assert!(problem("ports = 80, behaviour = \"open\", from = \"gw\"").contains("the name of a [[router]]"));
+        assert!(problem("ports = 80, behaviour = \"open\", late = \"300\"").contains("expected a duration"));
+        assert!(problem("ports = 80, behaviour = \"open\", copies = 0").contains("above 0"));
+        assert!(problem("ports = 80, behaviour = \"open\", open = 0.5").contains("\"population\" only"));
+        assert!(problem("ports = 80, behaviour = \"population\", open = 1.5").contains("from 0 to 1"));
+        assert!(problem("ports = 80, behaviour = \"open\", quote = \"long\"").contains("quote = \"short\""));
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        assert!(problem("ports = 80, behaviour = \"open\", colour = \"red\"").contains("colour"));
+        assert!(parse("speed = 1").is_err());
+        assert!(parse("[[host]]\naddresses = \"10.0.0.0/33\"").is_err());
+    }
+
+    #[test]
+    fn a_single_address_goes_before_a_prefix_and_the_first_rule_that_fits_decides() {
+        let scenario = parse(
+            "[[host]]\naddresses = \"10.0.0.0/24\"\nrules = [{ ports = \"-\", behaviour = \"closed\" }]\n\
+             [[host]]\naddresses = \"10.0.0.7\"\nrules = [{ ports = \"1-80\", behaviour = \"open\" }, \
+             { ports = 80, behaviour = \"closed\" }]",
+        )
+        .unwrap();
+        let state = |last, port| scenario.expected(Target { address: [10, 0, 0, last].into(), port }).state;
+        assert_eq!([state(7, 80), state(7, 81), state(8, 80)], [State::Open, State::Filtered, State::Closed]);
+        assert!(scenario.is_down([10, 0, 1, 0].into()));
+        assert_eq!(scenario.addresses().len(), 256);
+    }
+
+    #[test]
+    fn an_expectation_overrides_what_follows_from_the_behaviour() {
+        let rule = "ports = 80, behaviour = \"silent\", expect = { state = \"closed\", reason = \"rst\" }";
+        let expected = with_rule(rule).unwrap().expected(Target { address: [10, 0, 0, 1].into(), port: 80 });
+        assert_eq!((expected.state, expected.reason), (State::Closed, Reason::Rst));
+    }
+
+    #[test]
+    fn reasons_are_named_in_the_hosts_family() {
+        let named = |ipv4, name: &str| reasons(ipv4).find(|reason| reason.name() == name);
+        assert_eq!(named(true, "port-unreach"), Some(Reason::Icmp { kind: 3, code: 3 }));
+        assert_eq!(named(false, "port-unreach"), Some(Reason::Icmpv6 { kind: 1, code: 4 }));
+        assert_eq!(named(false, "host-prohibited"), None);
+    }
+
+    #[test]
+    fn a_population_has_the_shares_it_was_given_and_another_seed_has_another() {
+        let scenario = Scenario::named("prefix16");
+        let open = |scenario: &Scenario| -> Vec<IpAddr> {
+            let all = scenario.expected_all("80").into_iter();
+            all.filter(|(_, expected)| expected.state == State::Open).map(|(target, _)| target.address).collect()
+        };
+        let first = open(&scenario);
+        let share = first.len() as f64 / (2.0 * 65_536.0);
+        assert!((0.048..0.052).contains(&share), "{share}");
+        assert_eq!(first, open(&scenario));
+        assert_ne!(first, open(&scenario.with_seed(17)));
+    }
+
+    #[test]
+    fn every_scenario_of_the_lab_can_be_read() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            Scenario::load(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+    }
+}
