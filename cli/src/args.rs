@@ -45,7 +45,7 @@ fn plea(words: &[OsString]) -> Option<Vec<OsString>> {
 ///
 /// For networks that you are responsible for or are authorised to test: halfopen never hides who is asking.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "halfopen", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Example: halfopen scan 127.0.0.1 -p 1-1024")]
 struct Cli {
     #[command(subcommand)]
@@ -154,7 +154,7 @@ pub(crate) struct TargetArgs {
 #[command(next_help_heading = "Probing")]
 pub(crate) struct ProbingArgs {
     /// Probes a second: 500, 10k, 1.5M, or max
-    #[arg(long, value_name = "RATE", default_value = "10k", value_parser = values::rate)]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, default_value = "10k", value_parser = values::rate)]
     pub(crate) rate: Rate,
 
     /// How often a target is probed at most
@@ -166,7 +166,7 @@ pub(crate) struct ProbingArgs {
     /// Fix the order of probes: the same seed gives the same order [default: drawn anew]
     ///
     /// A number, decimal or 0x hexadecimal. The seed in use is in the summary.
-    #[arg(long, value_name = "SEED", value_parser = values::seed)]
+    #[arg(long, value_name = "SEED", allow_negative_numbers = true, value_parser = values::seed)]
     pub(crate) seed: Option<u64>,
 
     /// Wait for late replies: auto, or a time such as 500ms or 2s
@@ -208,8 +208,15 @@ pub(crate) struct OutputArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// Show no progress bar (there is one only on a terminal)
+    /// Show the progress bar also when results go into a pipe
+    ///
+    /// There is a bar when standard error is a terminal; not when standard output is a pipe, because what reads the
+    /// pipe may be writing to the same terminal.
     #[arg(long)]
+    pub(crate) progress: bool,
+
+    /// Show no progress bar
+    #[arg(long, conflicts_with = "progress")]
     pub(crate) no_progress: bool,
 }
 
@@ -222,7 +229,7 @@ pub(crate) struct NetworkArgs {
     pub(crate) interface: Option<String>,
 
     /// Send from this address of this machine (once per address family)
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     pub(crate) source_ip: Vec<IpAddr>,
 
     /// First source port; each pass uses the next one

@@ -6,6 +6,8 @@ use std::env;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use halfopen::{Cooldown, LinkKind, Method, Plan, PlanBuilder, Resolve, Scan, ScanBuilder, State};
@@ -231,12 +233,20 @@ fn open(file: &Path) -> Result<(String, Box<dyn BufRead>), Failure> {
 }
 
 fn style(args: &ScanArgs) -> Style {
+    let output = &args.output;
     let terminal = io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let free = output.progress || !into_pipe();
     Style {
-        quiet: args.output.quiet,
-        bar: terminal && !args.output.quiet && !args.output.no_progress,
+        quiet: output.quiet,
+        bar: terminal && free && !output.quiet && !output.no_progress,
         colours: colours(&io::stderr()),
     }
+}
+
+/// Whether another program reads the results; it may write to our terminal.
+fn into_pipe() -> bool {
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    stdout.and_then(|stdout| stdout.metadata()).is_ok_and(|file| file.file_type().is_fifo())
 }
 
 /// By the conventions of terminals: `NO_COLOR`, `CLICOLOR_FORCE`, `TERM`.

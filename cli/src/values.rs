@@ -1,6 +1,7 @@
-//! Values of single options: rates, times, seeds, sizes. Each function reads one text and says in one
+//! Values of single options: rates, times, seeds, sizes, addresses. Each function reads one text and says in one
 //! half sentence what it would accept; which option it was is clap's to say.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use halfopen::{Pps, Rate};
@@ -55,6 +56,11 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     quantity(text, SIZE_UNITS)
         .filter(|&bytes| bytes > 0)
         .ok_or_else(|| "expected a size such as 64MiB or 1GiB (units: B, KiB, MiB, GiB)".into())
+}
+
+/// `192.0.2.7`, `2001:db8::7`.
+pub(crate) fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "expected an address of this machine such as 192.0.2.7 or 2001:db8::7".into())
 }
 
 /// A decimal number, perhaps with a fraction, and its unit; none if it is neither, or does not fit. What is below one
