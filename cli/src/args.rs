@@ -1,0 +1,399 @@
+//! The command line as it was typed, and its help. Values are checked one by one (`values`); what they mean together,
+//! with the terminal and the environment, is for `settings`.
+
+use std::env;
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use halfopen::{MacAddr, Rate};
+
+use crate::values;
+
+/// Reads the program's arguments. What clap answers by itself (help, version, usage errors) is printed here, and the
+/// exit code to leave with is returned instead.
+pub(crate) fn parse() -> Result<Command, ExitCode> {
+    read(env::args_os().collect()).map_err(|answer| {
+        // A closed pipe (`--help | head -1`) is no news.
+        let _ = answer.print();
+        ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2))
+    })
+}
+
+fn read(words: Vec<OsString>) -> Result<Command, clap::Error> {
+    let help = plea(&words);
+    let parsed = Cli::try_parse_from(words).map(|cli| cli.command);
+    // Help that was asked for comes before any complaint.
+    match help.map(Cli::try_parse_from) {
+        Some(Err(help)) if parsed.is_err() && help.kind() == ErrorKind::DisplayHelp => Err(help),
+        _ => parsed,
+    }
+}
+
+/// The command line with nothing left of it but the command and the wish for help, if it has one.
+fn plea(words: &[OsString]) -> Option<Vec<OsString>> {
+    let flag = words.iter().take_while(|word| *word != "--").find(|word| *word == "--help" || *word == "-h")?;
+    let command = words.iter().skip(1).find(|word| *word == "scan");
+    Some(words.iter().take(1).chain(command).chain([flag]).cloned().collect())
+}
+
+/// Finds open, closed and filtered TCP ports with half-open (SYN) scans.
+///
+/// For networks that you are responsible for or are authorised to test: halfopen never hides who is asking.
+#[derive(Debug, Parser)]
+#[command(name = "halfopen", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Example: halfopen scan 127.0.0.1 -p 1-1024")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Scan addresses and ports, once
+    ///
+    /// Sends a SYN to every port of every target and says of each whether it is open, closed or filtered, and why.
+    Scan(Box<ScanArgs>),
+}
+
+const SHORT_EXAMPLES: &str = "\
+Examples:
+  halfopen scan 192.0.2.0/24 -p 22,80,443
+  halfopen scan 127.0.0.1 -p- --show open,closed
+
+`halfopen scan --help` explains every option and gives more examples.";
+
+const LONG_EXAMPLES: &str = "\
+Examples:
+  All ports of this machine:
+    halfopen scan 127.0.0.1 ::1 -p-
+  Three ports of a network without its gateway, at 50,000 probes a second:
+    halfopen scan 192.0.2.0/24 -p 22,80,443 --exclude 192.0.2.1 --rate 50k
+  Pairs from another program, every verdict as JSON:
+    inventory | halfopen scan -i - --show all --output jsonl > scan.jsonl
+  What would be sent, in sending order, without sending it:
+    halfopen scan 2001:db8::/120 -p 1-1024 --seed 42 --dry-run
+
+Exit codes: 0 done, 1 runtime error, 2 usage error, 130 interrupted (143 by SIGTERM), 141 when the reader of the \
+results went away.
+
+Rights: raw sockets need CAP_NET_RAW. Run as root (sudo halfopen ...), or grant it once with \
+`sudo setcap cap_net_raw+ep $(command -v halfopen)`. Without it, --method auto falls back to connect().";
+
+/// `halfopen scan`, as typed.
+#[derive(Debug, Args)]
+#[command(after_help = SHORT_EXAMPLES, after_long_help = LONG_EXAMPLES, disable_help_flag = true)]
+pub(crate) struct ScanArgs {
+    #[command(flatten)]
+    pub(crate) targets: TargetArgs,
+    #[command(flatten)]
+    pub(crate) probing: ProbingArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    /// Print help: -h in short, --help with everything
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Help")]
+    help: Option<bool>,
+}
+
+/// What is scanned.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Targets")]
+pub(crate) struct TargetArgs {
+    /// Addresses, prefixes, ranges, host names, or address:port pairs
+    ///
+    /// 192.0.2.7, 192.0.2.0/24, 192.0.2.1-192.0.2.99, 10.0.0-3.1-254 (octet ranges), 2001:db8::/120, www.example.org,
+    /// 192.0.2.7:443, [2001:db8::7]:443. Overlaps are merged: every target is probed once.
+    #[arg(value_name = "TARGETS", help_heading = None::<&'static str>)]
+    pub(crate) targets: Vec<String>,
+
+    /// Ports: 22,80,8000-8100; - is all of 1-65535
+    ///
+    /// Ports and ranges of ports, separated by commas: 22,80,8000-8100. `-p-` is all of 1-65535. Needed unless every
+    /// target is an address:port pair.
+    #[arg(short, long, value_name = "PORTS", allow_hyphen_values = true)]
+    pub(crate) ports: Vec<String>,
+
+    /// Read targets from a file, - for standard input (repeatable)
+    ///
+    /// One or more targets a line, in the same grammar as on the command line; from # to the end of a line is a
+    /// comment. - reads standard input. May be given several times and together with targets on the command line.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) input: Vec<PathBuf>,
+
+    /// Leave these targets out (repeatable)
+    ///
+    /// Same grammar as targets. What is excluded is never probed, however it was named.
+    #[arg(long, value_name = "TARGETS")]
+    pub(crate) exclude: Vec<String>,
+
+    /// Leave out the targets of a file (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) exclude_file: Vec<PathBuf>,
+
+    /// Also scan addresses that are never unicast hosts
+    ///
+    /// Without this, 0.0.0.0/8, multicast, broadcast and reserved addresses are left out. Private and loopback
+    /// addresses are always scanned when asked for.
+    #[arg(long)]
+    pub(crate) no_blocklist: bool,
+
+    /// Which addresses of a host name are scanned
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = ResolveArg::All)]
+    pub(crate) resolve: ResolveArg,
+}
+
+/// How it is probed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Probing")]
+pub(crate) struct ProbingArgs {
+    /// Probes a second: 500, 10k, 1.5M, or max
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, default_value = "10k", value_parser = values::rate)]
+    pub(crate) rate: Rate,
+
+    /// How often a target is probed at most
+    ///
+    /// Later passes probe only what has not answered, and not before an answer could have come.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) passes: u8,
+
+    /// Fix the order of probes: the same seed gives the same order [default: drawn anew]
+    ///
+    /// A number, decimal or 0x hexadecimal. The seed in use is in the summary.
+    #[arg(long, value_name = "SEED", allow_negative_numbers = true, value_parser = values::seed)]
+    pub(crate) seed: Option<u64>,
+
+    /// Wait for late replies: auto, or a time such as 500ms or 2s
+    ///
+    /// auto goes by the round-trip times that the scan has measured.
+    #[arg(long, value_name = "TIME", default_value = "auto", value_parser = values::cooldown)]
+    pub(crate) cooldown: CooldownArg,
+
+    /// SYN probes, the system's connect(), or SYN where the rights suffice
+    #[arg(long, value_name = "METHOD", value_enum, default_value_t = MethodArg::Auto)]
+    pub(crate) method: MethodArg,
+
+    /// Memory for the table of verdicts; larger plans are scanned in stripes
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
+    pub(crate) memory_limit: u64,
+
+    /// Print each probe as `address port` in sending order and send nothing
+    ///
+    /// Needs no rights. Prints the probes of the first pass.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// What is printed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// How findings are printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = FormatArg::Human)]
+    pub(crate) output: FormatArg,
+
+    /// Which findings are printed, separated by commas [default: open; with jsonl: open,down]
+    ///
+    /// Counts in the summary are complete whatever is shown.
+    #[arg(long, value_name = "STATES", value_enum, value_delimiter = ',')]
+    pub(crate) show: Vec<ShowArg>,
+
+    /// Print findings, warnings and errors only: no progress, no summary
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Show the progress bar also when results go into a pipe
+    ///
+    /// There is a bar when standard error is a terminal; not when standard output is a pipe, because what reads the
+    /// pipe may be writing to the same terminal.
+    #[arg(long)]
+    pub(crate) progress: bool,
+
+    /// Show no progress bar
+    #[arg(long, conflicts_with = "progress")]
+    pub(crate) no_progress: bool,
+}
+
+/// Through what it leaves.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct NetworkArgs {
+    /// Send through this interface [default: by the routing table]
+    #[arg(short = 'e', long, value_name = "NAME")]
+    pub(crate) interface: Option<String>,
+
+    /// Send from this address of this machine (once per address family)
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
+    pub(crate) source_ip: Vec<IpAddr>,
+
+    /// First source port; each pass uses the next one
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) source_port: Option<u16>,
+
+    /// Link address of the gateway, instead of asking for it
+    #[arg(long, value_name = "MAC")]
+    pub(crate) gateway_mac: Option<MacAddr>,
+
+    /// How packets are put on the wire
+    #[arg(long, value_name = "LINK", value_enum, default_value_t = LinkArg::Auto)]
+    pub(crate) link: LinkArg,
+}
+
+/// `--resolve`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResolveArg {
+    /// All addresses, IPv4 and IPv6
+    All,
+    /// The resolver's first address
+    First,
+}
+
+/// `--cooldown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CooldownArg {
+    /// By measured round-trip times.
+    Auto,
+    /// Always this long.
+    Fixed(Duration),
+}
+
+/// `--method`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodArg {
+    /// syn, or connect with a warning where raw sockets are not permitted
+    Auto,
+    /// Half-open probes through raw sockets
+    Syn,
+    /// Full connections through the system; needs no rights
+    Connect,
+}
+
+/// `--output`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatArg {
+    /// For people: a table on a terminal, one line a finding in a pipe
+    Human,
+    /// One JSON record a line; the last one is the summary
+    Jsonl,
+    /// address:port, one a line
+    List,
+}
+
+/// `--show`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShowArg {
+    /// Something accepts connections
+    Open,
+    /// The host answers, nothing listens
+    Closed,
+    /// No answer, or an ICMP error
+    Filtered,
+    /// Hosts of this link that do not answer ARP or NDP
+    Down,
+    /// All of these
+    All,
+}
+
+/// `--link`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LinkArg {
+    /// The best kind for each interface
+    Auto,
+    /// Packet sockets with a receive ring; Ethernet only
+    #[value(name = "af_packet")]
+    AfPacket,
+    /// Raw IP sockets; loopback, tunnels, any interface
+    #[value(name = "raw_ip")]
+    RawIp,
+    /// The portable datalink channel
+    Pnet,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use halfopen::Pps;
+
+    use super::*;
+
+    fn scan(line: &str) -> Result<ScanArgs, String> {
+        let words = ["halfopen", "scan"].into_iter().chain(line.split_whitespace());
+        let Command::Scan(args) = Cli::try_parse_from(words).map_err(|e| e.to_string())?.command;
+        Ok(*args)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults() {
+        let args = scan("192.0.2.1").unwrap();
+        assert_eq!(args.probing.rate, Rate::Fixed(Pps(10_000)));
+        assert_eq!(args.probing.passes, 2);
+        assert_eq!(args.probing.seed, None);
+        assert_eq!(args.probing.cooldown, CooldownArg::Auto);
+        assert_eq!(args.probing.memory_limit, 256 << 20);
+        assert!(args.output.show.is_empty() && args.network.source_ip.is_empty());
+    }
+
+    #[test]
+    fn help_works_when_everything_else_is_broken() {
+        for line in
+            ["scan --rate 0 --help", "scan --nope -h", "scan -p --help --seed x", "--nope --help", "scan --help"]
+        {
+            let words = ["halfopen"].into_iter().chain(line.split(' ')).map(OsString::from);
+            assert_eq!(read(words.collect()).unwrap_err().kind(), ErrorKind::DisplayHelp, "{line}");
+        }
+        let words = ["halfopen", "scan", "--rate", "0", "--", "--help"].map(OsString::from);
+        assert_eq!(read(words.into()).unwrap_err().kind(), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn ports_may_begin_with_a_hyphen() {
+        for line in ["127.0.0.1 -p-", "127.0.0.1 -p -", "-p- 127.0.0.1", "127.0.0.1 --ports=-", "127.0.0.1 --ports -"] {
+            let args = scan(line).unwrap();
+            assert_eq!(
+                (args.targets.targets, args.targets.ports),
+                (vec!["127.0.0.1".into()], vec!["-".into()]),
+                "{line}"
+            );
+        }
+        assert_eq!(scan("::1 -p-1024 -p 8000-").unwrap().targets.ports, ["-1024", "8000-"]);
+    }
+
+    #[test]
+    fn lists_and_repetitions() {
+        let args = scan(
+            "a b -i x -i - --exclude c --exclude d --source-ip ::1 --source-ip 127.0.0.1 --show open,closed --show down",
+        );
+        let args = args.unwrap();
+        assert_eq!(args.targets.targets, ["a", "b"]);
+        assert_eq!(args.targets.input, [PathBuf::from("x"), PathBuf::from("-")]);
+        assert_eq!(args.targets.exclude, ["c", "d"]);
+        assert_eq!(args.network.source_ip.len(), 2);
+        assert_eq!(args.output.show, [ShowArg::Open, ShowArg::Closed, ShowArg::Down]);
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for line in [
+            "--passes 0",
+            "--passes 256",
+            "--source-port 0",
+            "--rate 0",
+            "--seed -1",
+            "--gateway-mac 1:2",
+            "--show shut",
+        ] {
+            assert!(scan(line).is_err(), "{line}");
+        }
+    }
+}

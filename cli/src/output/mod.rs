@@ -1,0 +1,150 @@
+//! Findings on standard output: which ones, in which form, and when they are written. The forms are in the files
+//! beside this one; standard error is for `screen`.
+
+pub(crate) mod account;
+mod human;
+mod jsonl;
+mod list;
+#[cfg(test)]
+pub(crate) mod samples;
+pub(crate) mod summary;
+pub(crate) mod text;
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+use halfopen::{DownReason, Event, Verdict};
+
+use crate::settings::{Form, Settings, Show};
+use account::Account;
+
+/// A form of the results. Each function appends to `out` what the form has to say, or nothing.
+trait Format {
+    /// A verdict that is to be printed.
+    fn verdict(&mut self, verdict: &Verdict, out: &mut Vec<u8>);
+
+    /// A verdict that is not to be printed, for forms that count.
+    fn hidden(&mut self, _verdict: &Verdict) {}
+
+    /// A host that is down, and is to be printed.
+    fn host_down(&mut self, _address: IpAddr, _reason: DownReason, _out: &mut Vec<u8>) {}
+
+    /// A warning; it also goes to standard error.
+    fn warning(&mut self, _text: &str, _out: &mut Vec<u8>) {}
+
+    /// The end of the scan.
+    fn end(&mut self, _account: &Account, _out: &mut Vec<u8>) {}
+
+    /// The end of a scan that failed.
+    fn failure(&mut self, _text: &str, _out: &mut Vec<u8>) {}
+}
+
+/// Results on their way to `sink`.
+pub(crate) struct Output<W> {
+    format: Box<dyn Format>,
+    show: Show,
+    tells_all: bool,
+    waiting: Vec<u8>,
+    sink: W,
+}
+
+/// Lines are written together when there are many; more than this does not wait.
+const BATCH: usize = 1 << 16;
+
+impl<W: Write> Output<W> {
+    /// The output of a scan of so many targets.
+    pub(crate) fn new(settings: &Settings, targets: u64, sink: W) -> Output<W> {
+        let counts = settings.counts_by_host(targets);
+        Output::of(settings.form, settings.show, counts, sink)
+    }
+
+    fn of(form: Form, show: Show, counts: bool, sink: W) -> Output<W> {
+        let format: Box<dyn Format> = match form {
+            Form::Table { colours } => Box::new(human::Table::new(colours, counts)),
+            Form::Lines => Box::new(human::Lines),
+            Form::Jsonl => Box::new(jsonl::Jsonl),
+            Form::List => Box::new(list::List),
+        };
+        Output { format, show, tells_all: form == Form::Jsonl, waiting: Vec::new(), sink }
+    }
+
+    /// Whether the results themselves hold the summary.
+    pub(crate) fn tells_all(&self) -> bool {
+        self.tells_all
+    }
+
+    /// Takes an event. What it says may wait until `flush`.
+    pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
+        let out = &mut self.waiting;
+        match event {
+            Event::Verdict(verdict) if shows(self.show, verdict) => self.format.verdict(verdict, out),
+            Event::Verdict(verdict) => self.format.hidden(verdict),
+            Event::HostDown { address, reason } if self.show.down => self.format.host_down(*address, *reason, out),
+            Event::Warning(text) => self.format.warning(text, out),
+            _ => {}
+        }
+        if self.waiting.len() < BATCH { Ok(()) } else { self.flush() }
+    }
+
+    /// Writes what waits.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.sink.write_all(&self.waiting)?;
+        self.waiting.clear();
+        self.sink.flush()
+    }
+
+    /// Ends the results of a scan.
+    pub(crate) fn end(&mut self, account: &Account) -> io::Result<()> {
+        self.format.end(account, &mut self.waiting);
+        self.flush()
+    }
+
+    /// Ends the results of a scan that failed.
+    pub(crate) fn failure(&mut self, text: &str) -> io::Result<()> {
+        self.format.failure(text, &mut self.waiting);
+        self.flush()
+    }
+}
+
+/// A correction is printed when what it corrects was.
+fn shows(show: Show, verdict: &Verdict) -> bool {
+    show.state(verdict.state) || verdict.supersedes.is_some_and(|before| show.state(before))
+}
+
+/// Appends formatted text; a vector takes everything.
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use halfopen::State;
+
+    use super::*;
+
+    fn printed(form: Form, show: Show, events: &[Event]) -> String {
+        let mut written = Vec::new();
+        let mut output = Output::of(form, show, true, &mut written);
+        events.iter().try_for_each(|event| output.event(event)).unwrap();
+        output.flush().unwrap();
+        String::from_utf8(written).unwrap()
+    }
+
+    #[test]
+    fn only_what_is_shown() {
+        let list = |show| printed(Form::List, show, &samples::events());
+        assert_eq!(list(samples::show("open")), "192.0.2.7:443\n[2001:db8::7]:22\n");
+        assert_eq!(list(samples::show("filtered")), "192.0.2.9:25\n192.0.2.9:26\n");
+    }
+
+    #[test]
+    fn a_correction_of_something_shown_is_shown() {
+        let corrected = Verdict { supersedes: Some(State::Filtered), ..samples::open() };
+        let list = |show| printed(Form::List, samples::show(show), &[Event::Verdict(corrected.clone())]);
+        assert_eq!(list("filtered"), "192.0.2.7:443\n");
+        assert_eq!(list("closed"), "");
+    }
+}

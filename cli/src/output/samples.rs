@@ -1,0 +1,131 @@
+//! Events and accounts for tests.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use clap::ValueEnum;
+use halfopen::{DownReason, Event, Reason, State, Target, Verdict};
+
+use super::Output;
+use super::account::{Account, Counts, Effective, Probes, RateLimit};
+use crate::args::{FormatArg, ShowArg};
+use crate::settings::{Form, Show};
+
+pub(crate) fn open() -> Verdict {
+    verdict("192.0.2.7:443", State::Open, Reason::SynAck)
+}
+
+pub(crate) fn closed() -> Verdict {
+    verdict("192.0.2.7:444", State::Closed, Reason::Rst)
+}
+
+pub(crate) fn open_v6() -> Verdict {
+    verdict("[2001:db8::7]:22", State::Open, Reason::SynAck)
+}
+
+pub(crate) fn by_icmp() -> Verdict {
+    let sender = Some(address("192.0.2.254"));
+    Verdict { sender, ..verdict("192.0.2.9:25", State::Filtered, Reason::Icmp { kind: 3, code: 13 }) }
+}
+
+pub(crate) fn silent() -> Verdict {
+    Verdict { ttl: None, rtt: None, ..verdict("192.0.2.9:26", State::Filtered, Reason::NoResponse) }
+}
+
+pub(crate) fn down() -> Event {
+    Event::HostDown { address: address("192.0.2.77"), reason: DownReason::NoArp }
+}
+
+/// One of each.
+pub(crate) fn events() -> Vec<Event> {
+    let verdicts = [open(), closed(), open_v6(), by_icmp(), silent()].map(Event::Verdict);
+    verdicts.into_iter().chain([down(), Event::Warning("something is odd".into())]).collect()
+}
+
+pub(crate) fn show(states: &str) -> Show {
+    let states: Vec<_> = states.split(',').map(|name| ShowArg::from_str(name, false).unwrap()).collect();
+    Show::new(&states, FormatArg::Human)
+}
+
+/// An output in lines that shows what is open.
+pub(crate) fn output<W: Write>(sink: W) -> Output<W> {
+    Output::of(Form::Lines, show("open"), false, sink)
+}
+
+/// What a form prints of these events, without an end.
+pub(crate) fn printed(form: Form, states: &str, events: &[Event]) -> String {
+    let mut written = Vec::new();
+    let mut output = Output::of(form, show(states), true, &mut written);
+    events.iter().try_for_each(|event| output.event(event)).unwrap();
+    output.flush().unwrap();
+    String::from_utf8(written).unwrap()
+}
+
+/// Everything happened at once.
+pub(crate) fn account() -> Account {
+    Account {
+        version: "1.2.3",
+        outcome: "complete",
+        started: "2023-11-14T22:13:20.123456Z".into(),
+        elapsed_us: 6_600_000,
+        sending_us: 6_555_000,
+        targets: 65_535,
+        hosts: 1,
+        hosts_down: 0,
+        blocked: 0,
+        excluded: 0,
+        counts: Counts { open: 3, closed: 65_532, filtered: 0, silent: 0, not_probed: 0 },
+        probes: Probes { total: 65_540, by_pass: vec![65_535, 5] },
+        rate: 9_998.5,
+        replies: 65_535,
+        duplicates: 0,
+        resets: 0,
+        srtt_us: Some(312),
+        strays: [("bad_ack", 0), ("own", 65_540)].into(),
+        drops: [("ring", 0), ("send_retries", 0)].into(),
+        settings: effective(),
+    }
+}
+
+fn effective() -> Effective {
+    Effective {
+        targets: vec!["127.0.0.1".into()],
+        input: vec![],
+        ports: vec!["-".into()],
+        exclude: vec![],
+        exclude_file: vec![],
+        blocklist: true,
+        rate: RateLimit::Pps(10_000),
+        passes: 2,
+        seed: u64::MAX.to_string(),
+        cooldown: "auto".into(),
+        method: "syn",
+        links: vec!["raw_ip@lo".into()],
+        interface: None,
+        source_ip: vec![],
+        source_port: 40_000,
+        gateway_mac: None,
+        memory_limit: 256 << 20,
+        show: vec!["open"],
+    }
+}
+
+fn verdict(target: &str, state: State, reason: Reason) -> Verdict {
+    let socket: std::net::SocketAddr = target.parse().unwrap();
+    Verdict {
+        target: Target::from(socket),
+        state,
+        reason,
+        sender: None,
+        ttl: Some(63),
+        rtt: Some(Duration::from_micros(1500)),
+        pass: 1,
+        time: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789),
+        supersedes: None,
+    }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}

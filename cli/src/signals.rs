@@ -1,0 +1,75 @@
+//! Ctrl-C and SIGTERM: the first one stops the sending and keeps the cooldown, the second one ends the scan at once,
+//! the third one the program (for a standard output that nobody reads any more). Which code the program then leaves
+//! with is the shell's convention: 128 + signal.
+
+use std::io;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread::{self, JoinHandle};
+
+use halfopen::Stopper;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use crate::screen::Screen;
+
+/// Watches for signals until dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    first: Arc<AtomicI32>,
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+const NONE: i32 = 0;
+
+/// From now on signals stop this scan instead of ending the program.
+pub(crate) fn watch(stopper: Stopper, screen: Screen) -> io::Result<Watch> {
+    let signals = Signals::new([SIGINT, SIGTERM])?;
+    let handle = signals.handle();
+    let first = Arc::new(AtomicI32::new(NONE));
+    let seen = Arc::clone(&first);
+    let thread =
+        thread::Builder::new().name("signals".into()).spawn(move || obey(signals, &seen, &stopper, &screen))?;
+    Ok(Watch { first, handle, thread: Some(thread) })
+}
+
+impl Watch {
+    /// The exit code of an interrupted program, if there was a signal.
+    pub(crate) fn code(&self) -> Option<u8> {
+        // Relaxed: the number alone is read, nothing is published by it.
+        match self.first.load(Ordering::Relaxed) {
+            NONE => None,
+            signal => Some(code(signal)),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to tell, and a panic of its own has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn obey(mut signals: Signals, first: &AtomicI32, stopper: &Stopper, screen: &Screen) {
+    for (count, signal) in signals.forever().enumerate() {
+        match count {
+            0 => {
+                first.store(signal, Ordering::Relaxed);
+                stopper.stop();
+                screen.note("stopping: waiting for late replies; press Ctrl-C again to stop at once");
+            }
+            1 => stopper.abort(),
+            _ => process::exit(i32::from(code(signal))),
+        }
+    }
+}
+
+fn code(signal: i32) -> u8 {
+    u8::try_from(128 + signal).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,153 @@
+//! Values of single options: rates, times, seeds, sizes, addresses. Each function reads one text and says in one
+//! half sentence what it would accept; which option it was is clap's to say.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use halfopen::{Pps, Rate};
+use jiff::SignedDuration;
+
+use crate::args::CooldownArg;
+
+const RATE_UNITS: &[(&str, u64)] = &[("", 1), ("k", 1_000), ("K", 1_000), ("M", 1_000_000)];
+const SIZE_UNITS: &[(&str, u64)] = &[("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+/// No reply is a day late; a longer wait is a slip of the unit.
+const LONGEST_COOLDOWN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `500`, `10k`, `1.5M`, `max`.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+    if text.eq_ignore_ascii_case("max") {
+        return Ok(Rate::Max);
+    }
+    match quantity(text, RATE_UNITS) {
+        Some(0) => Err("no probe would ever be sent; the smallest rate is 1, and max is as fast as it goes".into()),
+        Some(pps) => Ok(Rate::Fixed(Pps(pps))),
+        None => Err("expected probes a second such as 500, 10k or 1.5M, or max".into()),
+    }
+}
+
+/// `auto`, `500ms`, `2s`, `1m 30s`.
+pub(crate) fn cooldown(text: &str) -> Result<CooldownArg, String> {
+    if text == "auto" {
+        return Ok(CooldownArg::Auto);
+    }
+    let time = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    match time {
+        Some(time) if time <= LONGEST_COOLDOWN => Ok(CooldownArg::Fixed(time)),
+        Some(_) => Err("a day is the longest cooldown".into()),
+        None => Err("expected auto, or a time with its unit such as 500ms or 2s".into()),
+    }
+}
+
+/// `42`, `0x2a`.
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
+    };
+    u64::from_str_radix(digits, radix)
+        .ok()
+        .filter(|_| !digits.starts_with('+'))
+        .ok_or_else(|| "expected a number of at most 64 bits, decimal or 0x hexadecimal".into())
+}
+
+/// `268435456`, `256MiB`, `1.5GiB`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    quantity(text, SIZE_UNITS)
+        .filter(|&bytes| bytes > 0)
+        .ok_or_else(|| "expected a size such as 64MiB or 1GiB (units: B, KiB, MiB, GiB)".into())
+}
+
+/// `192.0.2.7`, `2001:db8::7`.
+pub(crate) fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "expected an address of this machine such as 192.0.2.7 or 2001:db8::7".into())
+}
+
+/// A decimal number, perhaps with a fraction, and its unit; none if it is neither, or does not fit. What is below one
+/// is cut off.
+fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let (_, unit) = units.iter().find(|(name, _)| *name == suffix.trim_start())?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let scale = 10_u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let part = u128::from(fraction.parse::<u64>().ok()?) * u128::from(*unit) / u128::from(scale);
+    whole.parse::<u64>().ok()?.checked_mul(*unit)?.checked_add(u64::try_from(part).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates() {
+        for (text, pps) in
+            [("1", 1), ("500", 500), ("10k", 10_000), ("10K", 10_000), ("1M", 1_000_000), ("1.5M", 1_500_000)]
+        {
+            assert_eq!(rate(text), Ok(Rate::Fixed(Pps(pps))), "{text}");
+        }
+        assert_eq!(rate("max"), Ok(Rate::Max));
+        assert_eq!(rate("18446744073709551615"), Ok(Rate::Fixed(Pps(u64::MAX))));
+    }
+
+    #[test]
+    fn what_is_no_rate() {
+        for text in [
+            "",
+            "k",
+            "fast",
+            "-1",
+            "+1",
+            "1m",
+            "1G",
+            ".5k",
+            "1.",
+            "1.5.5k",
+            "1e3",
+            "99999999999999999999",
+            "18446744073709551615k",
+        ] {
+            assert!(rate(text).unwrap_err().starts_with("expected probes a second"), "{text}");
+        }
+        for text in ["0", "0k", "0.1", "0.0001k"] {
+            assert!(rate(text).unwrap_err().contains("no probe would ever be sent"), "{text}");
+        }
+    }
+
+    #[test]
+    fn cooldowns() {
+        let fixed = |ms| Ok(CooldownArg::Fixed(Duration::from_millis(ms)));
+        assert_eq!(cooldown("auto"), Ok(CooldownArg::Auto));
+        for (text, ms) in
+            [("500ms", 500), ("2s", 2_000), ("1.5s", 1_500), ("0s", 0), ("1m", 60_000), ("1m 30s", 90_000)]
+        {
+            assert_eq!(cooldown(text), fixed(ms), "{text}");
+        }
+        for text in ["", "2", "soon", "-1s", "25h", "99999999999h", "2 s ago"] {
+            assert!(cooldown(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn seeds() {
+        assert_eq!(seed("42"), Ok(42));
+        assert_eq!(seed("0x2A"), Ok(42));
+        assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(seed("0xffffffffffffffff"), Ok(u64::MAX));
+        for text in ["", "0x", "2a", "-1", "+1", "0x+1", "18446744073709551616", "0x10000000000000000"] {
+            assert!(seed(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in
+            [("4096", 4096), ("64KiB", 1 << 16), ("256MiB", 1 << 28), ("256 MiB", 1 << 28), ("1.5GiB", 3 << 29)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "MiB", "1MB", "1TiB", "-1MiB", "99999999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}

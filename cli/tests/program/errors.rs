@@ -1,0 +1,154 @@
+//! Errors: one clear line each, on standard error alone, with the right exit code. Where the library words the error,
+//! its form is tested here and its words beside the library's code.
+
+use std::fs;
+
+use super::{run, run_with_input, text};
+
+/// The text of a usage error.
+fn usage(line: &str) -> String {
+    let output = run(line);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{line}: {said}");
+    assert!(output.stdout.is_empty(), "{line}");
+    said
+}
+
+#[test]
+fn nothing_to_scan() {
+    insta::assert_snapshot!(usage("scan -p 80"), @r"
+    error: nothing to scan: give targets, or a file of them with -i
+    hint: for example: halfopen scan 192.0.2.0/24 -p 22,80,443
+    ");
+}
+
+#[test]
+fn bad_rates() {
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --rate 0"), @r"
+    error: invalid value '0' for '--rate <RATE>': no probe would ever be sent; the smallest rate is 1, and max is as fast as it goes
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --rate fast"), @r"
+    error: invalid value 'fast' for '--rate <RATE>': expected probes a second such as 500, 10k or 1.5M, or max
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --rate -1"), @r"
+    error: invalid value '-1' for '--rate <RATE>': expected probes a second such as 500, 10k or 1.5M, or max
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn bad_values() {
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --seed 0x2g"), @r"
+    error: invalid value '0x2g' for '--seed <SEED>': expected a number of at most 64 bits, decimal or 0x hexadecimal
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --cooldown 2"), @r"
+    error: invalid value '2' for '--cooldown <TIME>': expected auto, or a time with its unit such as 500ms or 2s
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --memory-limit 1MB"), @r"
+    error: invalid value '1MB' for '--memory-limit <SIZE>': expected a size such as 64MiB or 1GiB (units: B, KiB, MiB, GiB)
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --passes 0"), @r"
+    error: invalid value '0' for '--passes <N>': 0 is not in 1..=255
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --gateway-mac 02:00"), @r"
+    error: invalid value '02:00' for '--gateway-mac <MAC>': expected a link address such as 02:00:5e:10:00:01
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --source-ip localhost"), @r"
+    error: invalid value 'localhost' for '--source-ip <ADDRESS>': expected an address of this machine such as 192.0.2.7 or 2001:db8::7
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --show shut"), @r"
+    error: invalid value 'shut' for '--show <STATES>'
+      [possible values: open, closed, filtered, down, all]
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn unknown_words() {
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --retries 3"), @r"
+    error: unexpected argument '--retries' found
+
+      tip: to pass '--retries' as a value, use '-- --retries'
+
+    Usage: halfopen scan --ports <PORTS> <TARGETS>...
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(usage("scna 127.0.0.1 -p 80"), @r"
+    error: unrecognized subcommand 'scna'
+
+      tip: a similar subcommand exists: 'scan'
+
+    Usage: halfopen <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let expected = "error: cannot open /no/such/file: No such file or directory (os error 2)\n";
+    assert_eq!(usage("scan -i /no/such/file -p 80"), expected);
+    assert_eq!(usage("scan 127.0.0.1 -p 80 --exclude-file /no/such/file"), expected);
+}
+
+#[test]
+fn a_bad_target_is_named() {
+    let said = usage("scan 127.0.0.1 10.0.0.300 -p 80 --dry-run");
+    assert!(said.starts_with("error: targets: cannot read \"10.0.0.300\": "), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_bad_port_is_named() {
+    let said = usage("scan 127.0.0.1 -p 22,65536 --dry-run");
+    assert!(said.starts_with("error: ports: cannot read \"65536\": "), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn no_ports() {
+    let said = usage("scan 127.0.0.1 --dry-run");
+    assert!(said.starts_with("error: nothing to scan: "), "{said}");
+}
+
+#[test]
+fn a_bad_line_is_named_with_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("targets.txt");
+    fs::write(&file, "127.0.0.1\n127.0.0.2\n127.0.0.999\n").unwrap();
+    let said = usage(&format!("scan -p 80 --dry-run -i {}", file.display()));
+    assert!(said.contains(&format!("{}:3: cannot read \"127.0.0.999\"", file.display())), "{said}");
+}
+
+#[test]
+fn a_bad_line_of_standard_input_is_named() {
+    let output = run_with_input(["scan", "-p", "80", "--dry-run", "-i", "-"], "127.0.0.1\n127.0.0.999\n");
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.starts_with("error: standard input:2: cannot read \"127.0.0.999\""), "{said}");
+}
+
+#[test]
+fn an_interface_that_is_not_there() {
+    let said = usage("scan 127.0.0.1 -p 9 --interface nosuch0");
+    assert!(said.starts_with("error: no such interface: nosuch0; there are "), "{said}");
+}
