@@ -110,13 +110,11 @@ pub enum Error {
     },
     /// The process may not open raw sockets.
     #[error(
-        "{operation} needs CAP_NET_RAW: run as root (sudo halfopen ...), or grant it once with: sudo setcap cap_net_raw+ep {program}"
+        "{operation} needs the capability CAP_NET_RAW: run as root (sudo), or grant it once to the program's file (sudo setcap cap_net_raw+ep FILE)"
     )]
     Privilege {
         /// What was tried.
         operation: &'static str,
-        /// The program's path as far as it is known.
-        program: String,
     },
     /// Source ports could not be held.
     #[error("cannot hold source ports {first}-{last}: {source}; choose another first port with --source-port")]

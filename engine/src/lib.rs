@@ -1,23 +1,67 @@
-//! halfopen: a half-open (SYN) scanning engine.
+//! halfopen: a half-open (SYN) TCP scanning engine.
+//!
+//! It sends a SYN to every (address, port) of a [`Plan`], reads what comes back, and says of each: open, closed or
+//! filtered, and why. [`Scan::builder`] is where to begin; `examples/sweep.rs` is a whole program.
+//!
+//! ```text
+//!  Plan ──▶ Permutation ──▶ Sender ──▶ LinkTx ─┐
+//!   │ which    │ in which     │ when, under    ▼
+//!   │ targets  │ order        │ which cookie  network
+//!   │          │              │                │
+//!   │          └─────┐   VerdictTable          │
+//!   ▼                ▼        │                │
+//!  Summary ◀── events ◀── Receiver ◀── LinkRx ◀┘
+//!                             ours? then what does it mean?
+//! ```
+//!
+//! Sender and receiver are state machines without clock, thread or socket. Two drivers run them: threads on real links
+//! (`launch`, `drive`), and a virtual network under a virtual clock ([`simulate`]).
+//!
+//! The engine never prints, never reads arguments or the environment, and does not serialise. Opening raw sockets takes
+//! CAP_NET_RAW; without it [`Method::Auto`] falls back to connect(2) and says so.
 
-mod cookie;
+// In the order of the data path.
+pub mod plan;
+pub mod permute;
+pub mod cookie;
+pub mod pace;
+mod work;
+pub mod wire;
+mod sender;
+pub mod link;
+mod receiver;
+pub mod table;
+pub mod rtt;
+mod counters;
+// Around it.
+mod route;
+mod source_ports;
+mod connect;
+mod launch;
+mod drive;
+mod simulate;
+mod scan;
+mod progress;
+// Words and small things.
 mod error;
 mod event;
-mod pace;
-mod permute;
-mod rtt;
-mod route;
+mod random;
 mod summary;
 mod sync;
-mod table;
+mod sys;
 mod target;
 mod time;
 mod verdict;
-mod wire;
 
 pub use error::{Error, Place};
 pub use event::{Event, Phase, Progress};
+pub use link::LinkKind;
+pub use pace::{Pps, Rate};
+pub use plan::{AddressRange, Plan, PlanBuilder, PortSet, Resolve};
 pub use route::{Egress, Interface, InterfaceAddress, InterfaceKind, NextHop, interfaces};
+pub use scan::{Method, Order, Quiet, Running, Scan, ScanBuilder, Settings, Stopper};
+pub use sender::Cooldown;
+pub use simulate::{Place as SimPlace, simulate};
 pub use summary::{Drops, Outcome, Strays, Summary};
 pub use target::{Index, Position, Seq, Target};
 pub use time::Time;

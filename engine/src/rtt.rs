@@ -68,6 +68,12 @@ impl SendLog {
     }
 }
 
+impl std::fmt::Debug for SendLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SendLog({} passes)", self.passes.len())
+    }
+}
+
 fn micros(time: Time) -> u32 {
     (time.0 / 1000) as u32
 }

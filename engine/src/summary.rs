@@ -37,8 +37,6 @@ pub struct Summary {
     pub replies: u64,
     /// Replies that changed nothing.
     pub duplicates: u64,
-    /// RST packets sent by the engine to close half-open connections (where the kernel does not do it).
-    pub resets: u64,
     /// What arrived and was not ours, by kind.
     pub strays: Strays,
     /// What our own side lost, by layer.
@@ -53,8 +51,8 @@ pub struct Summary {
     pub sending: Duration,
     /// The seed that fixed the order.
     pub seed: u64,
-    /// The first source port; pass p leaves from this plus p.
-    pub source_port: u16,
+    /// The first source port; pass p leaves from this plus p. None for a connect scan.
+    pub source_port: Option<u16>,
     /// The links in use, as `kind@interface`.
     pub links: Vec<String>,
 }

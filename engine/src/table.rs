@@ -108,6 +108,15 @@ impl VerdictTable {
         None
     }
 
+    /// How many of the cells `0..to` are unanswered.
+    pub fn unanswered(&self, to: u64) -> u64 {
+        let whole = (to / CELLS_PER_WORD) as usize;
+        let count = |word: &AtomicU64| unanswered_bits(word.load(Ordering::Relaxed));
+        let full: u64 = self.words.iter().take(whole).map(|word| u64::from(count(word).count_ones())).sum();
+        let rest = (1u64 << (to % CELLS_PER_WORD * 2)) - 1;
+        full + self.words.get(whole).map_or(0, |word| u64::from((count(word) & rest).count_ones()))
+    }
+
     #[inline]
     fn cell(&self, offset: u64) -> Option<(&AtomicU64, u32)> {
         let word = self.words.get(usize::try_from(offset / CELLS_PER_WORD).ok()?)?;
@@ -192,6 +201,7 @@ mod tests {
                 from = offset + 1;
             }
             let expected: Vec<u64> = (0..cells).filter(|o| !oracle.contains_key(o)).collect();
+            prop_assert_eq!(table.unanswered(cells), expected.len() as u64);
             prop_assert_eq!(unanswered, expected);
         }
     }

@@ -88,14 +88,12 @@ pub(crate) struct Routed {
 ///
 /// Fails with [`Error::NoRoute`] on the first address that cannot be reached, with [`Error::NoSource`] on the first
 /// that can be reached from no address, and with the error of an override that cannot be had.
-#[cfg_attr(not(test), expect(dead_code, reason = "scan.rs is the caller"))]
 pub(crate) fn resolve(ranges: impl Iterator<Item = AddressRange>, overrides: &Overrides) -> Result<Routed, Error> {
     resolve::resolve(&mut kernel::Kernel::open()?, interfaces()?, ranges, overrides)
 }
 
 /// A gateway's link address, as far as it is known without asking the gateway: the override's, or the one in the
 /// kernel's neighbour table. `None` too for an egress that has no gateway.
-#[cfg_attr(not(test), expect(dead_code, reason = "scan.rs is the caller"))]
 pub(crate) fn known_gateway(egress: &Egress, overrides: &Overrides) -> Result<Option<MacAddr>, Error> {
     let NextHop::Gateway(gateway) = egress.next_hop else { return Ok(None) };
     if overrides.gateway_mac.is_some() {

@@ -36,13 +36,11 @@ impl Neighbours {
     }
 
     /// Nobody answered.
-    #[cfg_attr(not(test), expect(dead_code, reason = "scan.rs is the caller"))]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The asked addresses that did not answer, in ascending order.
-    #[cfg_attr(not(test), expect(dead_code, reason = "scan.rs is the caller"))]
     pub(crate) fn silent(&self) -> impl Iterator<Item = IpAddr> {
         let asked = self.asked.iter().flat_map(|span| span.addresses());
         asked.filter(|&address| self.lookup(address).is_none())

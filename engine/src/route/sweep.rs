@@ -55,7 +55,6 @@ pub(crate) struct Asker {
 impl Asker {
     /// An interface asks: from the first of `sources` of each family; from an address of its own where there is none,
     /// or where it is IPv6 and not the interface's (RFC 4861 section 7.2.2 wants one that is).
-    #[cfg_attr(not(test), expect(dead_code, reason = "scan.rs is the caller"))]
     pub(crate) fn on(interface: &Interface, sources: &[IpAddr]) -> Asker {
         let own = || interface.addresses.iter().map(|own| own.address);
         let v4 = sources.iter().copied().chain(own()).find_map(v4);
@@ -164,7 +163,6 @@ struct Cursor {
     number: u128,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "scan.rs is the caller"))]
 impl Sweep {
     /// Will ask for every address of `ranges`, which do not overlap, at `rate` requests a second (at least one).
     /// Addresses that `asker` cannot ask for are silent from the start.

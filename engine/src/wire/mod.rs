@@ -1,10 +1,10 @@
 //! Frames as bytes. This folder knows offsets, lengths and checksums; no sockets, clocks, threads or heap.
 
-pub(crate) mod checksum;
-mod mac;
-pub(crate) mod syn;
 pub(crate) mod arp;
+mod checksum;
 mod mac;
 pub(crate) mod ndp;
+pub mod reply;
+pub mod syn;
 
 pub use mac::MacAddr;

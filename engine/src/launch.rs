@@ -1,0 +1,297 @@
+//! Brings a SYN scan up and down: routes, source ports, links, gateways; then the thread that asks for neighbours, runs
+//! the sender and accounts for it all. The only file that knows every part.
+//!
+//! Everything that can be wrong with the settings or the machine is found before [`start`] returns.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Sender as Channel, bounded};
+
+use crate::cookie::Cookie;
+use crate::counters::{Shared, add, load};
+use crate::drive::{self, Outbox};
+use crate::error::Error;
+use crate::event::{Event, Phase};
+use crate::link::{self, Clock, LinkKind, LinkRx, LinkSettings, LinkTx};
+use crate::pace::{Pps, Rate};
+use crate::permute::Permutation;
+use crate::plan::{AddressRange, EgressId, Plan};
+use crate::random;
+use crate::receiver::Receiver;
+use crate::route::{self, Asker, Egress, Interface, Neighbours, NextHop, Overrides, Routed, Sweep};
+use crate::scan::{Method, Running, Settings};
+use crate::sender::{Lost, Sender};
+use crate::source_ports::{Families, SourcePorts};
+use crate::summary::{Drops, Outcome, Summary};
+use crate::sys::PacketSocket;
+use crate::wire::MacAddr;
+use crate::wire::reply::Layer;
+use crate::wire::syn::LinkHeader;
+use crate::work::{Path, Report, Work, down_reason};
+
+/// Events under way between the scan and its reader.
+pub(crate) const EVENTS: usize = 1 << 14;
+/// ARP and NDP requests a second at most: a switch's and a host's slow path handles them.
+const SWEEP_RATE: u64 = 10_000;
+
+/// Whether this process may open raw sockets.
+pub(crate) fn permitted() -> Result<(), Error> {
+    match PacketSocket::new(Layer::Ip) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(Error::Privilege { operation: "opening a packet socket" })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Starts a SYN scan.
+pub(crate) fn start(mut plan: Plan, mut settings: Settings) -> Result<Running, Error> {
+    let clock = Clock::new();
+    let overrides = Overrides {
+        interface: settings.interface.clone(),
+        source: settings.source_ip.clone(),
+        gateway_mac: settings.gateway_mac,
+    };
+    let routed = route::resolve(plan.ranges(), &overrides)?;
+    plan.assign(&routed.runs);
+    let families = Families { v4: plan.has_v4(), v6: plan.has_v6() };
+    let ports = SourcePorts::hold(settings.source_port, settings.passes, families, random::number)?;
+    let mut links = Links::open(&routed, &settings, ports.first)?;
+    let headers = links.headers(&routed, &overrides, &clock)?;
+
+    settings.method = Method::Syn;
+    settings.source_port = Some(ports.first);
+    settings.links = links.names();
+    let targets = plan.len();
+    let shared = Arc::new(Shared::new(settings.cells(targets), settings.passes));
+    let (events, reader) = bounded(EVENTS);
+    let launch = Launch { plan, routed, links, headers, ports, settings, clock, shared, events };
+    let (shared, settings) = (Arc::clone(&launch.shared), launch.settings.clone());
+    let thread = spawn("halfopen-send", move || launch.run())?;
+    Ok(Running { events: Some(reader), shared, clock, targets, settings, thread: Some(thread) })
+}
+
+/// A named thread.
+pub(crate) fn spawn<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>, Error> {
+    let builder = thread::Builder::new().name(name.into());
+    builder.spawn(body).map_err(|source| Error::System { operation: format!("start the thread {name}"), source })
+}
+
+/// The links of a scan, one for each interface.
+struct Links {
+    interfaces: Vec<(Arc<Interface>, LinkKind)>,
+    tx: Vec<Box<dyn LinkTx>>,
+    rx: Vec<Box<dyn LinkRx>>,
+}
+
+impl Links {
+    fn open(routed: &Routed, settings: &Settings, first: u16) -> Result<Self, Error> {
+        let ports = (first, first + u16::from(settings.passes) - 1);
+        let mut links = Links { interfaces: Vec::new(), tx: Vec::new(), rx: Vec::new() };
+        for egress in &routed.egresses {
+            if links.find(&egress.interface).is_none() {
+                let kind = settings.link.on(&egress.interface)?;
+                let (tx, rx) = link::open(kind, &egress.interface, LinkSettings { ports, rate: settings.rate })?;
+                links.interfaces.push((Arc::clone(&egress.interface), kind));
+                links.tx.push(tx);
+                links.rx.push(rx);
+            }
+        }
+        Ok(links)
+    }
+
+    fn find(&self, interface: &Interface) -> Option<usize> {
+        self.interfaces.iter().position(|(own, _)| own.index == interface.index)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.interfaces.iter().map(|(interface, kind)| format!("{kind}@{}", interface.name)).collect()
+    }
+
+    /// The link header of every egress; asks gateways that the kernel does not know.
+    fn headers(&mut self, routed: &Routed, overrides: &Overrides, clock: &Clock) -> Result<Vec<LinkHeader>, Error> {
+        routed.egresses.iter().map(|egress| self.header(egress, overrides, clock)).collect()
+    }
+
+    fn header(&mut self, egress: &Egress, overrides: &Overrides, clock: &Clock) -> Result<LinkHeader, Error> {
+        let link = self.find(&egress.interface).unwrap_or(0);
+        let (interface, kind) = &self.interfaces[link];
+        let Some(source) = interface.mac.filter(|_| *kind != LinkKind::RawIp) else { return Ok(LinkHeader::None) };
+        let destination = match egress.next_hop {
+            NextHop::Gateway(gateway) => match route::known_gateway(egress, overrides)? {
+                Some(mac) => mac,
+                None => self.ask(link, egress, gateway, clock)?,
+            },
+            NextHop::OnLink | NextHop::Direct => MacAddr::ZERO,
+        };
+        Ok(LinkHeader::Ethernet { source, destination })
+    }
+
+    fn ask(&mut self, link: usize, egress: &Egress, gateway: IpAddr, clock: &Clock) -> Result<MacAddr, Error> {
+        let asker = Asker::on(&egress.interface, &[egress.source]);
+        let mut sweep = Sweep::new(asker, AddressRange::new(gateway, gateway).into_iter(), SWEEP_RATE as u32);
+        let (tx, rx) = (&mut *self.tx[link], &mut self.rx[link]);
+        drive::sweep(&mut sweep, tx, rx, clock, clock, &|| false)
+            .map_err(|source| Error::System { operation: format!("ask for gateway {gateway}"), source })?;
+        sweep.neighbours().lookup(gateway).ok_or_else(|| Error::GatewaySilent {
+            gateway,
+            interface: egress.interface.name.clone(),
+            protocol: if gateway.is_ipv4() { "ARP" } else { "NDP" },
+        })
+    }
+}
+
+/// Everything that the scan's own thread needs.
+struct Launch {
+    plan: Plan,
+    routed: Routed,
+    links: Links,
+    headers: Vec<LinkHeader>,
+    ports: SourcePorts,
+    settings: Settings,
+    clock: Clock,
+    shared: Arc<Shared>,
+    events: Channel<Event>,
+}
+
+impl Launch {
+    fn run(mut self) -> Result<Summary, Error> {
+        let neighbours = self.neighbours()?;
+        let Launch { plan, routed, links, headers, ports, settings, clock, shared, events } = self;
+        let Links { mut tx, rx, interfaces } = links;
+        let paths = routed.egresses.iter().zip(headers).enumerate().map(|(id, (egress, header))| Path {
+            link: interfaces.iter().position(|(own, _)| own.index == egress.interface.index).unwrap_or(0),
+            source: egress.source,
+            header,
+            neighbours: neighbours[id].clone(),
+        });
+        let work = Arc::new(Work {
+            permutation: Permutation::new(plan.len(), settings.seed),
+            plan,
+            cookie: Cookie::new(random::number(), random::number()),
+            paths: paths.collect(),
+            source_port: ports.first,
+            passes: settings.passes,
+            report: Report::of(&settings.report),
+        });
+        let targets = work.plan.len();
+        let most = settings.cells(targets);
+        let (rate, cooldown) = (settings.rate, settings.cooldown);
+        let mut sender =
+            Sender::new(Arc::clone(&work), Arc::clone(&shared), rate, cooldown, most, &mut tx, clock.now());
+        let receiving = {
+            let (work, shared) = (Arc::clone(&work), Arc::clone(&shared));
+            let outbox = Outbox::new(events, targets, settings.passes);
+            spawn("halfopen-receive", move || receive(work, rx, clock, &shared, outbox))?
+        };
+        let sent = drive::send(&mut sender, &mut tx, &clock, &shared);
+        if sent.is_err() {
+            shared.abort();
+        }
+        let _ = receiving.join();
+        sent.map_err(|lost| lost_link(lost, &settings, sender.sent()))?;
+        Ok(summarize(&shared, targets, &settings, &clock))
+    }
+
+    /// Asks all on-link targets of each interface for their link addresses; by egress, where there are any to ask.
+    fn neighbours(&mut self) -> Result<Vec<Option<Arc<Neighbours>>>, Error> {
+        let mut by_egress = vec![None; self.routed.egresses.len()];
+        for link in 0..self.links.tx.len() {
+            let on_link = self.on_link(link);
+            if on_link.is_empty() {
+                continue;
+            }
+            let found = Arc::new(self.sweep(link, &on_link)?);
+            for address in found.silent() {
+                add(&self.shared.sender.hosts_down, 1);
+                if self.shared.aborted() || self.events.send(host_down(address)).is_err() {
+                    break;
+                }
+            }
+            on_link.into_iter().for_each(|egress| by_egress[usize::from(egress.0)] = Some(Arc::clone(&found)));
+        }
+        Ok(by_egress)
+    }
+
+    /// The egresses of a link whose targets have link addresses of their own.
+    fn on_link(&self, link: usize) -> Vec<EgressId> {
+        let index = self.links.interfaces[link].0.index;
+        let mine = |egress: &Egress| egress.interface.index == index && egress.next_hop == NextHop::OnLink;
+        let egresses = self.routed.egresses.iter().enumerate();
+        egresses.filter(|(_, egress)| mine(egress)).map(|(id, _)| EgressId(id as u16)).collect()
+    }
+
+    fn sweep(&mut self, link: usize, on_link: &[EgressId]) -> Result<Neighbours, Error> {
+        let interface = Arc::clone(&self.links.interfaces[link].0);
+        let sources: Vec<IpAddr> =
+            on_link.iter().map(|egress| self.routed.egresses[usize::from(egress.0)].source).collect();
+        let ranges = self.routed.runs.iter().filter(|(_, egress)| on_link.contains(egress)).map(|(range, _)| *range);
+        let rate = match self.settings.rate {
+            Rate::Fixed(Pps(pps)) => pps.clamp(1, SWEEP_RATE),
+            Rate::Max => SWEEP_RATE,
+        };
+        let mut sweep = Sweep::new(Asker::on(&interface, &sources), ranges, rate as u32);
+        let (tx, rx) = (&mut *self.links.tx[link], &mut self.links.rx[link]);
+        let shared = Arc::clone(&self.shared);
+        drive::sweep(&mut sweep, tx, rx, &self.clock, &self.clock, &|| shared.stopped())
+            .map_err(|source| Error::System { operation: format!("ask for hosts on {}", interface.name), source })?;
+        Ok(sweep.into_neighbours())
+    }
+}
+
+pub(crate) fn host_down(address: IpAddr) -> Event {
+    Event::HostDown { address, reason: down_reason(address) }
+}
+
+fn receive(work: Arc<Work>, mut links: Vec<Box<dyn LinkRx>>, clock: Clock, shared: &Arc<Shared>, mut outbox: Outbox) {
+    let mut receiver = Receiver::new(work, Arc::clone(shared), clock.started);
+    drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox);
+    shared.sender.set_phase(Phase::Done);
+    outbox.finish(shared, clock.now());
+}
+
+fn lost_link(lost: Lost, settings: &Settings, sent: u64) -> Error {
+    let link = settings.links.get(lost.link).cloned().unwrap_or_default();
+    Error::LinkLost { link, sent, source: lost.source }
+}
+
+/// The account of a scan, from its counters.
+pub(crate) fn summarize(shared: &Shared, targets: u64, settings: &Settings, clock: &Clock) -> Summary {
+    let (sender, receiver) = (&shared.sender, &shared.receiver);
+    let [open, closed, filtered] = [&receiver.open, &receiver.closed, &receiver.filtered].map(load);
+    let not_probed = targets.saturating_sub(open + closed + filtered);
+    let srtt = load(&receiver.srtt);
+    Summary {
+        outcome: if shared.stopped() { Outcome::Stopped } else { Outcome::Complete },
+        targets,
+        open,
+        closed,
+        filtered,
+        silent: load(&receiver.silent),
+        not_probed,
+        hosts_down: load(&sender.hosts_down),
+        sent: sender.sent.iter().take(usize::from(settings.passes)).map(load).collect(),
+        replies: load(&receiver.replies),
+        duplicates: load(&receiver.duplicates),
+        strays: receiver.strays.snapshot(),
+        drops: Drops {
+            ring: load(&receiver.ring_drops),
+            device_rx: 0,
+            device_tx: 0,
+            send_errors: load(&sender.send_errors),
+            send_retries: load(&sender.send_retries),
+        },
+        srtt: (srtt > 0).then(|| std::time::Duration::from_nanos(srtt)),
+        started: clock.started,
+        elapsed: clock.now().since(crate::time::Time::ZERO),
+        sending: std::time::Duration::from_nanos(load(&sender.sending)),
+        seed: settings.seed,
+        source_port: settings.source_port,
+        links: settings.links.clone(),
+    }
+}

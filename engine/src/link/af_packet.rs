@@ -1,0 +1,62 @@
+//! The `af_packet` link: whole Ethernet frames, straight to the driver and out of a ring.
+
+use std::io;
+
+use super::queue::Queue;
+use super::ring::RingRx;
+use super::{LinkRx, LinkSettings, LinkTx, TemplateId, TxLosses, opening};
+use crate::error::Error;
+use crate::route::Interface;
+use crate::sys::PacketSocket;
+use crate::wire::reply::Layer;
+use crate::wire::syn::{Probe, SynTemplate};
+
+/// Enough for several batches to wait in the driver's queue.
+const SEND_BUFFER: usize = 4 << 20;
+
+/// Opens both halves on an Ethernet device.
+pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<(Box<dyn LinkTx>, Box<dyn LinkRx>), Error> {
+    let failed = |error| opening("opening a packet socket", interface, error);
+    let tx = AfPacketTx { socket: sending_socket(interface).map_err(failed)?, queue: Queue::new() };
+    let rx = RingRx::open(interface, Layer::Ethernet, settings).map_err(failed)?;
+    Ok((Box::new(tx), Box::new(rx)))
+}
+
+fn sending_socket(interface: &Interface) -> io::Result<PacketSocket> {
+    let socket = PacketSocket::new(Layer::Ethernet)?;
+    socket.bypass_qdisc()?;
+    socket.send_buffer(SEND_BUFFER)?;
+    socket.bind_to_send(interface.index)?;
+    Ok(socket)
+}
+
+struct AfPacketTx {
+    socket: PacketSocket,
+    queue: Queue,
+}
+
+impl LinkTx for AfPacketTx {
+    fn prepare(&mut self, template: &SynTemplate) -> TemplateId {
+        self.queue.prepare(template)
+    }
+
+    fn room(&self) -> usize {
+        self.queue.room()
+    }
+
+    fn probe(&mut self, template: TemplateId, probe: &Probe) {
+        self.queue.push(template, probe, None);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.queue.flush(&self.socket)
+    }
+
+    fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.socket.send(frame)
+    }
+
+    fn losses(&self) -> TxLosses {
+        self.queue.losses()
+    }
+}

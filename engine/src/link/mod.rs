@@ -1,0 +1,261 @@
+//! Links: what puts frames on the wire and takes them off. One trait pair, several kinds; a scan has one link for each
+//! interface that it leaves through, and neither the sender nor the receiver knows of which kind it is.
+//!
+//! | kind | send | receive | where |
+//! |---|---|---|---|
+//! | `af_packet` | sendmmsg, no queueing discipline | TPACKET_V3 ring, filter in the kernel | any Ethernet device |
+//! | `raw_ip` | raw IP sockets, sendmmsg | TPACKET_V3 ring without link header, filter in the kernel | loopback, tun, wireguard |
+//! | `pnet` | pnet's datalink channel | the same, filter in the kernel | portable |
+//! | `sim` | in memory | in memory | tests and benches |
+
+mod af_packet;
+mod filter;
+mod pnet;
+mod queue;
+mod raw_ip;
+mod ring;
+pub mod sim;
+
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::str::FromStr;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::error::Error;
+use crate::pace::Rate;
+use crate::route::{Interface, InterfaceKind};
+use crate::time::Time;
+use crate::wire::reply::Layer;
+use crate::wire::syn::{Probe, SynTemplate};
+
+/// A kind of link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum LinkKind {
+    /// The fastest that the device can do: `af_packet` on Ethernet, `raw_ip` elsewhere.
+    #[default]
+    Auto,
+    /// AF_PACKET sockets.
+    AfPacket,
+    /// Raw IP sockets.
+    RawIp,
+    /// pnet's datalink channel.
+    Pnet,
+}
+
+impl LinkKind {
+    /// All kinds that can be asked for.
+    pub const ALL: [LinkKind; 4] = [LinkKind::Auto, LinkKind::AfPacket, LinkKind::RawIp, LinkKind::Pnet];
+
+    /// `auto`, `af_packet`, `raw_ip`, `pnet`.
+    pub fn name(self) -> &'static str {
+        match self {
+            LinkKind::Auto => "auto",
+            LinkKind::AfPacket => "af_packet",
+            LinkKind::RawIp => "raw_ip",
+            LinkKind::Pnet => "pnet",
+        }
+    }
+
+    /// The kind that this interface will use when this kind is asked for.
+    pub(crate) fn on(self, interface: &Interface) -> Result<LinkKind, Error> {
+        let ethernet = interface.kind == InterfaceKind::Ethernet;
+        match self {
+            LinkKind::Auto if ethernet => Ok(LinkKind::AfPacket),
+            LinkKind::Auto => Ok(LinkKind::RawIp),
+            LinkKind::AfPacket | LinkKind::Pnet if !ethernet => Err(Error::Setting {
+                setting: "link",
+                problem: format!(
+                    "{self} needs an Ethernet device and {} is none; use raw_ip, or auto to choose by device",
+                    interface.name
+                ),
+            }),
+            kind => Ok(kind),
+        }
+    }
+}
+
+impl fmt::Display for LinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for LinkKind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = LinkKind::ALL.into_iter().find(|kind| kind.name() == name);
+        known.ok_or_else(|| format!("expected one of {}", LinkKind::ALL.map(LinkKind::name).join(", ")))
+    }
+}
+
+/// A template that a link was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TemplateId(pub usize);
+
+/// The sending half of a link. Where a frame lies until it leaves is the link's business.
+pub trait LinkTx: Send {
+    /// Keeps a template; probes then name it.
+    fn prepare(&mut self, template: &SynTemplate) -> TemplateId;
+
+    /// How many more probes fit into the batch.
+    fn room(&self) -> usize;
+
+    /// Adds a probe to the batch. Without room it is not added; the caller asks for [`LinkTx::room`] first.
+    fn probe(&mut self, template: TemplateId, probe: &Probe);
+
+    /// Sends the batch. What the device does not take now stays in it. An error means that the link is gone.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Sends one frame that is no probe (ARP, neighbour solicitation), now. Whether it arrives is nobody's promise.
+    fn frame(&mut self, frame: &[u8]) -> io::Result<()>;
+
+    /// What was not sent, or only at a later try, so far.
+    fn losses(&self) -> TxLosses;
+}
+
+/// What a link's sending half could not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TxLosses {
+    /// Probes given up because the kernel refused them.
+    pub errors: u64,
+    /// Times that the kernel's queue was full, and the rest of a batch had to wait.
+    pub retries: u64,
+}
+
+/// The receiving half of a link.
+pub trait LinkRx: Send {
+    /// Where its frames begin.
+    fn layer(&self) -> Layer;
+
+    /// Hands over frames that have arrived, and returns without waiting. It may stop before all are handed over.
+    fn receive(&mut self, clock: &Clock, sink: &mut dyn FnMut(Received<'_>)) -> io::Result<()>;
+
+    /// What becomes readable when there is something to receive; none for a link without a socket.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Frames lost since the link was opened because nobody took them off in time.
+    fn drops(&mut self) -> u64;
+}
+
+/// A frame that arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    /// Its bytes.
+    pub frame: &'a [u8],
+    /// When it arrived.
+    pub at: Time,
+    /// Whether its transport checksum has to be checked: not if the kernel did, or never filled it in (a packet of this
+    /// very machine).
+    pub verify: bool,
+}
+
+/// The clock of a scan: monotonic, from its start; and the way from the kernel's wall-clock time stamps to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    start: Instant,
+    /// The system's time at the start.
+    pub started: SystemTime,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    #[expect(clippy::new_without_default, reason = "a default that depends on when it is taken would surprise")]
+    pub fn new() -> Self {
+        Clock { start: Instant::now(), started: SystemTime::now() }
+    }
+
+    /// The same clock under another system time, for a scan whose time is not the system's.
+    pub(crate) fn dated(self, started: SystemTime) -> Self {
+        Clock { started, ..self }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Time {
+        Time::from(self.start.elapsed())
+    }
+
+    /// The scan's time of a system time of the recent past, such as a packet's time stamp. The distance is measured now,
+    /// so that a step of the system's clock in the middle of the scan does no harm.
+    pub fn at(&self, stamp: SystemTime) -> Time {
+        self.now() - SystemTime::now().duration_since(stamp).unwrap_or(Duration::ZERO)
+    }
+}
+
+/// What a link is opened for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkSettings {
+    /// The first and the last source port: what is let through the filter.
+    pub(crate) ports: (u16, u16),
+    /// How fast, for the size of rings and buffers.
+    pub(crate) rate: Rate,
+}
+
+impl LinkSettings {
+    /// Ring memory for 100 ms of replies, at 256 bytes for a small frame with its header, within 1 to 64 MiB.
+    pub(crate) fn ring_bytes(&self) -> usize {
+        let pps = match self.rate {
+            Rate::Fixed(pps) => pps.0,
+            Rate::Max => 2_000_000,
+        };
+        usize::try_from(pps / 10 * 256).unwrap_or(usize::MAX).clamp(1 << 20, 64 << 20)
+    }
+}
+
+/// Opens a link of this kind (not `Auto`) on an interface.
+pub(crate) fn open(
+    kind: LinkKind,
+    interface: &Interface,
+    settings: LinkSettings,
+) -> Result<(Box<dyn LinkTx>, Box<dyn LinkRx>), Error> {
+    match kind {
+        LinkKind::Auto | LinkKind::AfPacket => af_packet::open(interface, settings),
+        LinkKind::RawIp => raw_ip::open(interface, settings),
+        LinkKind::Pnet => pnet::open(interface, settings),
+    }
+}
+
+/// Turns a refusal to open a raw socket into the error that says what to do.
+pub(crate) fn opening(operation: &'static str, interface: &Interface, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => Error::Privilege { operation },
+        _ => Error::System { operation: format!("{operation} on {}", interface.name), source },
+    }
+}
+
+/// Errors that mean that the device is gone or down, and not that one packet was refused.
+pub(crate) fn is_fatal(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO | libc::EBADF))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_by_name() {
+        for kind in LinkKind::ALL {
+            assert_eq!(kind.name().parse(), Ok(kind));
+        }
+        assert_eq!("xdp".parse::<LinkKind>(), Err("expected one of auto, af_packet, raw_ip, pnet".into()));
+    }
+
+    #[test]
+    fn rings_hold_a_tenth_of_a_second() {
+        let bytes = |rate| LinkSettings { ports: (1, 2), rate }.ring_bytes();
+        assert_eq!(bytes(Rate::default()), 1 << 20);
+        assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(1_000_000))), 25_600_000);
+        assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(u64::MAX))), 64 << 20);
+    }
+
+    #[test]
+    fn a_stamp_of_the_past_lies_before_now() {
+        let clock = Clock::new();
+        std::thread::sleep(Duration::from_millis(5));
+        let stamp = SystemTime::now() - Duration::from_millis(2);
+        assert!(clock.at(stamp) < clock.now());
+        assert!(clock.at(SystemTime::now() + Duration::from_secs(5)) <= clock.now());
+    }
+}

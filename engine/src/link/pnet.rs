@@ -1,0 +1,131 @@
+//! The `pnet` link: pnet's datalink channel, the portable fallback. It costs two system calls a frame. The socket is our
+//! own and is lent to pnet, so that the kernel's filter is in place and the receiver can poll it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
+use std::time::Duration;
+
+use ::pnet::datalink::{self, Channel, ChannelType, Config, DataLinkReceiver, DataLinkSender};
+
+use super::{Clock, LinkRx, LinkSettings, LinkTx, Received, TemplateId, TxLosses, filter, is_fatal, opening};
+use crate::error::Error;
+use crate::route::Interface;
+use crate::sys::PacketSocket;
+use crate::wire::reply::Layer;
+use crate::wire::syn::{MAX_FRAME, Probe, SynTemplate};
+
+/// Frames taken off in one go at most.
+const TURN: usize = 256;
+
+/// Opens both halves on an Ethernet device.
+pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<(Box<dyn LinkTx>, Box<dyn LinkRx>), Error> {
+    channel(interface, settings).map_err(|error| opening("opening a datalink channel", interface, error))
+}
+
+fn channel(interface: &Interface, settings: LinkSettings) -> io::Result<(Box<dyn LinkTx>, Box<dyn LinkRx>)> {
+    let device = datalink::interfaces().into_iter().find(|device| device.index == interface.index);
+    let device = device.ok_or(io::ErrorKind::NotFound)?;
+    let socket = PacketSocket::new(Layer::Ethernet)?;
+    let (first, last) = settings.ports;
+    let program: Vec<_> = filter::program(Layer::Ethernet, first, last).into_iter().map(Into::into).collect();
+    socket.filter(&program)?;
+    let copy = socket.try_clone()?;
+    let config = Config {
+        channel_type: ChannelType::Layer2,
+        promiscuous: false,
+        read_timeout: Some(Duration::ZERO),
+        socket_fd: Some(socket.into_raw_fd()),
+        ..Config::default()
+    };
+    let Channel::Ethernet(tx, rx) = datalink::channel(&device, config)? else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    let tx = PnetTx { tx, templates: Vec::new(), losses: TxLosses::default(), lost: None };
+    Ok((Box::new(tx), Box::new(PnetRx { rx, socket: copy, drops: 0 })))
+}
+
+struct PnetTx {
+    tx: Box<dyn DataLinkSender>,
+    templates: Vec<SynTemplate>,
+    losses: TxLosses,
+    /// What said that the device is gone, until the next flush tells it.
+    lost: Option<io::Error>,
+}
+
+impl PnetTx {
+    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.tx.send_to(frame, None).unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))
+    }
+}
+
+impl LinkTx for PnetTx {
+    fn prepare(&mut self, template: &SynTemplate) -> TemplateId {
+        self.templates.push(template.clone());
+        TemplateId(self.templates.len() - 1)
+    }
+
+    fn room(&self) -> usize {
+        // Nothing is kept: each probe leaves at once. A batch of the usual size keeps the pace's arithmetic.
+        super::queue::BATCH
+    }
+
+    fn probe(&mut self, id: TemplateId, probe: &Probe) {
+        let Some(template) = self.templates.get(id.0) else { return };
+        let mut frame = [0; MAX_FRAME];
+        let len = template.frame().len();
+        frame[..len].copy_from_slice(template.frame());
+        template.patch(&mut frame, probe);
+        match self.send(&frame[..len]) {
+            Ok(()) => {}
+            Err(error) if is_fatal(&error) => self.lost = Some(error),
+            Err(_) => self.losses.errors += 1,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.lost.take().map_or(Ok(()), Err)
+    }
+
+    fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.send(frame)
+    }
+
+    fn losses(&self) -> TxLosses {
+        self.losses
+    }
+}
+
+struct PnetRx {
+    rx: Box<dyn DataLinkReceiver>,
+    /// The same socket, to poll and to ask.
+    socket: PacketSocket,
+    drops: u64,
+}
+
+impl LinkRx for PnetRx {
+    fn layer(&self) -> Layer {
+        Layer::Ethernet
+    }
+
+    fn receive(&mut self, clock: &Clock, sink: &mut dyn FnMut(Received<'_>)) -> io::Result<()> {
+        for _ in 0..TURN {
+            match self.rx.next() {
+                // pnet hides the packet's checksum state, and on this machine's own links it is not filled in.
+                Ok(frame) => sink(Received { frame, at: clock.now(), verify: false }),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.socket.as_fd())
+    }
+
+    fn drops(&mut self) -> u64 {
+        self.drops += self.socket.take_drops().unwrap_or(0);
+        self.drops
+    }
+}

@@ -1,0 +1,100 @@
+//! The `raw_ip` link: IP packets through raw sockets, for loopback and for devices without Ethernet (tun, wireguard,
+//! ppp). The kernel routes and frames them; the socket is bound to the device so that it cannot choose another. Replies
+//! come from a packet socket on that device, without link header.
+//!
+//! raw(7): with IPPROTO_RAW the caller brings the IP header, in both families.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::queue::Queue;
+use super::ring::RingRx;
+use super::{LinkRx, LinkSettings, LinkTx, TemplateId, TxLosses, opening};
+use crate::error::Error;
+use crate::route::Interface;
+use crate::wire::reply::Layer;
+use crate::wire::syn::{Probe, SynTemplate};
+
+/// Opens both halves on any device.
+pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<(Box<dyn LinkTx>, Box<dyn LinkRx>), Error> {
+    let failed = |error| opening("opening a raw socket", interface, error);
+    let tx = RawIpTx {
+        v4: Family::open(Domain::IPV4, interface).map_err(failed)?,
+        v6: Family::open(Domain::IPV6, interface).map_err(failed)?,
+        templates: Vec::new(),
+    };
+    let rx = RingRx::open(interface, Layer::Ip, settings).map_err(failed)?;
+    Ok((Box::new(tx), Box::new(rx)))
+}
+
+struct RawIpTx {
+    v4: Family,
+    v6: Family,
+    /// Each template's family (true: IPv4) and its number there.
+    templates: Vec<(bool, TemplateId)>,
+}
+
+/// One family's socket, if the kernel has that family, and its batch.
+struct Family {
+    socket: Option<Socket>,
+    queue: Queue,
+}
+
+impl Family {
+    fn open(domain: Domain, interface: &Interface) -> io::Result<Self> {
+        let socket = match Socket::new(domain, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW))) {
+            Ok(socket) => {
+                socket.bind_device(Some(interface.name.as_bytes()))?;
+                Some(socket)
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Family { socket, queue: Queue::new() })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &self.socket {
+            Some(socket) => self.queue.flush(socket),
+            None => Ok(()),
+        }
+    }
+}
+
+impl LinkTx for RawIpTx {
+    fn prepare(&mut self, template: &SynTemplate) -> TemplateId {
+        let v4 = template.source().is_ipv4();
+        let family = if v4 { &mut self.v4 } else { &mut self.v6 };
+        let id = family.queue.prepare(template);
+        self.templates.push((v4, id));
+        TemplateId(self.templates.len() - 1)
+    }
+
+    fn room(&self) -> usize {
+        self.v4.queue.room().min(self.v6.queue.room())
+    }
+
+    fn probe(&mut self, template: TemplateId, probe: &Probe) {
+        let Some(&(v4, id)) = self.templates.get(template.0) else { return };
+        let family = if v4 { &mut self.v4 } else { &mut self.v6 };
+        // raw(7): the port is none of the kernel's business, and must be 0 for IPv6.
+        let to = SockAddr::from(SocketAddr::new(probe.target.address, 0));
+        family.queue.push(id, probe, Some(to));
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.v4.flush()?;
+        self.v6.flush()
+    }
+
+    fn frame(&mut self, _: &[u8]) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "a device without Ethernet carries no Ethernet frames"))
+    }
+
+    fn losses(&self) -> TxLosses {
+        let (v4, v6) = (self.v4.queue.losses(), self.v6.queue.losses());
+        TxLosses { errors: v4.errors + v6.errors, retries: v4.retries + v6.retries }
+    }
+}

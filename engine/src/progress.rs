@@ -1,0 +1,100 @@
+//! How far a scan is, from its counters.
+
+use std::time::Duration;
+
+use crate::counters::{Shared, load};
+use crate::event::{Phase, Progress};
+use crate::time::Time;
+
+/// A snapshot of the counters of a scan of so many targets in so many passes.
+pub(crate) fn snapshot(shared: &Shared, targets: u64, passes: u8, now: Time) -> Progress {
+    let (sender, receiver) = (&shared.sender, &shared.receiver);
+    let phase = sender.phase();
+    let sent = sender.total_sent();
+    let rate = load(&receiver.recent_rate) as f64 / 1000.0;
+    let left = probes_left(shared, targets, passes);
+    let done = if phase == Phase::Done { 1.0 } else { share(sent, left) };
+    Progress {
+        phase,
+        targets,
+        done,
+        sent,
+        open: load(&receiver.open),
+        closed: load(&receiver.closed),
+        filtered: load(&receiver.filtered),
+        hosts_down: load(&sender.hosts_down),
+        drops: load(&receiver.ring_drops) + load(&sender.send_errors),
+        elapsed: now.since(Time::ZERO),
+        rate,
+        remaining: (rate >= 1.0).then(|| Duration::from_secs_f64(left / rate) + shared.wait()),
+    }
+}
+
+/// Probes that can still be needed, if what is still to come answers as often as what has been walked.
+fn probes_left(shared: &Shared, targets: u64, passes: u8) -> f64 {
+    let receiver = &shared.receiver;
+    let walked = load(&shared.sender.walked);
+    let answered = load(&receiver.open) + load(&receiver.closed) + load(&receiver.filtered) - load(&receiver.silent);
+    let gone = answered + load(&shared.sender.skipped);
+    let silent = if walked == 0 { 1.0 } else { 1.0 - (gone as f64 / walked as f64).min(1.0) };
+    let expected = targets as f64 * (1.0 + f64::from(passes - 1) * silent);
+    (expected - load(&shared.sender.skipped) as f64 - shared.sender.total_sent() as f64).max(0.0)
+}
+
+fn share(sent: u64, left: f64) -> f64 {
+    let all = sent as f64 + left;
+    if all > 0.0 { (sent as f64 / all).min(0.999) } else { 0.0 }
+}
+
+/// Measures the rate over the last second or so.
+#[derive(Debug, Default)]
+pub(crate) struct RateMeter {
+    /// (time, probes sent), oldest first.
+    marks: std::collections::VecDeque<(Time, u64)>,
+}
+
+impl RateMeter {
+    /// Notes the count, and gives the rate since about a second ago, in thousandths of a probe a second.
+    pub(crate) fn mark(&mut self, now: Time, sent: u64) -> u64 {
+        self.marks.push_back((now, sent));
+        while self.marks.len() > 2 && now.since(self.marks[0].0) > Duration::from_secs(1) {
+            self.marks.pop_front();
+        }
+        let (then, before) = self.marks[0];
+        let seconds = now.since(then).as_secs_f64();
+        if seconds > 0.0 { ((sent - before) as f64 * 1000.0 / seconds) as u64 } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::{add, set};
+
+    #[test]
+    fn expects_later_passes_by_what_has_answered() {
+        let shared = Shared::new(1000, 2);
+        let begin = snapshot(&shared, 1000, 2, Time::ZERO);
+        assert_eq!((begin.done, begin.remaining), (0.0, None));
+        add(&shared.sender.sent[0], 500);
+        set(&shared.sender.walked, 500);
+        set(&shared.receiver.closed, 500);
+        set(&shared.receiver.recent_rate, 500_000);
+        let half = snapshot(&shared, 1000, 2, Time::ZERO);
+        assert_eq!(half.done, 0.5);
+        assert_eq!(half.remaining, Some(Duration::from_secs(1) + shared.wait()));
+        set(&shared.receiver.closed, 0);
+        assert_eq!(snapshot(&shared, 1000, 2, Time::ZERO).done, 0.25);
+        shared.sender.set_phase(Phase::Done);
+        assert_eq!(snapshot(&shared, 1000, 2, Time::ZERO).done, 1.0);
+    }
+
+    #[test]
+    fn meters_the_last_second() {
+        let mut meter = RateMeter::default();
+        let second = |s: u64| Time::from(Duration::from_secs(s));
+        assert_eq!(meter.mark(second(0), 0), 0);
+        assert_eq!(meter.mark(second(1), 1000), 1_000_000);
+        assert_eq!(meter.mark(second(2), 1500), 500_000);
+    }
+}

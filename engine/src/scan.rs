@@ -1,0 +1,389 @@
+//! A scan as its owner sees it: settings, start, events, progress, stop, summary.
+//!
+//! How it is brought up (routes, ports, links, neighbours) and down again is `launch.rs`; what the threads do meanwhile
+//! is `drive.rs`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver as Channel;
+
+use crate::counters::{MAX_PASSES, Shared};
+use crate::error::Error;
+use crate::event::{Event, Progress};
+use crate::link::{Clock, LinkKind};
+use crate::pace::Rate;
+use crate::permute::Permutation;
+use crate::plan::Plan;
+use crate::progress;
+use crate::random;
+use crate::sender::Cooldown;
+use crate::summary::Summary;
+use crate::table::VerdictTable;
+use crate::target::{Position, Target};
+use crate::verdict::State;
+use crate::wire::MacAddr;
+use crate::{connect, launch};
+
+/// How a port is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Method {
+    /// `Syn` where raw sockets may be opened; else `Connect`, with a [`Event::Warning`] that says so.
+    #[default]
+    Auto,
+    /// Half-open: a SYN, and whatever comes back. Needs CAP_NET_RAW.
+    Syn,
+    /// By the kernel's connect(2): needs no rights, is slower, leaves traces in the targets' logs, and does not see
+    /// every reason.
+    Connect,
+}
+
+impl Method {
+    /// `auto`, `syn`, `connect`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Auto => "auto",
+            Method::Syn => "syn",
+            Method::Connect => "connect",
+        }
+    }
+}
+
+/// A scan.
+///
+/// ```no_run
+/// use halfopen::{Event, Plan, Scan};
+///
+/// let plan = Plan::builder().targets("192.0.2.0/24")?.ports("1-1024")?.exclude("192.0.2.7")?.build()?;
+/// let running = Scan::builder(plan).start()?;
+/// for event in running.events() {
+///     if let Event::Verdict(verdict) = event {
+///         println!("{} is {} ({})", verdict.target, verdict.state, verdict.reason);
+///     }
+/// }
+/// println!("{} open", running.wait()?.open);
+/// # Ok::<(), halfopen::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Scan;
+
+impl Scan {
+    /// A scan of this plan, with default settings.
+    pub fn builder(plan: Plan) -> ScanBuilder {
+        ScanBuilder { plan, settings: Settings::default() }
+    }
+}
+
+/// The settings of a scan, as they take effect.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// How ports are asked. After the start never `Auto`.
+    pub method: Method,
+    /// How fast. Default 10,000 probes a second.
+    pub rate: Rate,
+    /// How many passes: all targets in the first, the unanswered in each further one. Default 2.
+    pub passes: u8,
+    /// What fixes the order. Default: drawn at random when the builder is made.
+    pub seed: u64,
+    /// How long to listen after the last probe.
+    pub cooldown: Cooldown,
+    /// The states that are reported as events; the summary counts all. Default: all.
+    pub report: Vec<State>,
+    /// The only interface to leave through; none lets the kernel's routes decide.
+    pub interface: Option<String>,
+    /// Source addresses, at most one of each family; none lets the kernel decide.
+    pub source_ip: Vec<IpAddr>,
+    /// The first source port. None draws one; after the start it is the one in use (none for connect).
+    pub source_port: Option<u16>,
+    /// The link address of every gateway; none asks for it.
+    pub gateway_mac: Option<MacAddr>,
+    /// The kind of link.
+    pub link: LinkKind,
+    /// The most memory for the table of verdicts, in bytes. Default 256 MiB, for 2^30 targets at a time.
+    pub memory_limit: u64,
+    /// After the start: the links in use, as `kind@interface`.
+    pub links: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            method: Method::Auto,
+            rate: Rate::default(),
+            passes: 2,
+            seed: random::number(),
+            cooldown: Cooldown::Auto,
+            report: State::ALL.to_vec(),
+            interface: None,
+            source_ip: Vec::new(),
+            source_port: None,
+            gateway_mac: None,
+            link: LinkKind::Auto,
+            memory_limit: 256 << 20,
+            links: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// How many targets are worked on at one time.
+    pub(crate) fn cells(&self, targets: u64) -> u64 {
+        VerdictTable::cells(self.memory_limit).min(targets.max(1))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |setting, problem: String| Err(Error::Setting { setting, problem });
+        if self.passes == 0 || self.passes > MAX_PASSES {
+            return wrong("passes", format!("{} is not between 1 and {MAX_PASSES}", self.passes));
+        }
+        if let Some(port) = self.source_port
+            && (port == 0 || port.checked_add(u16::from(self.passes) - 1).is_none())
+        {
+            let problem = format!("{port} leaves no room for {} ports, one for each pass, below 65536", self.passes);
+            return wrong("source port", problem);
+        }
+        if self.source_ip.iter().filter(|ip| ip.is_ipv4()).count() > 1
+            || self.source_ip.iter().filter(|ip| ip.is_ipv6()).count() > 1
+        {
+            return wrong("source address", "more than one of a family; give one for IPv4 and one for IPv6".into());
+        }
+        if self.rate == Rate::Fixed(crate::pace::Pps(0)) {
+            return wrong("rate", "0 probes a second never ends; give at least 1".into());
+        }
+        Ok(())
+    }
+}
+
+/// Settings on their way to a scan. Every method changes one setting, see [`Settings`].
+#[derive(Debug)]
+pub struct ScanBuilder {
+    plan: Plan,
+    settings: Settings,
+}
+
+impl ScanBuilder {
+    /// How ports are asked.
+    pub fn method(mut self, method: Method) -> Self {
+        self.settings.method = method;
+        self
+    }
+
+    /// How fast.
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.settings.rate = rate;
+        self
+    }
+
+    /// How many passes, 1 to 16.
+    pub fn passes(mut self, passes: u8) -> Self {
+        self.settings.passes = passes;
+        self
+    }
+
+    /// What fixes the order: the same seed, the same order.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = seed;
+        self
+    }
+
+    /// How long to listen after the last probe.
+    pub fn cooldown(mut self, cooldown: Cooldown) -> Self {
+        self.settings.cooldown = cooldown;
+        self
+    }
+
+    /// The states that are reported as events.
+    pub fn report(mut self, states: &[State]) -> Self {
+        self.settings.report = states.to_vec();
+        self
+    }
+
+    /// The only interface to leave through.
+    pub fn interface(mut self, name: impl Into<String>) -> Self {
+        self.settings.interface = Some(name.into());
+        self
+    }
+
+    /// A source address; once for each family.
+    pub fn source_ip(mut self, address: IpAddr) -> Self {
+        self.settings.source_ip.push(address);
+        self
+    }
+
+    /// The first source port; pass p leaves from this plus p.
+    pub fn source_port(mut self, port: u16) -> Self {
+        self.settings.source_port = Some(port);
+        self
+    }
+
+    /// The link address of every gateway.
+    pub fn gateway_mac(mut self, mac: MacAddr) -> Self {
+        self.settings.gateway_mac = Some(mac);
+        self
+    }
+
+    /// The kind of link.
+    pub fn link(mut self, kind: LinkKind) -> Self {
+        self.settings.link = kind;
+        self
+    }
+
+    /// The most memory for the table of verdicts, in bytes.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.settings.memory_limit = bytes;
+        self
+    }
+
+    /// The settings as they stand.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The targets in the order in which a scan with these settings would probe them. Sends nothing.
+    pub fn order(&self) -> Order<'_> {
+        let permutation = Permutation::new(self.plan.len(), self.settings.seed);
+        Order { plan: &self.plan, permutation, next: 0 }
+    }
+
+    /// Starts: finds routes, opens links, and returns once the first probe is about to leave.
+    ///
+    /// # Errors
+    /// What cannot work is said here, before the first probe: a setting out of range, no route, an interface that is
+    /// missing or down, a source address that is not this machine's, a gateway that does not answer, missing rights.
+    pub fn start(self) -> Result<Running, Error> {
+        self.settings.check()?;
+        let ScanBuilder { plan, settings } = self;
+        match settings.method {
+            Method::Syn => launch::start(plan, settings),
+            Method::Connect => connect::start(plan, settings, None),
+            Method::Auto => match launch::permitted() {
+                Ok(()) => launch::start(plan, settings),
+                Err(why @ Error::Privilege { .. }) => connect::start(plan, settings, Some(why)),
+                Err(other) => Err(other),
+            },
+        }
+    }
+
+    #[doc(hidden)]
+    pub fn into_parts(self) -> Result<(Plan, Settings), Error> {
+        self.settings.check()?;
+        Ok((self.plan, self.settings))
+    }
+}
+
+/// The targets of a plan in sending order.
+#[derive(Debug)]
+pub struct Order<'a> {
+    plan: &'a Plan,
+    permutation: Permutation,
+    next: u64,
+}
+
+impl Iterator for Order<'_> {
+    type Item = Target;
+
+    fn next(&mut self) -> Option<Target> {
+        let index = self.permutation.index(Position(self.next));
+        let target = self.plan.target(index)?;
+        self.next += 1;
+        Some(target)
+    }
+}
+
+/// A scan under way. Dropping it ends the scan at once and releases everything.
+#[derive(Debug)]
+pub struct Running {
+    pub(crate) events: Option<Channel<Event>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Clock,
+    pub(crate) targets: u64,
+    pub(crate) settings: Settings,
+    pub(crate) thread: Option<JoinHandle<Result<Summary, Error>>>,
+}
+
+impl Running {
+    /// The events, as they happen; ends when the scan does. Blocks while there is none. A reader that is slow slows the
+    /// scan; nothing is lost but [`Event::Progress`].
+    pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
+        self.events.iter().flat_map(Channel::iter)
+    }
+
+    /// The next event, if one comes within this time. `Ok(None)` is the end of the scan.
+    ///
+    /// # Errors
+    /// [`Quiet`] when the time is over and the scan is not.
+    pub fn next_event(&self, timeout: Duration) -> Result<Option<Event>, Quiet> {
+        let Some(events) = &self.events else { return Ok(None) };
+        match events.recv_timeout(timeout) {
+            Ok(event) => Ok(Some(event)),
+            Err(error) if error.is_disconnected() => Ok(None),
+            Err(_) => Err(Quiet),
+        }
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        progress::snapshot(&self.shared, self.targets, self.settings.passes, self.clock.now())
+    }
+
+    /// What stops it, from any thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The settings in effect.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Waits for the end. Events that have not been read are dropped.
+    ///
+    /// # Errors
+    /// What ended the scan before its end, a lost link for instance. What was found until then has been reported.
+    pub fn wait(mut self) -> Result<Summary, Error> {
+        self.events().for_each(drop);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            _ => Err(Error::System {
+                operation: "bring the scan to its end".into(),
+                source: std::io::Error::other("its thread failed"),
+            }),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.abort();
+        self.events = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// No event came in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no event in this time")]
+pub struct Quiet;
+
+/// Stops a scan.
+#[derive(Debug, Clone)]
+pub struct Stopper {
+    shared: Arc<Shared>,
+}
+
+impl Stopper {
+    /// Sends no more probes, waits for late replies, ends.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// Ends at once.
+    pub fn abort(&self) {
+        self.shared.abort();
+    }
+}

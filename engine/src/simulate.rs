@@ -1,0 +1,168 @@
+//! The other driver: a whole scan on a virtual network under a virtual clock, in one thread, reproducible from its seed.
+//! The state machines are the same as on the wire.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crossbeam_channel::unbounded;
+
+use crate::cookie::Cookie;
+use crate::counters::{Shared, Turn, add};
+use crate::drive::{self, Outbox, Timekeeper};
+use crate::error::Error;
+use crate::event::Event;
+use crate::launch::{host_down, summarize};
+use crate::link::sim::{Network, SimWorld};
+use crate::link::{Clock, LinkRx, LinkTx};
+use crate::permute::{Permutation, splitmix64};
+use crate::plan::Plan;
+use crate::receiver::Receiver;
+use crate::route::{Asker, Neighbours, Sweep};
+use crate::scan::{ScanBuilder, Settings};
+use crate::sender::{Sender, Step};
+use crate::summary::Summary;
+use crate::time::Time;
+use crate::wire::MacAddr;
+use crate::wire::syn::LinkHeader;
+use crate::work::{Path, Report, Work};
+
+/// Where the scanner stands in the virtual network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its IPv4 address.
+    pub v4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub v6: Ipv6Addr,
+    /// Its MAC.
+    pub mac: MacAddr,
+    /// The MAC of the gateway to everything; none puts all targets on the scanner's own link.
+    pub gateway: Option<MacAddr>,
+}
+
+impl Default for Place {
+    /// 192.0.2.1 and 2001:db8::1, behind a gateway.
+    fn default() -> Self {
+        Place {
+            v4: Ipv4Addr::new(192, 0, 2, 1),
+            v6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            gateway: Some(MacAddr([2, 0, 0, 0, 0, 2])),
+        }
+    }
+}
+
+/// Runs a scan on a virtual network; gives every event and the summary. Two runs with the same arguments are equal.
+///
+/// Routes, interfaces and rights do not matter here, nor do the settings about them. The sweep for on-link hosts is run
+/// if there is no gateway.
+///
+/// # Errors
+/// A setting out of range.
+pub fn simulate(
+    builder: ScanBuilder,
+    place: Place,
+    network: impl Network + 'static,
+) -> Result<(Vec<Event>, Summary), Error> {
+    let (plan, settings) = builder.into_parts()?;
+    Ok(Simulation::new(plan, settings, place, SimWorld::new(network)).run())
+}
+
+/// The base of source ports: nothing else lives in the virtual network.
+const SOURCE_PORT: u16 = 40_000;
+/// Requests a second of the sweep.
+const SWEEP_RATE: u32 = 10_000;
+/// Silent targets reported in one go.
+const CLOSING: usize = 1 << 16;
+
+struct Simulation {
+    settings: Settings,
+    world: SimWorld,
+    clock: Clock,
+    shared: Arc<Shared>,
+    events: Vec<Event>,
+    place: Place,
+    plan: Plan,
+    tx: Vec<Box<dyn LinkTx>>,
+    rx: Vec<Box<dyn LinkRx>>,
+}
+
+impl Timekeeper for SimWorld {
+    fn now(&self) -> Time {
+        SimWorld::now(self)
+    }
+
+    /// Time passes until the next frame arrives, or until `until`.
+    fn wait(&self, _: &[Box<dyn LinkRx>], until: Time) {
+        let next = self.next_arrival().map_or(until, |arrival| arrival.min(until));
+        self.set_now(next.max(SimWorld::now(self)));
+    }
+}
+
+impl Simulation {
+    fn new(plan: Plan, mut settings: Settings, place: Place, world: SimWorld) -> Self {
+        settings.source_port = Some(settings.source_port.unwrap_or(SOURCE_PORT));
+        settings.links = vec!["sim".into()];
+        let shared = Arc::new(Shared::new(settings.cells(plan.len()), settings.passes));
+        let clock = Clock::new().dated(SystemTime::UNIX_EPOCH);
+        let (tx, rx) = world.link();
+        Simulation { settings, world, clock, shared, events: Vec::new(), place, plan, tx: vec![tx], rx: vec![rx] }
+    }
+
+    fn run(mut self) -> (Vec<Event>, Summary) {
+        let neighbours = self.place.gateway.is_none().then(|| Arc::new(self.sweep()));
+        let work = Arc::new(self.work(neighbours));
+        let most = self.settings.cells(work.plan.len());
+        let (work_for_sender, shared) = (Arc::clone(&work), Arc::clone(&self.shared));
+        let (rate, cooldown) = (self.settings.rate, self.settings.cooldown);
+        let now = self.world.now();
+        let mut sender = Sender::new(work_for_sender, shared, rate, cooldown, most, &mut self.tx, now);
+        let mut receiver = Receiver::new(work, Arc::clone(&self.shared), self.clock.started);
+        let (channel, reader) = unbounded();
+        let mut outbox = Outbox::new(channel, self.plan.len(), self.settings.passes);
+        // A link in memory cannot be lost.
+        while let Ok(Step::Until(until)) = sender.poll(self.world.now(), &mut self.tx) {
+            let turn = receiver.turn();
+            drive::take_off(&mut receiver, &mut self.rx, &self.clock, &mut outbox);
+            if turn == Turn::Closing {
+                receiver.close(self.world.now(), CLOSING, |verdict| outbox.send(Event::Verdict(verdict)));
+            } else {
+                self.world.wait(&self.rx, until);
+            }
+            self.events.extend(reader.try_iter());
+        }
+        let mut summary = summarize(&self.shared, self.plan.len(), &self.settings, &self.clock);
+        summary.elapsed = self.world.now().since(Time::ZERO);
+        (self.events, summary)
+    }
+
+    fn work(&self, neighbours: Option<Arc<Neighbours>>) -> Work {
+        let mut state = self.settings.seed;
+        let header =
+            LinkHeader::Ethernet { source: self.place.mac, destination: self.place.gateway.unwrap_or(MacAddr::ZERO) };
+        let path = |source: IpAddr| Path { link: 0, source, header, neighbours: neighbours.clone() };
+        Work {
+            permutation: Permutation::new(self.plan.len(), self.settings.seed),
+            cookie: Cookie::new(splitmix64(&mut state), splitmix64(&mut state)),
+            plan: self.plan.clone(),
+            paths: vec![path(self.place.v4.into()), path(self.place.v6.into())],
+            source_port: self.settings.source_port.unwrap_or(SOURCE_PORT),
+            passes: self.settings.passes,
+            report: Report::of(&self.settings.report),
+        }
+    }
+
+    fn sweep(&mut self) -> Neighbours {
+        let asker = Asker { mac: Some(self.place.mac), v4: Some(self.place.v4), v6: Some(self.place.v6) };
+        let mut sweep = Sweep::new(asker, self.plan.ranges(), SWEEP_RATE);
+        let (tx, rx) = (&mut *self.tx[0], &mut self.rx[0]);
+        // A link in memory cannot be lost.
+        let _ = drive::sweep(&mut sweep, tx, rx, &self.world, &self.clock, &|| false);
+        let found = sweep.into_neighbours();
+        for address in found.silent() {
+            add(&self.shared.sender.hosts_down, 1);
+            self.events.push(host_down(address));
+        }
+        found
+    }
+}

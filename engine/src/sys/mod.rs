@@ -1,0 +1,10 @@
+//! Every `unsafe` line of the engine: packet sockets, the receive ring, sendmmsg. Each file wraps one thing into an
+//! interface that cannot be misused from safe code; only `link`, `route` and start-up code import it.
+
+mod batch;
+mod packet;
+mod ring;
+
+pub(crate) use batch::SendBatch;
+pub(crate) use packet::PacketSocket;
+pub(crate) use ring::RxRing;

@@ -1,0 +1,396 @@
+//! A received frame as what it may be to a SYN scanner: a TCP segment, or an ICMP error that quotes one. Reading is
+//! etherparse's; this file picks what matters and checks the checksums. Whether it is an answer to one of our probes,
+//! and what it means, is decided in `receiver.rs`.
+
+use std::net::IpAddr;
+
+use etherparse::{
+    EtherType, IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice, NetSlice, SlicedPacket, TcpSlice, TransportSlice,
+};
+
+use super::checksum;
+use crate::target::Seq;
+
+/// Where a received frame begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// With an Ethernet header.
+    Ethernet,
+    /// With an IP header.
+    Ip,
+}
+
+/// A frame that could be an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// A TCP segment.
+    Tcp(TcpReply),
+    /// An ICMP or ICMPv6 error.
+    Icmp(IcmpReply),
+}
+
+/// What matters of a TCP segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpReply {
+    /// Who sent it.
+    pub source: IpAddr,
+    /// To which of our addresses.
+    pub destination: IpAddr,
+    /// From which port.
+    pub source_port: u16,
+    /// To which of our ports.
+    pub destination_port: u16,
+    /// Its own sequence number.
+    pub seq: Seq,
+    /// The acknowledgement field, whether or not the ACK flag makes it count.
+    pub ack: Seq,
+    /// What the flags make of it.
+    pub kind: Segment,
+    /// TTL or hop limit as it arrived.
+    pub ttl: u8,
+}
+
+/// What a segment's flags make of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segment {
+    /// SYN and ACK, without RST.
+    SynAck,
+    /// SYN without ACK.
+    Syn,
+    /// RST, with or without ACK.
+    Rst,
+    /// Neither SYN nor RST.
+    Other,
+}
+
+/// What matters of an ICMP error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IcmpReply {
+    /// Who sent the error; often a router.
+    pub sender: IpAddr,
+    /// To which of our addresses.
+    pub destination: IpAddr,
+    /// The ICMP or ICMPv6 type.
+    pub kind: u8,
+    /// The code under that type.
+    pub code: u8,
+    /// TTL or hop limit as it arrived.
+    pub ttl: u8,
+    /// None when it quotes something else than the beginning of a TCP segment.
+    pub quote: Option<Quote>,
+}
+
+/// The beginning of a TCP segment, as an ICMP error returns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quote {
+    /// Our address, if it is ours.
+    pub source: IpAddr,
+    /// The address that was probed.
+    pub destination: IpAddr,
+    /// Our port, if it is ours.
+    pub source_port: u16,
+    /// The port that was probed.
+    pub destination_port: u16,
+    /// The probe's sequence number: the cookie.
+    pub seq: Seq,
+}
+
+/// Why a frame cannot be an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// Too short, inconsistent, or with a wrong checksum.
+    Malformed,
+    /// Of a kind that answers no SYN.
+    Unrelated,
+}
+
+/// Reads a frame. `verify` is false where the kernel says that the transport checksum is not filled in (a packet of this
+/// very machine) or already verified.
+pub fn read(layer: Layer, frame: &[u8], verify: bool) -> Result<Reply, Unusable> {
+    let packet = match layer {
+        Layer::Ethernet => SlicedPacket::from_ethernet(frame),
+        Layer::Ip => SlicedPacket::from_ip(frame),
+    };
+    let packet = packet.map_err(|_| Unusable::Malformed)?;
+    let (ip, payload) = match &packet.net {
+        Some(NetSlice::Ipv4(ip)) => (Ip::v4(ip.header())?, ip.payload()),
+        Some(NetSlice::Ipv6(ip)) => (Ip::v6(ip.header()), ip.payload()),
+        _ => return Err(Unusable::Unrelated),
+    };
+    let sound = |protocol| !verify || ip.transport_is_sound(protocol, payload.payload);
+    match packet.transport {
+        Some(TransportSlice::Tcp(tcp)) if sound(IpNumber::TCP) => Ok(Reply::Tcp(ip.tcp(&tcp))),
+        Some(TransportSlice::Icmpv4(icmp)) if matches!(icmp.type_u8(), 3 | 11) => {
+            if checksum::fold(checksum::sum(icmp.slice())) != 0 {
+                return Err(Unusable::Malformed);
+            }
+            Ok(Reply::Icmp(ip.icmp(icmp.type_u8(), icmp.code_u8(), icmp.slice().get(8..).and_then(quote_v4))))
+        }
+        Some(TransportSlice::Icmpv6(icmp)) if matches!(icmp.type_u8(), 1 | 3) => {
+            if !ip.transport_is_sound(IpNumber::IPV6_ICMP, icmp.slice()) {
+                return Err(Unusable::Malformed);
+            }
+            Ok(Reply::Icmp(ip.icmp(icmp.type_u8(), icmp.code_u8(), icmp.slice().get(8..).and_then(quote_v6))))
+        }
+        Some(TransportSlice::Tcp(_)) => Err(Unusable::Malformed),
+        _ => Err(Unusable::Unrelated),
+    }
+}
+
+/// Whether a frame is neighbour traffic (ARP, neighbour advertisement): let through for the sweep, and of no meaning to
+/// the scan.
+pub fn is_neighbour_traffic(layer: Layer, frame: &[u8]) -> bool {
+    const ADVERTISEMENT: u8 = 136;
+    let Some(kind) = frame.get(12..14).filter(|_| layer == Layer::Ethernet) else { return false };
+    let ipv6 = || frame.get(20) == Some(&IpNumber::IPV6_ICMP.0) && frame.get(54) == Some(&ADVERTISEMENT);
+    kind == EtherType::ARP.0.to_be_bytes() || kind == EtherType::IPV6.0.to_be_bytes() && ipv6()
+}
+
+/// What the IP header says.
+struct Ip {
+    source: IpAddr,
+    destination: IpAddr,
+    ttl: u8,
+}
+
+impl Ip {
+    fn v4(header: Ipv4HeaderSlice<'_>) -> Result<Self, Unusable> {
+        if checksum::fold(checksum::sum(header.slice())) != 0 {
+            return Err(Unusable::Malformed);
+        }
+        Ok(Ip { source: header.source_addr().into(), destination: header.destination_addr().into(), ttl: header.ttl() })
+    }
+
+    fn v6(header: Ipv6HeaderSlice<'_>) -> Self {
+        Ip {
+            source: header.source_addr().into(),
+            destination: header.destination_addr().into(),
+            ttl: header.hop_limit(),
+        }
+    }
+
+    /// Pseudo header and segment add up to nothing.
+    fn transport_is_sound(&self, protocol: IpNumber, segment: &[u8]) -> bool {
+        let addresses = match (self.source, self.destination) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => checksum::sum_u32(from.into()) + checksum::sum_u32(to.into()),
+            (IpAddr::V6(from), IpAddr::V6(to)) => checksum::sum_u128(from.into()) + checksum::sum_u128(to.into()),
+            _ => return false,
+        };
+        let pseudo = addresses + u64::from(protocol.0) + segment.len() as u64;
+        checksum::fold(pseudo + checksum::sum(segment)) == 0
+    }
+
+    fn tcp(&self, tcp: &TcpSlice<'_>) -> TcpReply {
+        TcpReply {
+            source: self.source,
+            destination: self.destination,
+            source_port: tcp.source_port(),
+            destination_port: tcp.destination_port(),
+            seq: Seq(tcp.sequence_number()),
+            ack: Seq(tcp.acknowledgment_number()),
+            kind: segment(tcp),
+            ttl: self.ttl,
+        }
+    }
+
+    fn icmp(&self, kind: u8, code: u8, quote: Option<Quote>) -> IcmpReply {
+        IcmpReply { sender: self.source, destination: self.destination, kind, code, ttl: self.ttl, quote }
+    }
+}
+
+fn segment(tcp: &TcpSlice<'_>) -> Segment {
+    match (tcp.rst(), tcp.syn(), tcp.ack()) {
+        (true, ..) => Segment::Rst,
+        (false, true, true) => Segment::SynAck,
+        (false, true, false) => Segment::Syn,
+        (false, false, _) => Segment::Other,
+    }
+}
+
+/// RFC 792 promises the IP header and 8 bytes: ports and sequence number.
+fn quote_v4(quoted: &[u8]) -> Option<Quote> {
+    let header = Ipv4HeaderSlice::from_slice(quoted).ok()?;
+    if header.protocol() != IpNumber::TCP || header.fragments_offset().value() != 0 {
+        return None;
+    }
+    let tcp = quoted.get(header.slice().len()..)?;
+    quote_tcp(header.source_addr().into(), header.destination_addr().into(), tcp)
+}
+
+/// RFC 4443 promises as much of the packet as fits. Our probes carry no extension headers.
+fn quote_v6(quoted: &[u8]) -> Option<Quote> {
+    let header = Ipv6HeaderSlice::from_slice(quoted).ok()?;
+    if header.next_header() != IpNumber::TCP {
+        return None;
+    }
+    quote_tcp(header.source_addr().into(), header.destination_addr().into(), quoted.get(40..)?)
+}
+
+fn quote_tcp(source: IpAddr, destination: IpAddr, tcp: &[u8]) -> Option<Quote> {
+    let bytes: &[u8; 8] = tcp.first_chunk()?;
+    Some(Quote {
+        source,
+        destination,
+        source_port: u16::from_be_bytes([bytes[0], bytes[1]]),
+        destination_port: u16::from_be_bytes([bytes[2], bytes[3]]),
+        seq: Seq(u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]])),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{IcmpEchoHeader, Icmpv4Type, Icmpv6Type, PacketBuilder, TcpHeader};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FROM: [u8; 4] = [192, 0, 2, 9];
+    const TO: [u8; 4] = [192, 0, 2, 1];
+
+    fn tcp(change: impl FnOnce(&mut TcpHeader)) -> Vec<u8> {
+        let mut header = TcpHeader::new(80, 40_000, 77, 1024);
+        header.acknowledgment_number = 1234;
+        change(&mut header);
+        let mut frame = Vec::new();
+        let builder = PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4(FROM, TO, 57).tcp_header(header);
+        builder.write(&mut frame, &[]).unwrap();
+        frame
+    }
+
+    fn kind(frame: &[u8]) -> Segment {
+        match read(Layer::Ethernet, frame, true) {
+            Ok(Reply::Tcp(reply)) => reply.kind,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_segment_and_its_fields() {
+        let frame = tcp(|h| (h.syn, h.ack) = (true, true));
+        let expected = TcpReply {
+            source: FROM.into(),
+            destination: TO.into(),
+            source_port: 80,
+            destination_port: 40_000,
+            seq: Seq(77),
+            ack: Seq(1234),
+            kind: Segment::SynAck,
+            ttl: 57,
+        };
+        assert_eq!(read(Layer::Ethernet, &frame, true), Ok(Reply::Tcp(expected)));
+        assert_eq!(read(Layer::Ip, &frame[14..], true), Ok(Reply::Tcp(expected)));
+        let mut padded = frame;
+        padded.extend([0; 6]);
+        assert_eq!(read(Layer::Ethernet, &padded, true), Ok(Reply::Tcp(expected)));
+    }
+
+    #[test]
+    fn flags() {
+        assert_eq!(kind(&tcp(|h| h.syn = true)), Segment::Syn);
+        assert_eq!(kind(&tcp(|h| h.rst = true)), Segment::Rst);
+        assert_eq!(kind(&tcp(|h| (h.rst, h.ack) = (true, true))), Segment::Rst);
+        assert_eq!(kind(&tcp(|h| (h.rst, h.syn) = (true, true))), Segment::Rst);
+        assert_eq!(kind(&tcp(|h| (h.syn, h.ack, h.ece) = (true, true, true))), Segment::SynAck);
+        assert_eq!(kind(&tcp(|h| h.ack = true)), Segment::Other);
+        assert_eq!(kind(&tcp(|_| ())), Segment::Other);
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_malformed_unless_it_is_not_filled_in() {
+        let mut frame = tcp(|h| h.rst = true);
+        let last = frame.len() - 3;
+        frame[last] ^= 1;
+        assert_eq!(read(Layer::Ethernet, &frame, true), Err(Unusable::Malformed));
+        assert!(read(Layer::Ethernet, &frame, false).is_ok());
+        let mut header = tcp(|h| h.rst = true);
+        header[14 + 8] ^= 1;
+        assert_eq!(read(Layer::Ethernet, &header, false), Err(Unusable::Malformed), "IP header");
+    }
+
+    #[test]
+    fn icmp_errors_and_their_quotes() {
+        let mut probe = Vec::new();
+        PacketBuilder::ipv4(TO, FROM, 64).tcp(40_000, 80, 99, 1024).write(&mut probe, &[]).unwrap();
+        let build = |quoted: &[u8]| {
+            let mut frame = Vec::new();
+            let builder = PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([10, 0, 0, 1], TO, 60);
+            builder.icmpv4_raw(3, 13, [0; 4]).write(&mut frame, quoted).unwrap();
+            frame
+        };
+        let quote = Quote {
+            source: TO.into(),
+            destination: FROM.into(),
+            source_port: 40_000,
+            destination_port: 80,
+            seq: Seq(99),
+        };
+        let expected = IcmpReply {
+            sender: [10, 0, 0, 1].into(),
+            destination: TO.into(),
+            kind: 3,
+            code: 13,
+            ttl: 60,
+            quote: Some(quote),
+        };
+        assert_eq!(read(Layer::Ethernet, &build(&probe[..28]), true), Ok(Reply::Icmp(expected)));
+        let none = Reply::Icmp(IcmpReply { quote: None, ..expected });
+        assert_eq!(read(Layer::Ethernet, &build(&probe[..27]), true), Ok(none));
+        let mut udp = probe.clone();
+        udp[9] = 17;
+        assert_eq!(read(Layer::Ethernet, &build(&udp), true), Ok(none));
+        let mut corrupt = build(&probe);
+        let last = corrupt.len() - 1;
+        corrupt[last] ^= 1;
+        assert_eq!(read(Layer::Ethernet, &corrupt, false), Err(Unusable::Malformed));
+    }
+
+    #[test]
+    fn icmpv6_errors_and_their_quotes() {
+        let (from, to) = ([0x20; 16], [0x21; 16]);
+        let mut probe = Vec::new();
+        PacketBuilder::ipv6(to, from, 64).tcp(40_000, 443, 5, 1024).write(&mut probe, &[]).unwrap();
+        let mut frame = Vec::new();
+        PacketBuilder::ipv6(from, to, 61).icmpv6_raw(1, 4, [0; 4]).write(&mut frame, &probe).unwrap();
+        let Ok(Reply::Icmp(reply)) = read(Layer::Ip, &frame, true) else { panic!() };
+        assert_eq!((reply.kind, reply.code, reply.ttl, reply.sender), (1, 4, 61, from.into()));
+        let quote = reply.quote.unwrap();
+        assert_eq!((quote.source_port, quote.destination_port, quote.seq), (40_000, 443, Seq(5)));
+        assert_eq!((quote.source, quote.destination), (to.into(), from.into()));
+    }
+
+    #[test]
+    fn what_answers_no_syn() {
+        let echo = IcmpEchoHeader { id: 1, seq: 1 };
+        let mut frame = Vec::new();
+        PacketBuilder::ipv4(FROM, TO, 64).icmpv4(Icmpv4Type::EchoReply(echo)).write(&mut frame, &[]).unwrap();
+        assert_eq!(read(Layer::Ip, &frame, true), Err(Unusable::Unrelated));
+        let mut frame = Vec::new();
+        PacketBuilder::ipv6([1; 16], [2; 16], 64).icmpv6(Icmpv6Type::EchoReply(echo)).write(&mut frame, &[]).unwrap();
+        assert_eq!(read(Layer::Ip, &frame, true), Err(Unusable::Unrelated));
+        let mut frame = Vec::new();
+        PacketBuilder::ipv4(FROM, TO, 64).udp(53, 40_000).write(&mut frame, &[1, 2]).unwrap();
+        assert_eq!(read(Layer::Ip, &frame, true), Err(Unusable::Unrelated));
+        assert_eq!(read(Layer::Ip, &[], true), Err(Unusable::Malformed));
+        let mut fragment = tcp(|h| h.rst = true);
+        fragment[14 + 6] = 0x20;
+        fragment[14 + 10..14 + 12].fill(0);
+        let sum = checksum::fold(checksum::sum(&fragment[14..34]));
+        fragment[14 + 10..14 + 12].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(read(Layer::Ethernet, &fragment, true), Err(Unusable::Unrelated));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes: Vec<u8>, flips: Vec<(usize, u8)>) {
+            let _ = read(Layer::Ethernet, &bytes, false);
+            let _ = read(Layer::Ip, &bytes, true);
+            let mut frame = tcp(|h| h.syn = true);
+            for (at, flip) in flips {
+                let at = at % frame.len();
+                frame[at] ^= flip;
+            }
+            let _ = read(Layer::Ethernet, &frame, false);
+            let _ = read(Layer::Ip, frame.get(14..).unwrap_or_default(), false);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a scan is about, fixed when it starts and shared by sender and receiver: which targets, in which order, under
+//! which key, by which path each.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::cookie::Cookie;
+use crate::permute::Permutation;
+use crate::plan::{EgressId, Plan};
+use crate::route::Neighbours;
+use crate::target::{Position, Target};
+use crate::verdict::{DownReason, State};
+use crate::wire::MacAddr;
+use crate::wire::syn::{LinkHeader, Probe, SynTemplate};
+
+/// The fixed part of a scan.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) plan: Plan,
+    pub(crate) permutation: Permutation,
+    pub(crate) cookie: Cookie,
+    /// By egress.
+    pub(crate) paths: Vec<Path>,
+    /// Pass p leaves from this port plus p.
+    pub(crate) source_port: u16,
+    pub(crate) passes: u8,
+    /// The states that are reported as events.
+    pub(crate) report: Report,
+}
+
+/// How the targets of one egress are reached.
+#[derive(Debug)]
+pub(crate) struct Path {
+    /// Which of the scan's links.
+    pub(crate) link: usize,
+    pub(crate) source: IpAddr,
+    pub(crate) header: LinkHeader,
+    /// The link addresses of on-link hosts; none where the header already has the next hop's.
+    pub(crate) neighbours: Option<Arc<Neighbours>>,
+}
+
+/// A probe and the way it takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outgoing {
+    pub(crate) egress: EgressId,
+    pub(crate) link: usize,
+    pub(crate) probe: Probe,
+}
+
+/// What becomes of a position.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fate {
+    Send(Outgoing),
+    /// Its host is down.
+    Down,
+}
+
+/// Which states are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) open: bool,
+    pub(crate) closed: bool,
+    pub(crate) filtered: bool,
+}
+
+impl Work {
+    /// The source port of a pass.
+    pub(crate) fn port(&self, pass: u8) -> u16 {
+        self.source_port + u16::from(pass)
+    }
+
+    /// The pass that a port belongs to.
+    #[inline]
+    pub(crate) fn pass(&self, port: u16) -> Option<u8> {
+        let pass = port.wrapping_sub(self.source_port);
+        (pass < u16::from(self.passes)).then_some(pass as u8)
+    }
+
+    /// The template of the probes that leave through an egress in a pass.
+    pub(crate) fn template(&self, path: &Path, pass: u8) -> SynTemplate {
+        SynTemplate::new(path.header, path.source, self.port(pass))
+    }
+
+    /// The target at a position, and by which egress it is reached.
+    #[inline]
+    pub(crate) fn target(&self, position: Position) -> Option<(Target, EgressId)> {
+        let located = self.plan.locate(self.permutation.index(position))?;
+        Some((located.target, located.egress))
+    }
+
+    /// The probe for a position in a pass.
+    #[inline]
+    pub(crate) fn probe(&self, position: Position, pass: u8) -> Option<Fate> {
+        let (target, egress) = self.target(position)?;
+        let path = self.paths.get(usize::from(egress.0))?;
+        let Some(mac) = path.mac(target.address) else { return Some(Fate::Down) };
+        let seq = self.cookie.seq(path.source, self.port(pass), target);
+        Some(Fate::Send(Outgoing { egress, link: path.link, probe: Probe { target, seq, mac } }))
+    }
+
+    /// Whether the target at this position belongs to a host that is down.
+    pub(crate) fn is_down(&self, target: Target, egress: EgressId) -> bool {
+        self.paths.get(usize::from(egress.0)).is_none_or(|path| path.mac(target.address).is_none())
+    }
+}
+
+impl Path {
+    /// The MAC to put into a probe: `Some(None)` leaves the template's, `None` means that the host is down.
+    #[inline]
+    #[expect(clippy::option_option, reason = "two questions: can it be reached, and does the frame need its MAC")]
+    fn mac(&self, address: IpAddr) -> Option<Option<MacAddr>> {
+        match &self.neighbours {
+            None => Some(None),
+            Some(neighbours) => neighbours.lookup(address).map(Some),
+        }
+    }
+}
+
+impl Report {
+    pub(crate) fn of(states: &[State]) -> Self {
+        let has = |state| states.contains(&state);
+        Report { open: has(State::Open), closed: has(State::Closed), filtered: has(State::Filtered) }
+    }
+
+    pub(crate) fn wants(self, state: State) -> bool {
+        match state {
+            State::Open => self.open,
+            State::Closed => self.closed,
+            State::Filtered => self.filtered,
+        }
+    }
+}
+
+/// What an on-link host of this address did not answer.
+pub(crate) fn down_reason(address: IpAddr) -> DownReason {
+    if address.is_ipv4() { DownReason::NoArp } else { DownReason::NoNd }
+}
