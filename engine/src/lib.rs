@@ -2,6 +2,7 @@
 
 mod error;
 mod event;
+mod plan;
 mod summary;
 mod target;
 mod time;
@@ -10,6 +11,7 @@ mod wire;
 
 pub use error::{Error, Place};
 pub use event::{Event, Phase, Progress};
+pub use plan::{AddressRange, Block, EgressId, Located, Plan, PlanBuilder, PortSet, Resolve};
 pub use summary::{Drops, Outcome, Strays, Summary};
 pub use target::{Index, Position, Seq, Target};
 pub use time::Time;
