@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use halfopen_lab::{
-    End, Namespace, Responder, Route, Scenario, Tun, lab_test, link, nmap, nmap_installed, phantom_link, skip,
+    End, Namespace, Responder, Route, Scenario, Tun, lab_test, link, mac_of, nmap, nmap_installed, phantom_link, skip,
 };
 
 /// Far longer than anything here takes; only a broken lab waits for it.
@@ -118,6 +118,33 @@ lab_test!(phantoms_answer_behind_a_tun_device, |lab| {
     connect("[fd07::2]:80").unwrap();
     assert_eq!(refusal("10.7.0.2:1"), ErrorKind::ConnectionRefused);
     assert_eq!(refusal("[fd07::2]:1"), ErrorKind::ConnectionRefused);
+});
+
+lab_test!(routes_and_neighbours_are_what_they_were_said_to_be, |lab| {
+    let responder = verdicts_on_a_veth(lab);
+    lab.route("10.7.0.2", Route::Blackhole);
+    assert_eq!(refusal("10.7.0.2:80"), ErrorKind::InvalidInput, "a local blackhole: EINVAL");
+    lab.route("10.7.0.2", Route::Device("scan0"));
+    lab.neighbour("scan0", "10.7.0.2", mac_of([10, 7, 0, 2].into()));
+    connect("10.7.0.2:80").unwrap();
+    assert_eq!(responder.tally().arp_requests, 0, "the link address was known");
+    lab.neighbour("scan0", "10.7.0.3", [2, 9, 9, 9, 9, 9]);
+    let address = "10.7.0.3:80".parse().unwrap();
+    assert!(TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err());
+    assert!(responder.wait_for(|tally| tally.wrong_mac > 0).wrong_mac > 0);
+    lab.down("scan0");
+    assert_eq!(refusal("10.7.0.2:80"), ErrorKind::NetworkUnreachable);
+});
+
+lab_test!(a_probe_that_is_lost_is_sent_again_and_answered, |lab| {
+    let far = Namespace::new("phantoms");
+    phantom_link(&End::new(lab, "scan0").address("10.7.0.100/24"), &far, "phantom0");
+    let responder = Responder::recording_on_veth(&far, "phantom0", Scenario::named("limits"));
+    connect("10.7.0.4:80").unwrap();
+    let target = "10.7.0.4:80".parse::<SocketAddr>().unwrap().into();
+    let syns = responder.with(|phantoms| phantoms.target_tally(target).unwrap().syns.clone());
+    assert_eq!(syns.len(), 2, "the first is ignored, the kernel's second answered: {syns:?}");
+    assert_eq!(syns[0], syns[1]);
 });
 
 lab_test!(nmap_says_what_the_scenario_expects, |lab| {

@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
@@ -87,6 +87,19 @@ impl Responder {
     /// What the phantoms saw and did so far.
     pub fn tally(&self) -> Tally {
         self.with(Phantoms::tally)
+    }
+
+    /// Waits until the counts are as `reached` wants them, and gives the last ones; after five seconds, whatever they
+    /// are. What the scanner has sent may not have been read yet.
+    pub fn wait_for(&self, reached: impl Fn(&Tally) -> bool) -> Tally {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let tally = self.tally();
+            if reached(&tally) || Instant::now() > deadline {
+                return tally;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// What the way did to packets so far.

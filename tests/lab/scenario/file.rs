@@ -361,6 +361,18 @@ mod tests {
     }
 
     #[test]
+    fn the_grammar_as_documented_can_be_read() {
+        let lines = include_str!("../scenario.rs").lines().filter_map(|line| line.strip_prefix("//!"));
+        let example: Vec<&str> = lines
+            .skip_while(|line| !line.contains("```toml"))
+            .skip(1)
+            .take_while(|line| !line.contains("```"))
+            .collect();
+        let scenario = parse(&example.join("\n")).unwrap();
+        assert_eq!(scenario.expected(Target { address: [10, 1, 2, 3].into(), port: 80 }).state, State::Open);
+    }
+
+    #[test]
     fn every_scenario_of_the_lab_can_be_read() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
         for entry in std::fs::read_dir(folder).unwrap() {
