@@ -129,7 +129,7 @@ fn conclude(
     output: &mut Output<Results>,
     screen: &Screen,
 ) -> Result<(), Failure> {
-    let effective = running.settings();
+    let effective = running.settings().clone();
     match running.wait() {
         Ok(summary) => {
             let account = Account::new(settings, &effective, size, &summary);

@@ -240,7 +240,20 @@ impl Launch {
         let shared = Arc::clone(&self.shared);
         drive::sweep(&mut sweep, tx, rx, &self.clock, &self.clock, &|| shared.stopped())
             .map_err(|source| Error::System { operation: format!("ask for hosts on {}", interface.name), source })?;
+        let conflicts = sweep.heard().conflicts;
+        if conflicts > 0 {
+            self.warn(format!(
+                "on {} {conflicts} answers named another link address than the first for the same host: two hosts share \
+                 an address, or one of them lies",
+                interface.name
+            ));
+        }
         Ok(sweep.into_neighbours())
+    }
+
+    fn warn(&self, text: String) {
+        // Without a reader there is nobody to warn.
+        let _ = self.events.send(Event::Warning(text));
     }
 }
 

@@ -36,10 +36,9 @@ impl SendLog {
     /// Notes that the position at `offset` is probed now.
     #[inline]
     pub fn note(&self, pass: u8, offset: u64, now: Time) {
-        if offset & ((1 << self.shift) - 1) == 0 || self.stamp(pass, offset) == Some(0) {
-            if let Some(stamp) = self.slot(pass, offset) {
-                stamp.store(micros(now).max(1), Ordering::Relaxed);
-            }
+        let Some(stamp) = self.slot(pass, offset) else { return };
+        if offset & ((1 << self.shift) - 1) == 0 || stamp.load(Ordering::Relaxed) == 0 {
+            stamp.store(micros(now).max(1), Ordering::Relaxed);
         }
     }
 

@@ -111,7 +111,7 @@ impl Simulation {
 
     fn run(mut self) -> (Vec<Event>, Summary) {
         let neighbours = self.place.gateway.is_none().then(|| Arc::new(self.sweep()));
-        let work = Arc::new(self.work(neighbours));
+        let work = Arc::new(self.work(neighbours.as_ref()));
         let most = self.settings.cells(work.plan.len());
         let (work_for_sender, shared) = (Arc::clone(&work), Arc::clone(&self.shared));
         let (rate, cooldown) = (self.settings.rate, self.settings.cooldown);
@@ -136,11 +136,11 @@ impl Simulation {
         (self.events, summary)
     }
 
-    fn work(&self, neighbours: Option<Arc<Neighbours>>) -> Work {
+    fn work(&self, neighbours: Option<&Arc<Neighbours>>) -> Work {
         let mut state = self.settings.seed;
         let header =
             LinkHeader::Ethernet { source: self.place.mac, destination: self.place.gateway.unwrap_or(MacAddr::ZERO) };
-        let path = |source: IpAddr| Path { link: 0, source, header, neighbours: neighbours.clone() };
+        let path = |source: IpAddr| Path { link: 0, source, header, neighbours: neighbours.cloned() };
         Work {
             permutation: Permutation::new(self.plan.len(), self.settings.seed),
             cookie: Cookie::new(splitmix64(&mut state), splitmix64(&mut state)),

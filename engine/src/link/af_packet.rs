@@ -4,7 +4,7 @@ use std::io;
 
 use super::queue::Queue;
 use super::ring::RingRx;
-use super::{LinkRx, LinkSettings, LinkTx, TemplateId, TxLosses, opening};
+use super::{Halves, LinkSettings, LinkTx, TemplateId, TxLosses, opening};
 use crate::error::Error;
 use crate::route::Interface;
 use crate::sys::PacketSocket;
@@ -15,7 +15,7 @@ use crate::wire::syn::{Probe, SynTemplate};
 const SEND_BUFFER: usize = 4 << 20;
 
 /// Opens both halves on an Ethernet device.
-pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<(Box<dyn LinkTx>, Box<dyn LinkRx>), Error> {
+pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Halves, Error> {
     let failed = |error| opening("opening a packet socket", interface, error);
     let tx = AfPacketTx { socket: sending_socket(interface).map_err(failed)?, queue: Queue::new() };
     let rx = RingRx::open(interface, Layer::Ethernet, settings).map_err(failed)?;

@@ -184,6 +184,9 @@ impl Clock {
     }
 }
 
+/// Both halves of a link.
+pub(crate) type Halves = (Box<dyn LinkTx>, Box<dyn LinkRx>);
+
 /// What a link is opened for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkSettings {
@@ -205,11 +208,7 @@ impl LinkSettings {
 }
 
 /// Opens a link of this kind (not `Auto`) on an interface.
-pub(crate) fn open(
-    kind: LinkKind,
-    interface: &Interface,
-    settings: LinkSettings,
-) -> Result<(Box<dyn LinkTx>, Box<dyn LinkRx>), Error> {
+pub(crate) fn open(kind: LinkKind, interface: &Interface, settings: LinkSettings) -> Result<Halves, Error> {
     match kind {
         LinkKind::Auto | LinkKind::AfPacket => af_packet::open(interface, settings),
         LinkKind::RawIp => raw_ip::open(interface, settings),

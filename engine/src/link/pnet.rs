@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ::pnet::datalink::{self, Channel, ChannelType, Config, DataLinkReceiver, DataLinkSender};
 
-use super::{Clock, LinkRx, LinkSettings, LinkTx, Received, TemplateId, TxLosses, filter, is_fatal, opening};
+use super::{Clock, Halves, LinkRx, LinkSettings, LinkTx, Received, TemplateId, TxLosses, filter, is_fatal, opening};
 use crate::error::Error;
 use crate::route::Interface;
 use crate::sys::PacketSocket;
@@ -18,11 +18,11 @@ use crate::wire::syn::{MAX_FRAME, Probe, SynTemplate};
 const TURN: usize = 256;
 
 /// Opens both halves on an Ethernet device.
-pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<(Box<dyn LinkTx>, Box<dyn LinkRx>), Error> {
+pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Halves, Error> {
     channel(interface, settings).map_err(|error| opening("opening a datalink channel", interface, error))
 }
 
-fn channel(interface: &Interface, settings: LinkSettings) -> io::Result<(Box<dyn LinkTx>, Box<dyn LinkRx>)> {
+fn channel(interface: &Interface, settings: LinkSettings) -> io::Result<Halves> {
     let device = datalink::interfaces().into_iter().find(|device| device.index == interface.index);
     let device = device.ok_or(io::ErrorKind::NotFound)?;
     let socket = PacketSocket::new(Layer::Ethernet)?;

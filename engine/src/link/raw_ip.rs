@@ -11,14 +11,14 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::queue::Queue;
 use super::ring::RingRx;
-use super::{LinkRx, LinkSettings, LinkTx, TemplateId, TxLosses, opening};
+use super::{Halves, LinkSettings, LinkTx, TemplateId, TxLosses, opening};
 use crate::error::Error;
 use crate::route::Interface;
 use crate::wire::reply::Layer;
 use crate::wire::syn::{Probe, SynTemplate};
 
 /// Opens both halves on any device.
-pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<(Box<dyn LinkTx>, Box<dyn LinkRx>), Error> {
+pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Halves, Error> {
     let failed = |error| opening("opening a raw socket", interface, error);
     let tx = RawIpTx {
         v4: Family::open(Domain::IPV4, interface).map_err(failed)?,

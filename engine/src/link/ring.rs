@@ -119,7 +119,7 @@ impl Header {
 
     /// Not if the device or the kernel did, nor if the checksum is still to be filled in.
     fn verify(&self) -> bool {
-        self.status & (libc::TP_STATUS_CSUM_VALID | libc::TP_STATUS_CSUMNOTREADY) as u32 == 0
+        self.status & (libc::TP_STATUS_CSUM_VALID | libc::TP_STATUS_CSUMNOTREADY) == 0
     }
 }
 

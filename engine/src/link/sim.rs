@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::{Clock, LinkRx, LinkTx, Received, TemplateId, TxLosses};
+use super::{Clock, Halves, LinkRx, LinkTx, Received, TemplateId, TxLosses};
 use crate::time::Time;
 use crate::wire::reply::Layer;
 use crate::wire::syn::{MAX_FRAME, Probe, SynTemplate};
@@ -38,7 +38,7 @@ impl SimWorld {
         SimWorld { network: Arc::new(Mutex::new(network)), now: Arc::default() }
     }
 
-    pub(crate) fn link(&self) -> (Box<dyn LinkTx>, Box<dyn LinkRx>) {
+    pub(crate) fn link(&self) -> Halves {
         let tx = SimTx { world: self.clone(), templates: Vec::new(), laid: None, frame: [0; MAX_FRAME] };
         (Box::new(tx), Box::new(SimRx { world: self.clone() }))
     }

@@ -157,7 +157,6 @@ impl Plan {
 
     /// Gives every address the egress of its run. `runs` are ascending (IPv4 first), disjoint, and cover
     /// [`ranges`](Self::ranges). Indices stay as they are.
-    #[allow(dead_code, reason = "routing, which comes after the plan, is its only caller")]
     pub(crate) fn assign(&mut self, runs: &[(AddressRange, EgressId)]) {
         let mut labels = Labels::new(&self.blocks);
         self.v4.assign(&of_family(runs), &self.blocks, |block, egress| labels.label(block, egress));

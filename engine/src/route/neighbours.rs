@@ -36,6 +36,7 @@ impl Neighbours {
     }
 
     /// Nobody answered.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }

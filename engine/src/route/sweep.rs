@@ -224,6 +224,7 @@ impl Sweep {
     }
 
     /// Requests sent so far.
+    #[cfg(test)]
     pub(crate) fn requests(&self) -> u64 {
         self.requests
     }

@@ -65,7 +65,7 @@ impl RxRing {
     /// The current block, if the kernel has handed it over. It stays the same until [`RxRing::release`].
     pub(crate) fn block(&mut self) -> Option<&[u8]> {
         // Acquire: what the kernel wrote before it set the status is seen after the status is.
-        if self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER as u32 == 0 {
+        if self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
             return None;
         }
         // SAFETY: `current < blocks`, so the block lies inside the mapping; its status says that the kernel will not
@@ -76,7 +76,7 @@ impl RxRing {
     /// Gives the current block back to the kernel and goes on to the next.
     pub(crate) fn release(&mut self) {
         // Release: our reads of the block are done before the kernel may write to it again.
-        self.status().store(libc::TP_STATUS_KERNEL as u32, Ordering::Release);
+        self.status().store(libc::TP_STATUS_KERNEL, Ordering::Release);
         self.current = (self.current + 1) % self.blocks;
     }
 

@@ -1,9 +1,9 @@
 //! Frames as bytes. This folder knows offsets, lengths and checksums; no sockets, clocks, threads or heap.
 
-pub(crate) mod arp;
+pub mod arp;
 mod checksum;
 mod mac;
-pub(crate) mod ndp;
+pub mod ndp;
 pub mod reply;
 pub mod syn;
 
