@@ -203,7 +203,7 @@ impl LinkSettings {
             Rate::Fixed(pps) => pps.0,
             Rate::Max => 2_000_000,
         };
-        usize::try_from(pps / 10 * 256).unwrap_or(usize::MAX).clamp(1 << 20, 64 << 20)
+        usize::try_from((pps / 10).saturating_mul(256)).unwrap_or(usize::MAX).clamp(1 << 20, 64 << 20)
     }
 }
 
