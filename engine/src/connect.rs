@@ -28,7 +28,7 @@ use crate::pace::Pace;
 use crate::permute::{Permutation, Stripe};
 use crate::plan::Plan;
 use crate::progress::RateMeter;
-use crate::route::{self, Overrides};
+use crate::route::{self, DeviceLosses, Overrides};
 use crate::rtt::RttEstimator;
 use crate::scan::{Method, Running, Settings};
 use crate::summary::Summary;
@@ -137,7 +137,7 @@ impl ConnectScan {
         }
         self.shared.sender.set_phase(Phase::Done);
         self.shared.set_turn(Turn::Done);
-        let summary = summarize(&self.shared, self.plan.len(), &self.settings, &self.clock);
+        let summary = summarize(&self.shared, self.plan.len(), &self.settings, &self.clock, DeviceLosses::default());
         self.outbox.finish(&self.shared, self.clock.now());
         summary
     }
