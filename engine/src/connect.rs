@@ -28,7 +28,7 @@ use crate::pace::Pace;
 use crate::permute::{Permutation, Stripe};
 use crate::plan::Plan;
 use crate::progress::RateMeter;
-use crate::route::{self, Overrides};
+use crate::route::{self, DeviceLosses, Overrides};
 use crate::rtt::RttEstimator;
 use crate::scan::{Method, Running, Settings};
 use crate::summary::Summary;
@@ -137,7 +137,7 @@ impl ConnectScan {
         }
         self.shared.sender.set_phase(Phase::Done);
         self.shared.set_turn(Turn::Done);
-        let summary = summarize(&self.shared, self.plan.len(), &self.settings, &self.clock);
+        let summary = summarize(&self.shared, self.plan.len(), &self.settings, &self.clock, DeviceLosses::default());
         self.outbox.finish(&self.shared, self.clock.now());
         summary
     }
@@ -148,21 +148,24 @@ impl ConnectScan {
             if self.shared.stopped() {
                 break;
             }
-            let begun = self.clock.now();
             self.shared.set_pass(pass);
             self.shared.sender.set_phase(Phase::Probing { pass });
             self.pass(stripe, pass);
-            add(&self.shared.sender.sending, self.clock.now().since(begun).as_nanos() as u64);
         }
         self.close(stripe);
     }
 
     /// Begins what may begin and takes in what has ended, until all of the pass has.
     fn pass(&mut self, stripe: Stripe, pass: u8) {
-        let mut cursor = 0;
-        self.pace.restart(self.clock.now());
+        let (mut cursor, mut last) = (0, self.clock.now());
+        self.pace.restart(last);
         while !self.shared.aborted() {
             let more = !self.shared.stopped() && self.begin_some(stripe, pass, &mut cursor);
+            if more {
+                let now = self.clock.now();
+                add(&self.shared.sender.sending, now.since(last).as_nanos() as u64);
+                last = now;
+            }
             if !more && self.free.len() == self.slots.len() {
                 return;
             }

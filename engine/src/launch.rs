@@ -20,7 +20,7 @@ use crate::permute::Permutation;
 use crate::plan::{AddressRange, EgressId, Plan};
 use crate::random;
 use crate::receiver::Receiver;
-use crate::route::{self, Asker, Egress, Interface, Neighbours, NextHop, Overrides, Routed, Sweep};
+use crate::route::{self, Asker, DeviceLosses, Egress, Interface, Neighbours, NextHop, Overrides, Routed, Sweep};
 use crate::scan::{Method, Running, Settings};
 use crate::sender::{Lost, Sender};
 use crate::source_ports::{Families, SourcePorts};
@@ -67,7 +67,8 @@ pub(crate) fn start(mut plan: Plan, mut settings: Settings) -> Result<Running, E
     let targets = plan.len();
     let shared = Arc::new(Shared::new(settings.cells(targets), settings.passes));
     let (events, reader) = bounded(EVENTS);
-    let launch = Launch { plan, routed, links, headers, ports, settings, clock, shared, events };
+    let before = device_losses(&links.interfaces)?;
+    let launch = Launch { plan, routed, links, headers, ports, settings, clock, shared, events, before };
     let (shared, settings) = (Arc::clone(&launch.shared), launch.settings.clone());
     let thread = spawn("halfopen-send", move || launch.run())?;
     Ok(Running { events: Some(reader), shared, clock, targets, settings, thread: Some(thread) })
@@ -146,6 +147,12 @@ impl Links {
     }
 }
 
+/// What the devices say they lost so far.
+fn device_losses(interfaces: &[(Arc<Interface>, LinkKind)]) -> Result<DeviceLosses, Error> {
+    let indices: Vec<u32> = interfaces.iter().map(|(interface, _)| interface.index).collect();
+    route::device_losses(&indices)
+}
+
 /// Everything that the scan's own thread needs.
 struct Launch {
     plan: Plan,
@@ -157,12 +164,14 @@ struct Launch {
     clock: Clock,
     shared: Arc<Shared>,
     events: Channel<Event>,
+    /// What the devices had lost before.
+    before: DeviceLosses,
 }
 
 impl Launch {
     fn run(mut self) -> Result<Summary, Error> {
         let neighbours = self.neighbours()?;
-        let Launch { plan, routed, links, headers, ports, settings, clock, shared, events } = self;
+        let Launch { plan, routed, links, headers, ports, settings, clock, shared, events, before } = self;
         let Links { mut tx, rx, interfaces } = links;
         let paths = routed.egresses.iter().zip(headers).enumerate().map(|(id, (egress, header))| Path {
             link: interfaces.iter().position(|(own, _)| own.index == egress.interface.index).unwrap_or(0),
@@ -195,7 +204,8 @@ impl Launch {
         }
         let _ = receiving.join();
         sent.map_err(|lost| lost_link(lost, &settings, sender.sent()))?;
-        Ok(summarize(&shared, targets, &settings, &clock))
+        let device = device_losses(&interfaces)?.since(before);
+        Ok(summarize(&shared, targets, &settings, &clock, device))
     }
 
     /// Asks all on-link targets of each interface for their link addresses; by egress, where there are any to ask.
@@ -274,7 +284,13 @@ fn lost_link(lost: Lost, settings: &Settings, sent: u64) -> Error {
 }
 
 /// The account of a scan, from its counters.
-pub(crate) fn summarize(shared: &Shared, targets: u64, settings: &Settings, clock: &Clock) -> Summary {
+pub(crate) fn summarize(
+    shared: &Shared,
+    targets: u64,
+    settings: &Settings,
+    clock: &Clock,
+    device: DeviceLosses,
+) -> Summary {
     let (sender, receiver) = (&shared.sender, &shared.receiver);
     let [open, closed, filtered] = [&receiver.open, &receiver.closed, &receiver.filtered].map(load);
     let not_probed = targets.saturating_sub(open + closed + filtered);
@@ -294,8 +310,8 @@ pub(crate) fn summarize(shared: &Shared, targets: u64, settings: &Settings, cloc
         strays: receiver.strays.snapshot(),
         drops: Drops {
             ring: load(&receiver.ring_drops),
-            device_rx: 0,
-            device_tx: 0,
+            device_rx: device.rx,
+            device_tx: device.tx,
             send_errors: load(&sender.send_errors),
             send_retries: load(&sender.send_retries),
         },

@@ -18,7 +18,7 @@ use crate::link::{Clock, LinkRx, LinkTx};
 use crate::permute::{Permutation, splitmix64};
 use crate::plan::{AddressRange, EgressId, Plan};
 use crate::receiver::Receiver;
-use crate::route::{Asker, Neighbours, Sweep};
+use crate::route::{Asker, DeviceLosses, Neighbours, Sweep};
 use crate::scan::{ScanBuilder, Settings};
 use crate::sender::{Sender, Step};
 use crate::summary::Summary;
@@ -138,7 +138,8 @@ impl Simulation {
             }
             self.events.extend(reader.try_iter());
         }
-        let mut summary = summarize(&self.shared, self.plan.len(), &self.settings, &self.clock);
+        let mut summary =
+            summarize(&self.shared, self.plan.len(), &self.settings, &self.clock, DeviceLosses::default());
         summary.elapsed = self.world.now().since(Time::ZERO);
         (self.events, summary)
     }

@@ -13,7 +13,7 @@ use super::queue::Queue;
 use super::ring::RingRx;
 use super::{Halves, LinkSettings, LinkTx, TemplateId, TxLosses, opening};
 use crate::error::Error;
-use crate::route::Interface;
+use crate::route::{Interface, InterfaceKind};
 use crate::wire::reply::Layer;
 use crate::wire::syn::{Probe, SynTemplate};
 
@@ -45,6 +45,8 @@ struct Family {
 impl Family {
     fn open(domain: Domain, interface: &Interface) -> io::Result<Self> {
         let socket = match Socket::new(domain, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW))) {
+            // What is bound to lo cannot reach this machine's other addresses: their routes name other devices.
+            Ok(socket) if interface.kind == InterfaceKind::Loopback => Some(socket),
             Ok(socket) => {
                 socket.bind_device(Some(interface.name.as_bytes()))?;
                 Some(socket)

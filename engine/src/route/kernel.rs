@@ -28,6 +28,7 @@ mod attribute {
     pub(super) const IFLA_ADDRESS: u16 = 1;
     pub(super) const IFLA_IFNAME: u16 = 3;
     pub(super) const IFLA_MTU: u16 = 4;
+    pub(super) const IFLA_STATS64: u16 = 23;
     pub(super) const RTA_DST: u16 = 1;
     pub(super) const RTA_OIF: u16 = 4;
     pub(super) const RTA_GATEWAY: u16 = 5;
@@ -48,6 +49,23 @@ pub(super) struct Link {
     pub(super) kind: InterfaceKind,
     pub(super) up: bool,
     pub(super) mtu: u32,
+    pub(super) losses: DeviceLosses,
+}
+
+/// What a device says it lost since it came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct DeviceLosses {
+    /// Received and not passed on: dropped, or missed for want of a buffer.
+    pub(crate) rx: u64,
+    /// Not sent: dropped, or failed with an error.
+    pub(crate) tx: u64,
+}
+
+impl DeviceLosses {
+    /// What came since. A device that was reset in between counts from zero again, and has nothing to say.
+    pub(crate) fn since(self, before: DeviceLosses) -> DeviceLosses {
+        DeviceLosses { rx: self.rx.saturating_sub(before.rx), tx: self.tx.saturating_sub(before.tx) }
+    }
 }
 
 /// A question to the routing tables.
@@ -239,16 +257,29 @@ fn read_link(payload: &[u8]) -> Option<Link> {
         kind: kind(&header),
         up: header.flags.contains(LinkFlags::Up),
         mtu: 0,
+        losses: DeviceLosses::default(),
     };
     for (kind, value) in attributes(payload, &header) {
         match kind {
             attribute::IFLA_IFNAME => link.name = text(value),
             attribute::IFLA_MTU => link.mtu = word(value).unwrap_or(0),
             attribute::IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddr),
+            attribute::IFLA_STATS64 => link.losses = losses(value),
             _ => {}
         }
     }
     Some(link)
+}
+
+/// From `struct rtnl_link_stats64` (linux/if_link.h): 64-bit counters in the order rx_packets, tx_packets, rx_bytes,
+/// tx_bytes, rx_errors, tx_errors, rx_dropped, tx_dropped, multicast, collisions, rx_length_errors, rx_over_errors,
+/// rx_crc_errors, rx_frame_errors, rx_fifo_errors, rx_missed_errors, ...
+fn losses(value: &[u8]) -> DeviceLosses {
+    let counter = |place: usize| {
+        let bytes = value.get(place * 8..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+    };
+    DeviceLosses { rx: [6, 15].into_iter().map(counter).sum(), tx: [5, 7].into_iter().map(counter).sum() }
 }
 
 /// An interface's kind, by its hardware type (linux/if_arp.h) and whether it does ARP (linux/if.h).
@@ -358,6 +389,15 @@ mod tests {
         octets.extend_from_slice(value);
         octets.resize(octets.len().next_multiple_of(4), 0);
         octets
+    }
+
+    #[test]
+    fn losses_are_read_by_their_place() {
+        let counters: Vec<u8> = (0..24u64).map(|place| 1 << place).flat_map(u64::to_ne_bytes).collect();
+        assert_eq!(losses(&counters), DeviceLosses { rx: 1 << 6 | 1 << 15, tx: 1 << 5 | 1 << 7 });
+        assert_eq!(losses(&counters[..48]), DeviceLosses { rx: 0, tx: 1 << 5 }, "an older kernel's are fewer");
+        let (now, before) = (DeviceLosses { rx: 5, tx: 1 }, DeviceLosses { rx: 3, tx: 2 });
+        assert_eq!(now.since(before), DeviceLosses { rx: 2, tx: 0 });
     }
 
     /// A message of `header` and attributes.

@@ -27,6 +27,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use interface::{Interface, InterfaceAddress, InterfaceKind, interfaces};
+pub(crate) use kernel::DeviceLosses;
 pub(crate) use neighbours::Neighbours;
 #[expect(unused_imports, reason = "scan.rs is the user")]
 pub(crate) use sweep::{Asker, Heard, Step, Sweep};
@@ -133,4 +134,11 @@ mod tests {
         assert_eq!(known_gateway(&egress, &overrides).unwrap(), overrides.gateway_mac);
         assert_eq!(known_gateway(&egress, &Overrides::default()).unwrap(), None);
     }
+}
+
+/// What these interfaces say they lost since they came up, all together. An interface that is gone has nothing to say.
+pub(crate) fn device_losses(interfaces: &[u32]) -> Result<DeviceLosses, Error> {
+    let links = kernel::links()?;
+    let ours = links.iter().filter(|link| interfaces.contains(&link.index)).map(|link| link.losses);
+    Ok(ours.fold(DeviceLosses::default(), |sum, one| DeviceLosses { rx: sum.rx + one.rx, tx: sum.tx + one.tx }))
 }
