@@ -195,8 +195,9 @@ impl Sender {
                     if !has_room(links, out.link)? {
                         return Ok(Run::Full);
                     }
-                    links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe);
+                    // Before the probe leaves: its answer may be there at once.
                     self.note(pass, offset, now);
+                    links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe);
                     allowed -= 1;
                 }
                 _ if pass == 0 => add(&self.shared.sender.skipped, 1),
