@@ -20,7 +20,9 @@ use crate::permute::Permutation;
 use crate::plan::{AddressRange, EgressId, Plan};
 use crate::random;
 use crate::receiver::Receiver;
-use crate::route::{self, Asker, DeviceLosses, Egress, Interface, Neighbours, NextHop, Overrides, Routed, Sweep};
+use crate::route::{
+    self, Asker, DeviceLosses, Egress, Interface, InterfaceKind, Neighbours, NextHop, Overrides, Routed, Sweep,
+};
 use crate::scan::{Method, Running, Settings};
 use crate::sender::{Lost, Sender};
 use crate::source_ports::{Families, SourcePorts};
@@ -104,6 +106,12 @@ impl Links {
             }
         }
         Ok(links)
+    }
+
+    /// A link that asks for neighbours, beside the one that sends probes.
+    fn open_to_ask(&self, interface: &Interface, settings: &Settings) -> Result<link::Halves, Error> {
+        let port = settings.source_port.unwrap_or(0);
+        link::open(LinkKind::AfPacket, interface, LinkSettings { ports: (port, port), rate: settings.rate })
     }
 
     fn find(&self, interface: &Interface) -> Option<usize> {
@@ -202,8 +210,8 @@ impl Launch {
         if sent.is_err() {
             shared.abort();
         }
-        let _ = receiving.join();
-        sent.map_err(|lost| lost_link(lost, &settings, sender.sent()))?;
+        let received = receiving.join().unwrap_or(Ok(()));
+        sent.and(received).map_err(|lost| lost_link(lost, &settings, sender.sent()))?;
         let device = device_losses(&interfaces)?.since(before);
         Ok(summarize(&shared, targets, &settings, &clock, device))
     }
@@ -217,9 +225,10 @@ impl Launch {
                 continue;
             }
             let found = Arc::new(self.sweep(link, &on_link)?);
-            for address in found.silent() {
+            // Who was to be asked when the scan was stopped is not down.
+            for address in found.silent().take_while(|_| !self.shared.stopped()) {
                 add(&self.shared.sender.hosts_down, 1);
-                if self.shared.aborted() || self.events.send(host_down(address)).is_err() {
+                if self.events.send(host_down(address)).is_err() {
                     break;
                 }
             }
@@ -237,7 +246,7 @@ impl Launch {
     }
 
     fn sweep(&mut self, link: usize, on_link: &[EgressId]) -> Result<Neighbours, Error> {
-        let interface = Arc::clone(&self.links.interfaces[link].0);
+        let (interface, kind) = self.links.interfaces[link].clone();
         let sources: Vec<IpAddr> =
             on_link.iter().map(|egress| self.routed.egresses[usize::from(egress.0)].source).collect();
         let ranges = self.routed.runs.iter().filter(|(_, egress)| on_link.contains(egress)).map(|(range, _)| *range);
@@ -246,10 +255,18 @@ impl Launch {
             Rate::Max => SWEEP_RATE,
         };
         let mut sweep = Sweep::new(Asker::on(&interface, &sources), ranges, rate as u32);
-        let (tx, rx) = (&mut *self.links.tx[link], &mut self.links.rx[link]);
+        // A raw IP socket cannot ask; a link of another kind does it for it.
+        let mut asking = match (kind, interface.kind) {
+            (LinkKind::RawIp, InterfaceKind::Ethernet) => Some(self.links.open_to_ask(&interface, &self.settings)?),
+            _ => None,
+        };
+        let (tx, rx) = match &mut asking {
+            Some((tx, rx)) => (&mut **tx, rx),
+            None => (&mut *self.links.tx[link], &mut self.links.rx[link]),
+        };
         let shared = Arc::clone(&self.shared);
         drive::sweep(&mut sweep, tx, rx, &self.clock, &self.clock, &|| shared.stopped())
-            .map_err(|source| Error::System { operation: format!("ask for hosts on {}", interface.name), source })?;
+            .map_err(|source| lost_link(Lost { link, source }, &self.settings, 0))?;
         let conflicts = sweep.heard().conflicts;
         if conflicts > 0 {
             self.warn(format!(
@@ -271,11 +288,21 @@ pub(crate) fn host_down(address: IpAddr) -> Event {
     Event::HostDown { address, reason: down_reason(address) }
 }
 
-fn receive(work: Arc<Work>, mut links: Vec<Box<dyn LinkRx>>, clock: Clock, shared: &Arc<Shared>, mut outbox: Outbox) {
+fn receive(
+    work: Arc<Work>,
+    mut links: Vec<Box<dyn LinkRx>>,
+    clock: Clock,
+    shared: &Arc<Shared>,
+    mut outbox: Outbox,
+) -> Result<(), Lost> {
     let mut receiver = Receiver::new(work, Arc::clone(shared), clock.started);
-    drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox);
+    let received = drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox);
+    if received.is_err() {
+        shared.abort();
+    }
     shared.sender.set_phase(Phase::Done);
     outbox.finish(shared, clock.now());
+    received
 }
 
 fn lost_link(lost: Lost, settings: &Settings, sent: u64) -> Error {

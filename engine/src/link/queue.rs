@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use socket2::SockAddr;
 
-use super::{TemplateId, TxLosses, is_fatal};
+use super::{TemplateId, TxLosses, is_busy, is_fatal};
 use crate::sys::SendBatch;
 use crate::wire::syn::{Probe, SynTemplate};
 
@@ -79,8 +79,4 @@ impl Queue {
     pub(super) fn losses(&self) -> TxLosses {
         self.losses
     }
-}
-
-fn is_busy(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR | libc::ENOMEM))
 }
