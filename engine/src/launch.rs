@@ -20,7 +20,9 @@ use crate::permute::Permutation;
 use crate::plan::{AddressRange, EgressId, Plan};
 use crate::random;
 use crate::receiver::Receiver;
-use crate::route::{self, Asker, DeviceLosses, Egress, Interface, Neighbours, NextHop, Overrides, Routed, Sweep};
+use crate::route::{
+    self, Asker, DeviceLosses, Egress, Interface, InterfaceKind, Neighbours, NextHop, Overrides, Routed, Sweep,
+};
 use crate::scan::{Method, Running, Settings};
 use crate::sender::{Lost, Sender};
 use crate::source_ports::{Families, SourcePorts};
@@ -217,9 +219,11 @@ impl Launch {
                 continue;
             }
             let found = Arc::new(self.sweep(link, &on_link)?);
-            for address in found.silent() {
+            // Stopped in the middle, it cannot say who is down.
+            let silent = found.silent().take_while(|_| !self.shared.stopped());
+            for address in silent {
                 add(&self.shared.sender.hosts_down, 1);
-                if self.shared.aborted() || self.events.send(host_down(address)).is_err() {
+                if self.events.send(host_down(address)).is_err() {
                     break;
                 }
             }
@@ -230,8 +234,12 @@ impl Launch {
 
     /// The egresses of a link whose targets have link addresses of their own.
     fn on_link(&self, link: usize) -> Vec<EgressId> {
-        let index = self.links.interfaces[link].0.index;
-        let mine = |egress: &Egress| egress.interface.index == index && egress.next_hop == NextHop::OnLink;
+        let (interface, kind) = &self.links.interfaces[link];
+        if *kind == LinkKind::RawIp && interface.kind == InterfaceKind::Ethernet {
+            // Through a raw socket the kernel asks by itself.
+            return Vec::new();
+        }
+        let mine = |egress: &Egress| egress.interface.index == interface.index && egress.next_hop == NextHop::OnLink;
         let egresses = self.routed.egresses.iter().enumerate();
         egresses.filter(|(_, egress)| mine(egress)).map(|(id, _)| EgressId(id as u16)).collect()
     }
@@ -272,10 +280,22 @@ pub(crate) fn host_down(address: IpAddr) -> Event {
 }
 
 fn receive(work: Arc<Work>, mut links: Vec<Box<dyn LinkRx>>, clock: Clock, shared: &Arc<Shared>, mut outbox: Outbox) {
+    let _guard = AbortOnPanic(Arc::clone(shared));
     let mut receiver = Receiver::new(work, Arc::clone(shared), clock.started);
     drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox);
     shared.sender.set_phase(Phase::Done);
     outbox.finish(shared, clock.now());
+}
+
+/// The sender waits for the receiver at the end of each stripe; a receiver that failed must not be waited for.
+struct AbortOnPanic(Arc<Shared>);
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.abort();
+        }
+    }
 }
 
 fn lost_link(lost: Lost, settings: &Settings, sent: u64) -> Error {

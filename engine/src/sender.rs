@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::counters::{Shared, Turn, add, load};
 use crate::event::Phase;
-use crate::link::{LinkTx, TemplateId};
+use crate::link::{LinkTx, PATIENCE, TemplateId, stuck};
 use crate::pace::{Pace, Rate};
 use crate::permute::Stripe;
 use crate::rtt::WAIT_FLOOR;
@@ -68,6 +68,8 @@ pub(crate) struct Sender {
     most: u64,
     stage: Stage,
     last_sent: Time,
+    /// Since when a batch waits to be sent; none while none does.
+    stuck: Option<Time>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +91,8 @@ enum Run {
     Early(Time),
     /// A link takes no more just now.
     Full,
+    /// The owner wants no more.
+    Stopped,
 }
 
 impl Sender {
@@ -111,7 +115,7 @@ impl Sender {
         let stripe = Stripe { start: crate::target::Position(0), len: 0 };
         let pace = Pace::new(rate, batch, now);
         let stage = Stage::Begin { from: 0 };
-        Sender { work, shared, pace, cooldown, templates, stripe, most, stage, last_sent: now }
+        Sender { work, shared, pace, cooldown, templates, stripe, most, stage, last_sent: now, stuck: None }
     }
 
     /// Does what is to be done now.
@@ -155,28 +159,43 @@ impl Sender {
         links: &mut [Box<dyn LinkTx>],
     ) -> Result<Step, Lost> {
         add(&self.shared.sender.sending, now.since(since).as_nanos() as u64);
-        if self.shared.stopped() {
-            flush(links)?;
-            return Ok(self.begin_cooldown(now));
-        }
-        if self.shared.congested() {
-            flush(links)?;
+        self.stage = Stage::Pass { pass, cursor, since: now };
+        if self.shared.congested() && !self.shared.stopped() {
+            self.flush(now, links)?;
             self.pace.restart(now);
-            self.stage = Stage::Pass { pass, cursor, since: now };
             return Ok(Step::Until(now + OTHERS_TURN));
         }
-        let run = self.run(pass, &mut cursor, now, links)?;
-        flush(links)?;
+        let run = if self.shared.stopped() { Run::Stopped } else { self.run(pass, &mut cursor, now, links)? };
+        let empty = self.flush(now, links)?;
         if pass == 0 {
             self.shared.set_walked(cursor);
         }
         self.stage = Stage::Pass { pass, cursor, since: now };
         Ok(match run {
             Run::Spent => Step::Until(self.pace.next(now)),
-            Run::Full => Step::Until(now + QUEUE_FULL),
             Run::Early(due) => self.space(pass, due, now),
-            Run::Over => self.after_pass(pass, now),
+            Run::Over if empty => self.after_pass(pass, now),
+            Run::Stopped if empty => self.begin_cooldown(now),
+            Run::Full | Run::Over | Run::Stopped => Step::Until(now + QUEUE_FULL),
         })
+    }
+
+    /// Sends what waits in the links; whether all of it went. A link that does not get rid of a batch for long is lost.
+    fn flush(&mut self, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<bool, Lost> {
+        let mut full = None;
+        for (link, tx) in links.iter_mut().enumerate() {
+            if !flush(link, &mut **tx)? {
+                full = Some(link);
+            }
+        }
+        let Some(link) = full else {
+            if self.stuck.take().is_some() {
+                self.last_sent = now;
+            }
+            return Ok(true);
+        };
+        let since = *self.stuck.get_or_insert(now);
+        if now.since(since) > PATIENCE { Err(Lost { link, source: stuck() }) } else { Ok(false) }
     }
 
     /// Sends as many probes of this pass as may leave now.
@@ -295,13 +314,13 @@ impl Sender {
 
 fn has_room(links: &mut [Box<dyn LinkTx>], link: usize) -> Result<bool, Lost> {
     if links[link].room() == 0 {
-        links[link].flush().map_err(|source| Lost { link, source })?;
+        flush(link, &mut *links[link])?;
     }
     Ok(links[link].room() > 0)
 }
 
-fn flush(links: &mut [Box<dyn LinkTx>]) -> Result<(), Lost> {
-    links.iter_mut().enumerate().try_for_each(|(link, tx)| tx.flush().map_err(|source| Lost { link, source }))
+fn flush(link: usize, tx: &mut dyn LinkTx) -> Result<bool, Lost> {
+    tx.flush().map_err(|source| Lost { link, source })
 }
 
 #[cfg(test)]
@@ -346,15 +365,16 @@ mod tests {
             self.sent.lock().unwrap().push((*self.now.lock().unwrap(), self.ports[template.0], probe.target));
         }
 
-        fn flush(&mut self) -> io::Result<()> {
+        fn flush(&mut self) -> io::Result<bool> {
             if self.broken {
                 return Err(io::ErrorKind::NetworkDown.into());
             }
-            match self.busy.checked_sub(1) {
-                Some(busy) => self.busy = busy,
-                None => self.room = 8,
-            }
-            Ok(())
+            let Some(busy) = self.busy.checked_sub(1) else {
+                self.room = 8;
+                return Ok(true);
+            };
+            self.busy = busy;
+            Ok(false)
         }
 
         fn frame(&mut self, _: &[u8]) -> io::Result<()> {
@@ -554,6 +574,21 @@ mod tests {
         assert_eq!(bench.by_pass()[&0].len(), 160);
         let last = bench.sent.lock().unwrap().last().unwrap().0;
         assert!(last > Time::ZERO, "it waited");
+    }
+
+    #[test]
+    fn what_waits_in_a_link_is_sent_before_the_cooldown() {
+        let mut bench = bench_with(work("10.0.0.1", "1-5", 1), Rate::Max, 1 << 20, |book| book.busy = 1000);
+        let end = bench.run(LONG, |_, _| {}).unwrap();
+        assert!(end.since(Time::ZERO) >= QUEUE_FULL * 999 + Duration::from_secs(1), "{end}");
+    }
+
+    #[test]
+    fn a_link_that_takes_nothing_is_lost_in_the_end() {
+        let mut bench = bench_with(work("10.0.0.1", "1-100", 1), Rate::Max, 1 << 20, |book| book.busy = usize::MAX);
+        let lost = bench.run(LONG, |_, _| {}).unwrap_err();
+        assert_eq!(lost.source.kind(), io::ErrorKind::TimedOut);
+        assert!(bench.now.lock().unwrap().since(Time::ZERO) < PATIENCE + Duration::from_millis(10));
     }
 
     #[test]
