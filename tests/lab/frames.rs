@@ -79,13 +79,14 @@ fn read_packet<'a>(sliced: &SlicedPacket<'_>, packet: &'a [u8], macs: Option<Mac
             let header = ip.header();
             let addresses = (header.source(), header.destination());
             let right = header.to_header().calc_header_checksum() == header.header_checksum()
-                && tcp.calc_checksum_ipv4(addresses.0, addresses.1) == Ok(tcp.checksum());
+                && tcp.calc_checksum_ipv4(addresses.0, addresses.1).is_ok_and(|sum| same(sum, tcp.checksum()));
             let (source, destination) = (header.source_addr().into(), header.destination_addr().into());
             segment(right, macs, source, destination, tcp, &packet[..usize::from(header.total_len())])
         }
         (Some(NetSlice::Ipv6(ip)), Some(TransportSlice::Tcp(tcp))) => {
             let header = ip.header();
-            let right = tcp.calc_checksum_ipv6(header.source(), header.destination()) == Ok(tcp.checksum());
+            let sum = tcp.calc_checksum_ipv6(header.source(), header.destination());
+            let right = sum.is_ok_and(|sum| same(sum, tcp.checksum()));
             let (source, destination) = (header.source_addr().into(), header.destination_addr().into());
             let length = Ipv6Header::LEN + usize::from(header.payload_length());
             segment(right, macs, source, destination, tcp, &packet[..length])
@@ -97,6 +98,12 @@ fn read_packet<'a>(sliced: &SlicedPacket<'_>, packet: &'a [u8], macs: Option<Mac
         }
         _ => Received::Other,
     }
+}
+
+/// Whether two checksums are the same number: one's complement has two zeros, and Linux sends either (RFC 1624
+/// section 3).
+fn same(a: u16, b: u16) -> bool {
+    a % u16::MAX == b % u16::MAX
 }
 
 fn read_arp(arp: Option<ArpEthIpv4Packet>) -> Received<'static> {
@@ -255,5 +262,30 @@ fn ip(way: &Way) -> PacketBuilderStep<IpHeaders> {
     match way.macs {
         Some(macs) => PacketBuilder::ethernet2(macs.source, macs.destination).ip(headers),
         None => PacketBuilder::ip(headers),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every value of one header word stands for every value of the sum, and so of the checksum.
+    #[test]
+    fn both_zeros_of_a_checksum_are_right() {
+        let way = Way {
+            macs: None,
+            source: [0xfd07, 0, 0, 0, 0, 0, 0, 2].into(),
+            destination: [0xfd07, 0, 0, 0, 0, 0, 0, 1].into(),
+            ttl: 64,
+        };
+        let reply = Reply { source_port: 80, destination_port: 0, seq: 0, ack: None, syn: false, rst: true };
+        let frames = (0..=u16::MAX).map(|seq| tcp(&way, &Reply { seq: seq.into(), ..reply }));
+        let mut zero = frames.filter(|frame| frame[56..58] == [0, 0]);
+        let mut frame = zero.next().expect("one of them sums up to zero");
+        assert!(matches!(read_ip(&frame), Received::Tcp(_)));
+        frame[56..58].fill(0xff);
+        assert!(matches!(read_ip(&frame), Received::Tcp(_)));
+        frame[57] = 0xfe;
+        assert!(matches!(read_ip(&frame), Received::BadChecksum));
     }
 }

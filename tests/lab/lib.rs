@@ -6,12 +6,15 @@
 //!    (TOML)     (sans-IO)  \-> network     in memory, virtual time
 //!
 //!   isolate ---> namespace ---> link       real Linux stacks behind veth pairs
+//!
+//!   stage | watched ---> found             a scan of one of them, and what it said
 //! ```
 //!
 //! A test is declared with [`lab_test!`]: it then runs in a process of its own whose network namespace has nothing but
 //! a loopback, so that no packet can leave the machine.
 
 mod effects;
+mod found;
 mod frames;
 mod isolate;
 mod link;
@@ -25,10 +28,13 @@ mod replies;
 mod responder;
 mod scenario;
 mod schedule;
+mod stage;
 mod sys;
 mod tally;
+mod watched;
 
 pub use effects::{Effects, EffectsTally};
+pub use found::{Found, plan, read, refused, scan, simulated, simulated_events, simulated_on_link, target};
 pub use isolate::{enter_isolation, isolated, isolated_for, skip};
 pub use link::{End, Tun, link, phantom_link};
 pub use namespace::{Namespace, Route};
@@ -37,7 +43,9 @@ pub use nmap::{Finding, NmapReport, nmap, nmap_installed};
 pub use phantom::{Medium, Phantoms, mac_of};
 pub use responder::Responder;
 pub use scenario::{Behaviour, Expected, Forgery, Garbage, Scenario, ScenarioError};
+pub use stage::{neighbours, phantoms};
 pub use tally::{Tally, TargetTally};
+pub use watched::Watched;
 
 /// Declares a test that runs in a network of its own: `lab_test!(name, |lab| { ... });`, where `lab` is the
 /// [`Namespace`] that the test's own threads live in. Attributes may stand before the name.

@@ -88,9 +88,11 @@ pub struct Expected {
 }
 
 impl Expected {
-    pub(crate) const SILENCE: Expected = Expected::of(State::Filtered, Reason::NoResponse);
+    /// Nothing came back.
+    pub const SILENCE: Expected = Expected::of(State::Filtered, Reason::NoResponse);
 
-    pub(crate) const fn of(state: State, reason: Reason) -> Expected {
+    /// A state and its reason, and nobody who sent an ICMP error.
+    pub const fn of(state: State, reason: Reason) -> Expected {
         Expected { state, reason, sender: None }
     }
 }
