@@ -16,7 +16,7 @@ use crate::launch::{host_down, summarize};
 use crate::link::sim::{Network, SimWorld};
 use crate::link::{Clock, LinkRx, LinkTx};
 use crate::permute::{Permutation, splitmix64};
-use crate::plan::Plan;
+use crate::plan::{AddressRange, EgressId, Plan};
 use crate::receiver::Receiver;
 use crate::route::{Asker, DeviceLosses, Neighbours, Sweep};
 use crate::scan::{ScanBuilder, Settings};
@@ -75,6 +75,11 @@ const SWEEP_RATE: u32 = 10_000;
 /// Silent targets reported in one go.
 const CLOSING: usize = 1 << 16;
 
+/// Each family leaves from an address of its own.
+fn egress_of(range: AddressRange) -> EgressId {
+    EgressId(u16::from(range.first().is_ipv6()))
+}
+
 struct Simulation {
     settings: Settings,
     world: SimWorld,
@@ -100,7 +105,9 @@ impl Timekeeper for SimWorld {
 }
 
 impl Simulation {
-    fn new(plan: Plan, mut settings: Settings, place: Place, world: SimWorld) -> Self {
+    fn new(mut plan: Plan, mut settings: Settings, place: Place, world: SimWorld) -> Self {
+        let runs: Vec<_> = plan.ranges().map(|range| (range, egress_of(range))).collect();
+        plan.assign(&runs);
         settings.source_port = Some(settings.source_port.unwrap_or(SOURCE_PORT));
         settings.links = vec!["sim".into()];
         let shared = Arc::new(Shared::new(settings.cells(plan.len()), settings.passes));
@@ -146,6 +153,7 @@ impl Simulation {
             permutation: Permutation::new(self.plan.len(), self.settings.seed),
             cookie: Cookie::new(splitmix64(&mut state), splitmix64(&mut state)),
             plan: self.plan.clone(),
+            // In the order of `egress_of`.
             paths: vec![path(self.place.v4.into()), path(self.place.v6.into())],
             source_port: self.settings.source_port.unwrap_or(SOURCE_PORT),
             passes: self.settings.passes,
