@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::counters::{Shared, Turn, add, load, set};
 use crate::event::Event;
-use crate::link::{Clock, LinkRx, LinkTx, is_busy, is_fatal};
+use crate::link::{Clock, LinkRx, LinkTx, PATIENCE, is_busy, is_fatal, stuck};
 use crate::progress::{self, RateMeter};
 use crate::receiver::Receiver;
 use crate::route::{self, Sweep};
@@ -62,27 +62,38 @@ pub(crate) fn sweep(
     clock: &Clock,
     stopped: &dyn Fn() -> bool,
 ) -> io::Result<()> {
+    let mut outlet = Outlet { lost: None, taken: time.now() };
     loop {
         rx.receive(clock, &mut |received| sweep.frame(received.at, received.frame))?;
-        let mut lost = None;
-        let step = sweep.poll(time.now(), &mut |frame| ask(tx, frame, &mut lost));
-        match (lost, step) {
-            (Some(error), _) => return Err(error),
-            (None, route::Step::Until(until)) if !stopped() => time.wait(std::slice::from_ref(rx), until),
+        let now = time.now();
+        let step = sweep.poll(now, &mut |frame| outlet.take(tx.frame(frame), now));
+        if let Some(lost) = outlet.lost {
+            return Err(lost);
+        }
+        match step {
+            route::Step::Until(until) if !stopped() => time.wait(std::slice::from_ref(rx), until),
             _ => return Ok(()),
         }
     }
 }
 
-/// Sends one request; false where the link is busy, or `lost`. One that the kernel refuses is as good as unanswered.
-fn ask(tx: &mut dyn LinkTx, frame: &[u8], lost: &mut Option<io::Error>) -> bool {
-    match tx.frame(frame) {
-        Err(error) if is_fatal(&error) => {
-            *lost = Some(error);
-            false
+/// Watches whether a link still takes the sweep's frames.
+struct Outlet {
+    lost: Option<io::Error>,
+    /// When it last took one.
+    taken: Time,
+}
+
+impl Outlet {
+    /// Whether the frame is out of our hands. A full queue is tried again, for a while; what is refused for itself is not.
+    fn take(&mut self, result: io::Result<()>, now: Time) -> bool {
+        match result {
+            Err(error) if is_fatal(&error) => self.lost = Some(error),
+            Err(error) if is_busy(&error) && now.since(self.taken) > PATIENCE => self.lost = Some(stuck()),
+            Err(error) if is_busy(&error) => return false,
+            _ => self.taken = now,
         }
-        Err(error) => !is_busy(&error),
-        Ok(()) => true,
+        true
     }
 }
 
@@ -285,6 +296,21 @@ mod tests {
         let expected: Vec<_> = (0..10).map(|i| warning(&i.to_string())).collect();
         assert_eq!(read, expected);
         assert!(!outbox.congested());
+    }
+
+    #[test]
+    fn a_sweep_bears_with_a_full_queue_but_not_for_ever() {
+        let mut outlet = Outlet { lost: None, taken: Time::ZERO };
+        let fails = |code| Err(io::Error::from_raw_os_error(code));
+        assert!(!outlet.take(fails(libc::ENOBUFS), Time::from(PATIENCE)));
+        assert!(outlet.take(Ok(()), Time::from(PATIENCE)));
+        assert!(outlet.take(fails(libc::EPERM), Time::from(PATIENCE)), "refused for itself");
+        assert!(!outlet.take(fails(libc::ENOBUFS), Time::from(PATIENCE * 2)));
+        assert!(outlet.lost.is_none());
+        outlet.take(fails(libc::ENOBUFS), Time::from(PATIENCE * 3));
+        assert_eq!(outlet.lost.take().map(|error| error.kind()), Some(io::ErrorKind::TimedOut));
+        outlet.take(fails(libc::ENETDOWN), Time::ZERO);
+        assert!(outlet.lost.is_some());
     }
 
     #[test]

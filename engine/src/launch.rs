@@ -225,8 +225,9 @@ impl Launch {
                 continue;
             }
             let found = Arc::new(self.sweep(link, &on_link)?);
-            // Who was to be asked when the scan was stopped is not down.
-            for address in found.silent().take_while(|_| !self.shared.stopped()) {
+            // Stopped in the middle, it cannot say who is down.
+            let silent = found.silent().take_while(|_| !self.shared.stopped());
+            for address in silent {
                 add(&self.shared.sender.hosts_down, 1);
                 if self.events.send(host_down(address)).is_err() {
                     break;
@@ -295,6 +296,7 @@ fn receive(
     shared: &Arc<Shared>,
     mut outbox: Outbox,
 ) -> Result<(), Lost> {
+    let _guard = AbortOnPanic(Arc::clone(shared));
     let mut receiver = Receiver::new(work, Arc::clone(shared), clock.started);
     let received = drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox);
     if received.is_err() {
@@ -303,6 +305,17 @@ fn receive(
     shared.sender.set_phase(Phase::Done);
     outbox.finish(shared, clock.now());
     received
+}
+
+/// The sender waits for the receiver at the end of each stripe; a receiver that failed must not be waited for.
+struct AbortOnPanic(Arc<Shared>);
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.abort();
+        }
+    }
 }
 
 fn lost_link(lost: Lost, settings: &Settings, sent: u64) -> Error {

@@ -291,3 +291,310 @@ fn late(counters: &ReceiverCounters) -> &AtomicU64 {
 fn own(counters: &ReceiverCounters) -> &AtomicU64 {
     &counters.strays.own
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use etherparse::{PacketBuilder, TcpHeader};
+
+    use super::*;
+    use crate::summary::Strays;
+    use crate::target::Position;
+    use crate::verdict::State::{Closed, Filtered, Open};
+    use crate::work::Report;
+    use crate::work::samples::{PORT, SOURCE, SOURCE_V6, work};
+
+    const HOST: [u8; 4] = [10, 0, 0, 5];
+    const HOST_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
+    const ROUTER: [u8; 4] = [10, 9, 9, 9];
+    const NOW: Time = Time(7_000_000);
+
+    struct Bench {
+        receiver: Receiver,
+        shared: Arc<Shared>,
+        work: Arc<Work>,
+    }
+
+    fn bench(targets: &str, change: impl FnOnce(&mut Work)) -> Bench {
+        let mut work = work(targets, "20-29", 2);
+        change(&mut work);
+        let work = Arc::new(work);
+        let shared = Arc::new(Shared::new(work.plan.len(), 2));
+        shared.open(Stripe { start: Position(0), len: work.plan.len() });
+        // All was probed at 2 ms.
+        (0..work.plan.len()).for_each(|offset| (0..2).for_each(|pass| shared.log.note(pass, offset, Time(2_000_000))));
+        shared.set_walked(work.plan.len());
+        let mut receiver = Receiver::new(Arc::clone(&work), Arc::clone(&shared), SystemTime::UNIX_EPOCH);
+        receiver.turn();
+        Bench { receiver, shared, work }
+    }
+
+    fn v4() -> Bench {
+        bench("10.0.0.0/28", |_| {})
+    }
+
+    impl Bench {
+        fn cookie(&self, pass: u8, port: u16) -> u32 {
+            let target = Target { address: HOST.into(), port };
+            self.work.cookie.seq(SOURCE.into(), PORT + u16::from(pass), target).0
+        }
+
+        fn take(&mut self, frame: &[u8]) -> Option<Verdict> {
+            self.receiver.frame(NOW, Layer::Ip, frame, true)
+        }
+
+        fn tcp(&mut self, pass: u8, port: u16, change: impl FnOnce(&mut TcpHeader, u32)) -> Option<Verdict> {
+            let mut header = TcpHeader::new(port, PORT + u16::from(pass), 1, 1024);
+            change(&mut header, self.cookie(pass, port));
+            self.take(&tcp_from(HOST, header))
+        }
+
+        fn syn_ack(&mut self, port: u16) -> Option<Verdict> {
+            self.tcp(0, port, |h, cookie| {
+                (h.syn, h.ack, h.acknowledgment_number) = (true, true, cookie.wrapping_add(1));
+            })
+        }
+
+        fn rst(&mut self, port: u16) -> Option<Verdict> {
+            self.tcp(0, port, |h, cookie| {
+                (h.rst, h.ack, h.acknowledgment_number) = (true, true, cookie.wrapping_add(1));
+            })
+        }
+
+        fn icmp(&mut self, kind: u8, code: u8, port: u16, change: impl FnOnce(&mut TcpHeader)) -> Option<Verdict> {
+            let mut quoted = TcpHeader::new(PORT, port, self.cookie(0, port), 1024);
+            quoted.syn = true;
+            change(&mut quoted);
+            let mut probe = Vec::new();
+            PacketBuilder::ipv4(SOURCE, HOST, 1).tcp_header(quoted).write(&mut probe, &[]).unwrap();
+            let mut frame = Vec::new();
+            let builder = PacketBuilder::ipv4(ROUTER, SOURCE, 62).icmpv4_raw(kind, code, [0; 4]);
+            builder.write(&mut frame, &probe).unwrap();
+            self.take(&frame)
+        }
+
+        fn strays(&self) -> Strays {
+            self.shared.receiver.strays.snapshot()
+        }
+
+        fn counts(&self) -> (u64, u64, u64) {
+            let counters = &self.shared.receiver;
+            (load(&counters.open), load(&counters.closed), load(&counters.filtered))
+        }
+    }
+
+    fn tcp_from(host: [u8; 4], header: TcpHeader) -> Vec<u8> {
+        let mut frame = Vec::new();
+        PacketBuilder::ipv4(host, SOURCE, 61).tcp_header(header).write(&mut frame, &[]).unwrap();
+        frame
+    }
+
+    fn state(verdict: Option<Verdict>) -> (State, Reason) {
+        let verdict = verdict.expect("a verdict");
+        (verdict.state, verdict.reason)
+    }
+
+    #[test]
+    fn a_syn_ack_is_open_with_all_that_is_known() {
+        let mut bench = v4();
+        let expected = Verdict {
+            target: Target { address: HOST.into(), port: 22 },
+            state: Open,
+            reason: Reason::SynAck,
+            sender: None,
+            ttl: Some(61),
+            rtt: Some(Duration::from_millis(5)),
+            pass: 0,
+            time: SystemTime::UNIX_EPOCH + Duration::from_millis(7),
+            supersedes: None,
+        };
+        assert_eq!(bench.syn_ack(22), Some(expected));
+        assert_eq!((bench.counts(), bench.strays().total()), ((1, 0, 0), 0));
+        assert_eq!(load(&bench.shared.receiver.srtt), 5_000_000);
+    }
+
+    #[test]
+    fn resets_are_closed_by_either_acknowledgement() {
+        let mut bench = v4();
+        assert_eq!(state(bench.rst(20)), (Closed, Reason::Rst));
+        let same = bench.tcp(1, 21, |h, cookie| (h.rst, h.ack, h.acknowledgment_number) = (true, true, cookie));
+        assert_eq!(same.as_ref().map(|verdict| verdict.pass), Some(1));
+        assert_eq!(state(same), (Closed, Reason::Rst));
+    }
+
+    #[test]
+    fn a_bare_syn_is_a_split_handshake_only_from_what_was_probed() {
+        let mut bench = v4();
+        assert_eq!(state(bench.tcp(0, 20, |h, _| h.syn = true)), (Open, Reason::Syn));
+        let proved = bench.tcp(0, 21, |h, cookie| (h.syn, h.acknowledgment_number) = (true, cookie.wrapping_add(1)));
+        assert_eq!(state(proved), (Open, Reason::Syn));
+        assert_eq!(bench.tcp(0, 22, |h, _| (h.syn, h.acknowledgment_number) = (true, 99)), None);
+        bench.shared.log.reset();
+        assert_eq!(bench.tcp(0, 23, |h, _| h.syn = true), None);
+        assert_eq!(bench.strays().bad_ack, 2);
+    }
+
+    #[test]
+    fn our_own_probe_on_the_loopback_is_no_split_handshake() {
+        let mut bench = bench("192.0.2.1", |_| {});
+        let target = Target { address: SOURCE.into(), port: PORT };
+        let mut header = TcpHeader::new(PORT + 1, PORT, bench.work.cookie.seq(SOURCE.into(), PORT + 1, target).0, 1024);
+        header.syn = true;
+        assert_eq!(bench.take(&tcp_from(SOURCE, header)), None);
+        assert_eq!(bench.strays().own, 1);
+    }
+
+    #[test]
+    fn what_does_not_prove_that_it_saw_our_syn_is_not_ours() {
+        let mut bench = v4();
+        let ack = |ack: fn(u32) -> u32, rst: bool| {
+            move |h: &mut TcpHeader, cookie: u32| {
+                (h.syn, h.rst, h.ack, h.acknowledgment_number) = (!rst, rst, true, ack(cookie));
+            }
+        };
+        assert_eq!(bench.tcp(0, 20, ack(|cookie| cookie, false)), None, "a SYN-ACK must acknowledge the SYN");
+        assert_eq!(bench.tcp(0, 20, ack(|cookie| cookie.wrapping_add(2), false)), None);
+        assert_eq!(bench.tcp(0, 20, ack(|cookie| cookie.wrapping_sub(1), true)), None);
+        assert_eq!(bench.tcp(0, 20, ack(|_| 0, true)), None);
+        let other_pass = bench.cookie(1, 20).wrapping_add(1);
+        let crossed = bench.tcp(0, 20, |h, _| (h.syn, h.ack, h.acknowledgment_number) = (true, true, other_pass));
+        assert_eq!(crossed, None, "the cookie of another pass");
+        assert_eq!((bench.strays().bad_ack, bench.strays().total()), (5, 5));
+        assert_eq!(bench.counts(), (0, 0, 0));
+    }
+
+    #[test]
+    fn strays_are_counted_by_kind() {
+        let mut bench = v4();
+        let wrong_port = tcp_from(HOST, TcpHeader { rst: true, ..TcpHeader::new(20, PORT + 2, 1, 1) });
+        let foreign = tcp_from([10, 0, 0, 16], TcpHeader { rst: true, ..TcpHeader::new(20, PORT, 1, 1) });
+        let other_target_port = tcp_from(HOST, TcpHeader { rst: true, ..TcpHeader::new(19, PORT, 1, 1) });
+        let data = tcp_from(HOST, TcpHeader { ack: true, ..TcpHeader::new(20, PORT, 1, 1) });
+        let mut corrupt = foreign.clone();
+        corrupt[30] ^= 1;
+        for frame in [wrong_port, foreign, other_target_port, data, corrupt, vec![0x45; 3]] {
+            assert_eq!(bench.take(&frame), None);
+        }
+        let expected = Strays { wrong_port: 1, foreign: 2, unrelated: 1, malformed: 2, ..Strays::default() };
+        assert_eq!(bench.strays(), expected);
+        assert_eq!(load(&bench.shared.receiver.replies), 0);
+    }
+
+    #[test]
+    fn icmp_errors_that_mean_filtered() {
+        for (kind, code) in [(3, 0), (3, 1), (3, 2), (3, 3), (3, 9), (3, 10), (3, 13), (11, 0), (11, 1)] {
+            let mut bench = v4();
+            let verdict = bench.icmp(kind, code, 25, |_| {}).unwrap();
+            assert_eq!((verdict.state, verdict.reason), (Filtered, Reason::Icmp { kind, code }));
+            assert_eq!((verdict.sender, verdict.ttl), (Some(ROUTER.into()), Some(62)));
+            assert_eq!(load(&bench.shared.receiver.srtt), 0, "errors teach no round-trip time");
+        }
+        for (kind, code) in [(3, 4), (3, 5), (3, 6), (3, 7), (3, 8), (3, 11), (3, 12), (3, 14)] {
+            let mut bench = v4();
+            assert_eq!(bench.icmp(kind, code, 25, |_| {}), None, "{kind}/{code}");
+            assert_eq!((bench.strays().unrelated, bench.strays().total()), (1, 1));
+        }
+    }
+
+    #[test]
+    fn icmpv6_errors_that_mean_filtered() {
+        for (kind, code, means) in
+            [(1, 0, true), (1, 6, true), (1, 7, false), (2, 0, false), (3, 0, true), (4, 0, false)]
+        {
+            let mut bench = bench("fd00::/124", |_| {});
+            let target = Target { address: HOST_V6.into(), port: 25 };
+            let seq = bench.work.cookie.seq(SOURCE_V6.into(), PORT, target).0;
+            let mut probe = Vec::new();
+            PacketBuilder::ipv6(SOURCE_V6, HOST_V6, 1).tcp(PORT, 25, seq, 1).write(&mut probe, &[]).unwrap();
+            let mut frame = Vec::new();
+            let builder = PacketBuilder::ipv6(HOST_V6, SOURCE_V6, 60).icmpv6_raw(kind, code, [0; 4]);
+            builder.write(&mut frame, &probe).unwrap();
+            let expected = means.then_some((Filtered, Reason::Icmpv6 { kind, code }));
+            assert_eq!(bench.take(&frame).map(|verdict| (verdict.state, verdict.reason)), expected, "{kind}/{code}");
+        }
+    }
+
+    #[test]
+    fn a_quote_that_is_not_our_probe_means_nothing() {
+        let mut bench = v4();
+        assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.sequence_number ^= 1), None);
+        assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.source_port = PORT + 2), None);
+        assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.source_port = PORT + 1), None, "another pass's cookie");
+        assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.destination_port = 26), None);
+        assert_eq!(bench.strays().bad_quote, 4);
+        assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.destination_port = 99), None);
+        assert_eq!(bench.strays().foreign, 1);
+    }
+
+    #[test]
+    fn tcp_beats_icmp_and_open_beats_closed_and_the_first_of_equals_wins() {
+        let mut bench = v4();
+        bench.icmp(3, 1, 22, |_| {}).unwrap();
+        assert_eq!(bench.icmp(3, 13, 22, |_| {}), None);
+        let closed = bench.rst(22).unwrap();
+        assert_eq!((closed.state, closed.supersedes), (Closed, Some(Filtered)));
+        let open = bench.syn_ack(22).unwrap();
+        assert_eq!((open.state, open.supersedes), (Open, Some(Closed)));
+        assert_eq!((bench.syn_ack(22), bench.rst(22), bench.icmp(3, 1, 22, |_| {})), (None, None, None));
+        assert_eq!(bench.counts(), (1, 0, 0));
+        let counters = &bench.shared.receiver;
+        assert_eq!((load(&counters.replies), load(&counters.duplicates)), (7, 4));
+    }
+
+    #[test]
+    fn a_correction_is_told_to_whoever_was_told_the_mistake() {
+        let mut bench =
+            bench("10.0.0.0/28", |work| work.report = Report { open: false, closed: true, filtered: false });
+        assert_eq!(bench.syn_ack(20), None, "open is not reported");
+        bench.rst(21).unwrap();
+        assert_eq!(bench.syn_ack(21).unwrap().supersedes, Some(Closed));
+        assert_eq!(bench.counts(), (2, 0, 0), "but counted");
+    }
+
+    #[test]
+    fn closing_reports_the_silent_and_nothing_after() {
+        let mut bench = v4();
+        bench.syn_ack(22).unwrap();
+        bench.shared.set_pass(1);
+        bench.shared.set_turn(Turn::Closing);
+        assert_eq!(bench.receiver.turn(), Turn::Closing);
+        let mut silent = Vec::new();
+        bench.receiver.close(NOW, 100, |verdict| silent.push(verdict));
+        assert_eq!((silent.len(), bench.shared.turn()), (100, Turn::Closing));
+        let told = silent[0].target;
+        let ours = bench.work.cookie.seq(SOURCE.into(), PORT, told).next();
+        let late = TcpHeader { rst: true, acknowledgment_number: ours.0, ..TcpHeader::new(told.port, PORT, 1, 1) };
+        let IpAddr::V4(host) = told.address else { panic!("{told}") };
+        assert_eq!(bench.take(&tcp_from(host.octets(), late.clone())), None, "it was called silent");
+        assert_eq!(bench.strays().late, 1);
+        bench.receiver.close(NOW, 1000, |verdict| silent.push(verdict));
+        assert_eq!((silent.len(), bench.shared.turn()), (159, Turn::Closed));
+        assert!(silent.iter().all(|v| (v.state, v.reason, v.pass) == (Filtered, Reason::NoResponse, 1)));
+        bench.receiver.turn();
+        assert_eq!(bench.take(&tcp_from(host.octets(), late)), None);
+        assert_eq!((bench.strays().late, bench.counts()), (2, (1, 0, 159)));
+    }
+
+    #[test]
+    fn silent_targets_that_nobody_wants_to_hear_of_are_counted() {
+        let mut bench = bench("10.0.0.0/28", |work| work.report.filtered = false);
+        bench.syn_ack(22).unwrap();
+        bench.shared.set_turn(Turn::Closing);
+        bench.receiver.turn();
+        bench.receiver.close(NOW, 1, |verdict| panic!("{verdict:?}"));
+        assert_eq!((bench.counts(), bench.shared.turn()), ((1, 0, 159), Turn::Closed));
+    }
+
+    #[test]
+    fn only_what_was_walked_is_called_silent() {
+        let mut bench = v4();
+        bench.shared.open(Stripe { start: Position(0), len: 160 });
+        bench.shared.set_walked(10);
+        bench.shared.set_turn(Turn::Closing);
+        bench.receiver.turn();
+        let mut silent = 0;
+        bench.receiver.close(NOW, 1000, |_| silent += 1);
+        assert_eq!(silent, 10);
+    }
+}

@@ -135,3 +135,30 @@ impl Report {
 pub(crate) fn down_reason(address: IpAddr) -> DownReason {
     if address.is_ipv4() { DownReason::NoArp } else { DownReason::NoNd }
 }
+
+#[cfg(test)]
+pub(crate) mod samples {
+    //! A scan's fixed part, for the tests of its two halves.
+
+    use super::*;
+
+    pub(crate) const SOURCE: [u8; 4] = [192, 0, 2, 1];
+    pub(crate) const SOURCE_V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    pub(crate) const PORT: u16 = 40_000;
+
+    /// Everything behind one gateway; egress 0, and so IPv4 unless the targets are all IPv6.
+    pub(crate) fn work(targets: &str, ports: &str, passes: u8) -> Work {
+        let plan = Plan::builder().targets(targets).unwrap().ports(ports).unwrap().build().unwrap();
+        let source = if plan.has_v4() { SOURCE.into() } else { SOURCE_V6.into() };
+        let header = LinkHeader::Ethernet { source: MacAddr([2; 6]), destination: MacAddr([4; 6]) };
+        Work {
+            permutation: Permutation::new(plan.len(), 7),
+            plan,
+            cookie: Cookie::new(1, 2),
+            paths: vec![Path { link: 0, source, header, neighbours: None }],
+            source_port: PORT,
+            passes,
+            report: Report::of(&State::ALL),
+        }
+    }
+}

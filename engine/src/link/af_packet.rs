@@ -48,7 +48,7 @@ impl LinkTx for AfPacketTx {
         self.queue.push(template, probe, None);
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<bool> {
         self.queue.flush(&self.socket)
     }
 

@@ -106,8 +106,9 @@ pub trait LinkTx: Send {
     /// Adds a probe to the batch. Without room it is not added; the caller asks for [`LinkTx::room`] first.
     fn probe(&mut self, template: TemplateId, probe: &Probe);
 
-    /// Sends the batch. What the device does not take now stays in it. An error means that the link is gone.
-    fn flush(&mut self) -> io::Result<()>;
+    /// Sends the batch, and says whether all of it went. What the device does not take now stays in it, for the next
+    /// time. An error means that the link is gone.
+    fn flush(&mut self) -> io::Result<bool>;
 
     /// Sends one frame that is no probe (ARP, neighbour solicitation), now. Whether it arrives is nobody's promise.
     fn frame(&mut self, frame: &[u8]) -> io::Result<()>;
@@ -224,14 +225,23 @@ pub(crate) fn opening(operation: &'static str, interface: &Interface, source: io
     }
 }
 
+/// Errors that pass: the kernel's or the device's queue is full.
+pub(crate) fn is_busy(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR | libc::ENOMEM))
+}
+
+/// A device that has taken nothing for so long takes nothing any more: its cable is out, for instance.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is said of such a device.
+pub(crate) fn stuck() -> io::Error {
+    let text = format!("the device has taken no frame for {} s (is its cable in?)", PATIENCE.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
 /// Errors that mean that the device is gone or down, and not that one packet was refused.
 pub(crate) fn is_fatal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO | libc::EBADF))
-}
-
-/// Errors that pass: the kernel's queue is full.
-pub(crate) fn is_busy(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR | libc::ENOMEM))
 }
 
 #[cfg(test)]

@@ -82,8 +82,8 @@ impl LinkTx for PnetTx {
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.lost.take().map_or(Ok(()), Err)
+    fn flush(&mut self) -> io::Result<bool> {
+        self.lost.take().map_or(Ok(true), Err)
     }
 
     fn frame(&mut self, frame: &[u8]) -> io::Result<()> {

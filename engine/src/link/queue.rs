@@ -57,14 +57,14 @@ impl Queue {
 
     /// Sends what waits. A full kernel queue leaves the rest for later; a refused probe is given up; an error means that
     /// the device is gone.
-    pub(super) fn flush(&mut self, socket: impl AsFd) -> io::Result<()> {
+    pub(super) fn flush(&mut self, socket: impl AsFd) -> io::Result<bool> {
         while self.head < self.tail {
             match self.batch.send(&socket, self.head, self.tail) {
                 Ok(sent) => self.head += sent,
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) if is_busy(&error) => {
                     self.losses.retries += 1;
-                    return Ok(());
+                    return Ok(false);
                 }
                 Err(_) => {
                     self.losses.errors += 1;
@@ -73,7 +73,7 @@ impl Queue {
             }
         }
         (self.head, self.tail) = (0, 0);
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn losses(&self) -> TxLosses {

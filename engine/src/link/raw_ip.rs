@@ -57,10 +57,10 @@ impl Family {
         Ok(Family { socket, queue: Queue::new() })
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<bool> {
         match &self.socket {
             Some(socket) => self.queue.flush(socket),
-            None => Ok(()),
+            None => Ok(true),
         }
     }
 }
@@ -86,9 +86,8 @@ impl LinkTx for RawIpTx {
         family.queue.push(id, probe, Some(to));
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.v4.flush()?;
-        self.v6.flush()
+    fn flush(&mut self) -> io::Result<bool> {
+        Ok(self.v4.flush()? & self.v6.flush()?)
     }
 
     fn frame(&mut self, _: &[u8]) -> io::Result<()> {

@@ -84,8 +84,8 @@ impl LinkTx for SimTx {
         self.world.network.lock().send(self.world.now(), &self.frame[..len]);
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn flush(&mut self) -> io::Result<bool> {
+        Ok(true)
     }
 
     fn frame(&mut self, frame: &[u8]) -> io::Result<()> {

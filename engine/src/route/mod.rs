@@ -104,6 +104,13 @@ pub(crate) fn known_gateway(egress: &Egress, overrides: &Overrides) -> Result<Op
     Ok(known.get(&gateway).copied())
 }
 
+/// What these interfaces say they lost since they came up, all together. An interface that is gone has nothing to say.
+pub(crate) fn device_losses(interfaces: &[u32]) -> Result<DeviceLosses, Error> {
+    let links = kernel::links()?;
+    let ours = links.iter().filter(|link| interfaces.contains(&link.index)).map(|link| link.losses);
+    Ok(ours.fold(DeviceLosses::default(), |sum, one| DeviceLosses { rx: sum.rx + one.rx, tx: sum.tx + one.tx }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,11 +141,4 @@ mod tests {
         assert_eq!(known_gateway(&egress, &overrides).unwrap(), overrides.gateway_mac);
         assert_eq!(known_gateway(&egress, &Overrides::default()).unwrap(), None);
     }
-}
-
-/// What these interfaces say they lost since they came up, all together. An interface that is gone has nothing to say.
-pub(crate) fn device_losses(interfaces: &[u32]) -> Result<DeviceLosses, Error> {
-    let links = kernel::links()?;
-    let ours = links.iter().filter(|link| interfaces.contains(&link.index)).map(|link| link.losses);
-    Ok(ours.fold(DeviceLosses::default(), |sum, one| DeviceLosses { rx: sum.rx + one.rx, tx: sum.tx + one.tx }))
 }

@@ -1,0 +1,26 @@
+//! What the engine costs, part by part in the order of the data path, and as a whole. `cargo bench -p halfopen-bench`
+//! runs all; a name behind `--` runs those that contain it; `-- --test` runs each once.
+
+mod plan;
+mod permute;
+mod cookie;
+mod pace;
+mod craft;
+mod parse;
+mod table;
+mod pipeline;
+
+use criterion::{criterion_group, criterion_main};
+
+criterion_group!(
+    benches,
+    plan::plan,
+    permute::permutation,
+    cookie::cookie,
+    pace::pace,
+    craft::craft,
+    parse::parse,
+    table::table,
+    pipeline::pipeline
+);
+criterion_main!(benches);
