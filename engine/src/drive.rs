@@ -53,7 +53,7 @@ impl Timekeeper for Clock {
     }
 }
 
-/// Runs a sweep on one link to its end. Stops early when the scan is stopped.
+/// Runs a sweep on one link to its end. Stops early when the scan is stopped. An error means that the link is gone.
 pub(crate) fn sweep(
     sweep: &mut Sweep,
     tx: &mut dyn LinkTx,
@@ -123,21 +123,21 @@ fn nap(time: Duration) {
     }
 }
 
-/// Runs the receiver until the sender is done.
+/// Runs the receiver until the sender is done, or until a link is lost.
 pub(crate) fn receive(
     receiver: &mut Receiver,
     links: &mut [Box<dyn LinkRx>],
     clock: &Clock,
     shared: &Shared,
     outbox: &mut Outbox,
-) {
+) -> Result<(), Lost> {
     let mut reporter = Reporter::default();
     loop {
         let turn = receiver.turn();
         if turn == Turn::Done || shared.aborted() {
             break;
         }
-        take_off(receiver, links, clock, outbox);
+        take_off(receiver, links, clock, outbox)?;
         if turn == Turn::Closing {
             receiver.close(clock.now(), outbox.room().min(CLOSING), |verdict| outbox.send(Event::Verdict(verdict)));
         }
@@ -149,19 +149,29 @@ pub(crate) fn receive(
         }
     }
     reporter.count_drops(links, shared);
+    Ok(())
 }
 
-/// Takes off what has arrived at every link. A link whose socket reports an error (its device went down) yields nothing;
-/// the sender finds out and ends the scan.
-pub(crate) fn take_off(receiver: &mut Receiver, links: &mut [Box<dyn LinkRx>], clock: &Clock, outbox: &mut Outbox) {
-    for link in links {
-        let layer = link.layer();
-        let _ = link.receive(clock, &mut |received| {
+/// Takes off what has arrived at every link. A socket whose device went down says so, also while nothing is sent.
+pub(crate) fn take_off(
+    receiver: &mut Receiver,
+    links: &mut [Box<dyn LinkRx>],
+    clock: &Clock,
+    outbox: &mut Outbox,
+) -> Result<(), Lost> {
+    for (link, rx) in links.iter_mut().enumerate() {
+        let layer = rx.layer();
+        let taken = rx.receive(clock, &mut |received| {
             if let Some(verdict) = receiver.frame(received.at, layer, received.frame, received.verify) {
                 outbox.send(Event::Verdict(verdict));
             }
         });
+        match taken {
+            Err(source) if is_fatal(&source) => return Err(Lost { link, source }),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Reports progress now and then.

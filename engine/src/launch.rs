@@ -108,6 +108,12 @@ impl Links {
         Ok(links)
     }
 
+    /// A link that asks for neighbours, beside the one that sends probes.
+    fn open_to_ask(&self, interface: &Interface, settings: &Settings) -> Result<link::Halves, Error> {
+        let port = settings.source_port.unwrap_or(0);
+        link::open(LinkKind::AfPacket, interface, LinkSettings { ports: (port, port), rate: settings.rate })
+    }
+
     fn find(&self, interface: &Interface) -> Option<usize> {
         self.interfaces.iter().position(|(own, _)| own.index == interface.index)
     }
@@ -204,8 +210,8 @@ impl Launch {
         if sent.is_err() {
             shared.abort();
         }
-        let _ = receiving.join();
-        sent.map_err(|lost| lost_link(lost, &settings, sender.sent()))?;
+        let received = receiving.join().unwrap_or(Ok(()));
+        sent.and(received).map_err(|lost| lost_link(lost, &settings, sender.sent()))?;
         let device = device_losses(&interfaces)?.since(before);
         Ok(summarize(&shared, targets, &settings, &clock, device))
     }
@@ -234,18 +240,14 @@ impl Launch {
 
     /// The egresses of a link whose targets have link addresses of their own.
     fn on_link(&self, link: usize) -> Vec<EgressId> {
-        let (interface, kind) = &self.links.interfaces[link];
-        if *kind == LinkKind::RawIp && interface.kind == InterfaceKind::Ethernet {
-            // Through a raw socket the kernel asks by itself.
-            return Vec::new();
-        }
-        let mine = |egress: &Egress| egress.interface.index == interface.index && egress.next_hop == NextHop::OnLink;
+        let index = self.links.interfaces[link].0.index;
+        let mine = |egress: &Egress| egress.interface.index == index && egress.next_hop == NextHop::OnLink;
         let egresses = self.routed.egresses.iter().enumerate();
         egresses.filter(|(_, egress)| mine(egress)).map(|(id, _)| EgressId(id as u16)).collect()
     }
 
     fn sweep(&mut self, link: usize, on_link: &[EgressId]) -> Result<Neighbours, Error> {
-        let interface = Arc::clone(&self.links.interfaces[link].0);
+        let (interface, kind) = self.links.interfaces[link].clone();
         let sources: Vec<IpAddr> =
             on_link.iter().map(|egress| self.routed.egresses[usize::from(egress.0)].source).collect();
         let ranges = self.routed.runs.iter().filter(|(_, egress)| on_link.contains(egress)).map(|(range, _)| *range);
@@ -254,10 +256,18 @@ impl Launch {
             Rate::Max => SWEEP_RATE,
         };
         let mut sweep = Sweep::new(Asker::on(&interface, &sources), ranges, rate as u32);
-        let (tx, rx) = (&mut *self.links.tx[link], &mut self.links.rx[link]);
+        // A raw IP socket cannot ask; a link of another kind does it for it.
+        let mut asking = match (kind, interface.kind) {
+            (LinkKind::RawIp, InterfaceKind::Ethernet) => Some(self.links.open_to_ask(&interface, &self.settings)?),
+            _ => None,
+        };
+        let (tx, rx) = match &mut asking {
+            Some((tx, rx)) => (&mut **tx, rx),
+            None => (&mut *self.links.tx[link], &mut self.links.rx[link]),
+        };
         let shared = Arc::clone(&self.shared);
         drive::sweep(&mut sweep, tx, rx, &self.clock, &self.clock, &|| shared.stopped())
-            .map_err(|source| Error::System { operation: format!("ask for hosts on {}", interface.name), source })?;
+            .map_err(|source| lost_link(Lost { link, source }, &self.settings, 0))?;
         let conflicts = sweep.heard().conflicts;
         if conflicts > 0 {
             self.warn(format!(
@@ -279,12 +289,22 @@ pub(crate) fn host_down(address: IpAddr) -> Event {
     Event::HostDown { address, reason: down_reason(address) }
 }
 
-fn receive(work: Arc<Work>, mut links: Vec<Box<dyn LinkRx>>, clock: Clock, shared: &Arc<Shared>, mut outbox: Outbox) {
+fn receive(
+    work: Arc<Work>,
+    mut links: Vec<Box<dyn LinkRx>>,
+    clock: Clock,
+    shared: &Arc<Shared>,
+    mut outbox: Outbox,
+) -> Result<(), Lost> {
     let _guard = AbortOnPanic(Arc::clone(shared));
     let mut receiver = Receiver::new(work, Arc::clone(shared), clock.started);
-    drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox);
+    let received = drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox);
+    if received.is_err() {
+        shared.abort();
+    }
     shared.sender.set_phase(Phase::Done);
     outbox.finish(shared, clock.now());
+    received
 }
 
 /// The sender waits for the receiver at the end of each stripe; a receiver that failed must not be waited for.

@@ -34,7 +34,9 @@ pub(crate) fn snapshot(shared: &Shared, targets: u64, passes: u8, now: Time) -> 
 fn probes_left(shared: &Shared, targets: u64, passes: u8) -> f64 {
     let receiver = &shared.receiver;
     let walked = load(&shared.sender.walked);
-    let answered = load(&receiver.open) + load(&receiver.closed) + load(&receiver.filtered) - load(&receiver.silent);
+    let found = load(&receiver.open) + load(&receiver.closed) + load(&receiver.filtered);
+    // The receiver may have counted on between these reads.
+    let answered = found.saturating_sub(load(&receiver.silent));
     let gone = answered + load(&shared.sender.skipped);
     let silent = if walked == 0 { 1.0 } else { 1.0 - (gone as f64 / walked as f64).min(1.0) };
     let expected = targets as f64 * (1.0 + f64::from(passes - 1) * silent);

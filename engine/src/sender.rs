@@ -144,7 +144,9 @@ impl Sender {
 
     fn begin_pass(&mut self, pass: u8, now: Time) -> Step {
         self.shared.set_pass(pass);
-        self.shared.sender.set_phase(Phase::Probing { pass });
+        if pass == 0 {
+            self.shared.sender.set_phase(Phase::Probing { pass });
+        }
         self.pace.restart(now);
         self.stage = Stage::Pass { pass, cursor: 0, since: now };
         Step::Until(now)
@@ -171,6 +173,9 @@ impl Sender {
             self.shared.set_walked(cursor);
         }
         self.stage = Stage::Pass { pass, cursor, since: now };
+        if cursor > 0 {
+            self.shared.sender.set_phase(Phase::Probing { pass });
+        }
         Ok(match run {
             Run::Spent => Step::Until(self.pace.next(now)),
             Run::Early(due) => self.space(pass, due, now),
@@ -214,8 +219,9 @@ impl Sender {
                     if !has_room(links, out.link)? {
                         return Ok(Run::Full);
                     }
-                    links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe);
+                    // Before the probe leaves: its answer may be there at once.
                     self.note(pass, offset, now);
+                    links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe);
                     allowed -= 1;
                 }
                 _ if pass == 0 => add(&self.shared.sender.skipped, 1),
@@ -249,10 +255,12 @@ impl Sender {
 
     /// Waits for answers to the pass before. Looks again in between: once they are here the wait may be shorter.
     fn space(&mut self, pass: u8, due: Time, now: Time) -> Step {
-        self.shared.sender.set_phase(Phase::Spacing { pass: pass - 1 });
         self.pace.restart(due);
         if let Stage::Pass { cursor, .. } = self.stage {
             self.stage = Stage::Pass { pass, cursor, since: due };
+            if cursor == 0 {
+                self.shared.sender.set_phase(Phase::Spacing { pass: pass - 1 });
+            }
         }
         Step::Until(due.min(now + WAIT_FLOOR))
     }

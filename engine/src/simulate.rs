@@ -130,7 +130,7 @@ impl Simulation {
         // A link in memory cannot be lost.
         while let Ok(Step::Until(until)) = sender.poll(self.world.now(), &mut self.tx) {
             let turn = receiver.turn();
-            drive::take_off(&mut receiver, &mut self.rx, &self.clock, &mut outbox);
+            let _ = drive::take_off(&mut receiver, &mut self.rx, &self.clock, &mut outbox);
             if turn == Turn::Closing {
                 receiver.close(self.world.now(), CLOSING, |verdict| outbox.send(Event::Verdict(verdict)));
             } else {

@@ -50,7 +50,11 @@ pub(crate) fn program(layer: Layer, first: u16, last: u16) -> Vec<Op> {
     code.if_equal(0, "extension").if_equal(43, "extension").if_equal(60, "extension").jump("drop");
     code.label("extension").load_byte(ip + 40).if_equal(6, "accept").jump("drop");
     code.label("icmp6").load_byte(ip + 40);
-    code.if_equal(1, "accept").if_equal(3, "accept").if_equal(136, "accept").jump("drop");
+    code.if_equal(1, "accept").if_equal(3, "accept");
+    if layer == Layer::Ethernet {
+        code.if_equal(136, "accept");
+    }
+    code.jump("drop");
     code.label("tcp6").load_half(ip + 42);
 
     code.label("port").if_less(first.into(), "drop").if_greater(last.into(), "drop");
@@ -275,7 +279,8 @@ mod tests {
             let mut frame = Vec::new();
             let builder = PacketBuilder::ethernet2([1; 6], [2; 6]).ipv6([1; 16], [2; 16], 64);
             builder.icmpv6_raw(kind, 0, [0; 4]).write(&mut frame, &[0; 48]).unwrap();
-            assert_eq!(both(ETH_P_IPV6, &frame), matches!(kind, 1 | 3 | 136), "{kind}");
+            assert_eq!(accepts(Layer::Ethernet, ETH_P_IPV6, 0, &frame), matches!(kind, 1 | 3 | 136), "{kind}");
+            assert_eq!(accepts(Layer::Ip, ETH_P_IPV6, 0, &frame[14..]), matches!(kind, 1 | 3), "{kind}");
         }
     }
 

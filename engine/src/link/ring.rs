@@ -54,8 +54,8 @@ impl LinkRx for RingRx {
             walk(block, layer, clock, sink);
             self.ring.release();
         }
-        // A device that went down says so here, once; the sender finds out by itself.
-        self.ring.socket().take_error().map(drop)
+        // A device that went down says so here, once.
+        self.ring.socket().take_error()?.map_or(Ok(()), Err)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
