@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::counters::{Shared, Turn, add, load, set};
 use crate::event::Event;
-use crate::link::{Clock, LinkRx, LinkTx};
+use crate::link::{Clock, LinkRx, LinkTx, STUCK, is_fatal};
 use crate::progress::{self, RateMeter};
 use crate::receiver::Receiver;
 use crate::route::{self, Sweep};
@@ -53,7 +53,8 @@ impl Timekeeper for Clock {
     }
 }
 
-/// Runs a sweep on one link to its end. Stops early when the scan is stopped.
+/// Runs a sweep on one link to its end. Stops early when the scan is stopped; fails when the device is gone, or takes
+/// nothing for a long time.
 pub(crate) fn sweep(
     sweep: &mut Sweep,
     tx: &mut dyn LinkTx,
@@ -62,9 +63,19 @@ pub(crate) fn sweep(
     clock: &Clock,
     stopped: &dyn Fn() -> bool,
 ) -> io::Result<()> {
+    let mut refused: Option<(Time, io::Error)> = None;
     loop {
         rx.receive(clock, &mut |received| sweep.frame(received.at, received.frame))?;
-        match sweep.poll(time.now(), &mut |frame| tx.frame(frame).is_ok()) {
+        let now = time.now();
+        let step = sweep.poll(now, &mut |frame| {
+            let since = refused.take().map_or(now, |(since, _)| since);
+            refused = tx.frame(frame).err().map(|error| (since, error));
+            refused.is_none()
+        });
+        if let Some((_, error)) = refused.take_if(|(since, error)| is_fatal(error) || now.since(*since) >= STUCK) {
+            return Err(error);
+        }
+        match step {
             route::Step::Until(until) if !stopped() => time.wait(std::slice::from_ref(rx), until),
             _ => return Ok(()),
         }

@@ -224,6 +224,9 @@ pub(crate) fn opening(operation: &'static str, interface: &Interface, source: io
     }
 }
 
+/// A device that has taken nothing for this long is not busy: it has lost its carrier.
+pub(crate) const STUCK: Duration = Duration::from_secs(5);
+
 /// Errors that mean that the device is gone or down, and not that one packet was refused.
 pub(crate) fn is_fatal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENODEV | libc::ENXIO | libc::EBADF))

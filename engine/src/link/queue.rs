@@ -3,10 +3,11 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use socket2::SockAddr;
 
-use super::{TemplateId, TxLosses, is_fatal};
+use super::{STUCK, TemplateId, TxLosses, is_fatal};
 use crate::sys::SendBatch;
 use crate::wire::syn::{Probe, SynTemplate};
 
@@ -21,6 +22,8 @@ pub(super) struct Queue {
     laid: Box<[Option<TemplateId>]>,
     head: usize,
     tail: usize,
+    /// Since when the kernel has taken nothing.
+    stuck: Option<Instant>,
     losses: TxLosses,
 }
 
@@ -28,7 +31,7 @@ impl Queue {
     pub(super) fn new() -> Self {
         let batch = SendBatch::new(BATCH);
         let laid = vec![None; batch.slots()].into_boxed_slice();
-        Queue { batch, templates: Vec::new(), laid, head: 0, tail: 0, losses: TxLosses::default() }
+        Queue { batch, templates: Vec::new(), laid, head: 0, tail: 0, stuck: None, losses: TxLosses::default() }
     }
 
     pub(super) fn prepare(&mut self, template: &SynTemplate) -> TemplateId {
@@ -56,15 +59,18 @@ impl Queue {
     }
 
     /// Sends what waits. A full kernel queue leaves the rest for later; a refused probe is given up; an error means that
-    /// the device is gone.
+    /// the device is gone, or has taken nothing for a long time.
     pub(super) fn flush(&mut self, socket: impl AsFd) -> io::Result<()> {
         while self.head < self.tail {
             match self.batch.send(&socket, self.head, self.tail) {
-                Ok(sent) => self.head += sent,
+                Ok(sent) => {
+                    self.head += sent;
+                    self.stuck = None;
+                }
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) if is_busy(&error) => {
                     self.losses.retries += 1;
-                    return Ok(());
+                    return self.busy(Instant::now(), error);
                 }
                 Err(_) => {
                     self.losses.errors += 1;
@@ -76,6 +82,12 @@ impl Queue {
         Ok(())
     }
 
+    /// Bears with a full queue, but not for ever.
+    fn busy(&mut self, now: Instant, error: io::Error) -> io::Result<()> {
+        let since = *self.stuck.get_or_insert(now);
+        if now.duration_since(since) < STUCK { Ok(()) } else { Err(error) }
+    }
+
     pub(super) fn losses(&self) -> TxLosses {
         self.losses
     }
@@ -83,4 +95,20 @@ impl Queue {
 
 fn is_busy(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR | libc::ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_borne_with_but_not_for_ever() {
+        let full = || io::Error::from_raw_os_error(libc::ENOBUFS);
+        let (mut queue, start) = (Queue::new(), Instant::now());
+        assert!(queue.busy(start, full()).is_ok());
+        assert!(queue.busy(start + STUCK / 2, full()).is_ok());
+        assert!(queue.busy(start + STUCK, full()).is_err());
+        queue.stuck = None;
+        assert!(queue.busy(start + STUCK, full()).is_ok());
+    }
 }
