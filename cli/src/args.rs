@@ -160,7 +160,7 @@ pub(crate) struct ProbingArgs {
     /// How often a target is probed at most
     ///
     /// Later passes probe only what has not answered, and not before an answer could have come.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) passes: u8,
 
     /// Fix the order of probes: the same seed gives the same order [default: drawn anew]
@@ -386,7 +386,7 @@ mod tests {
     fn values_out_of_range_are_refused() {
         for line in [
             "--passes 0",
-            "--passes 256",
+            "--passes 17",
             "--source-port 0",
             "--rate 0",
             "--seed -1",

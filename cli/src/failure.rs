@@ -1,7 +1,9 @@
 //! What can go wrong in the program, what is said about it, and with which code the program ends. The library's own
 //! errors already name the operation, its subject and what to do; they are passed on as they are.
 
+use std::env;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::screen;
@@ -43,7 +45,7 @@ impl Failure {
     /// nobody is told: that is how `| head` ends.
     pub(crate) fn report(&self) -> ExitCode {
         if self.code() != READER_GONE {
-            screen::error(&self.to_string(), self.hint());
+            screen::error(&self.to_string(), self.hint().as_deref());
         }
         ExitCode::from(self.code())
     }
@@ -57,12 +59,30 @@ impl Failure {
         }
     }
 
-    fn hint(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<String> {
         match self {
-            Failure::NoTargets => Some("for example: halfopen scan 192.0.2.0/24 -p 22,80,443"),
+            Failure::NoTargets => Some("for example: halfopen scan 192.0.2.0/24 -p 22,80,443".into()),
+            Failure::Engine(halfopen::Error::Privilege { .. }) => Some(grant()),
             _ => None,
         }
     }
+}
+
+/// How this very program gets the right to raw sockets.
+pub(crate) fn grant() -> String {
+    let program = env::current_exe().unwrap_or_else(|_| "halfopen".into());
+    grant_to(&program)
+}
+
+fn grant_to(program: &Path) -> String {
+    let file = shell_word(&program.to_string_lossy());
+    format!("for a SYN scan run `sudo {file} ...`, or grant the right once: `sudo setcap cap_net_raw+ep {file}`")
+}
+
+/// A word that a shell takes as it is.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// What cannot work however often it is tried was asked wrongly; the rest depends on the machine and the moment.
@@ -92,5 +112,12 @@ mod tests {
         assert_eq!(Failure::Engine(halfopen::Error::EmptyPlan(String::new())).code(), 2);
         let system = halfopen::Error::System { operation: String::new(), source: io::Error::other("") };
         assert_eq!(Failure::Engine(system).code(), 1);
+    }
+
+    #[test]
+    fn a_grant_can_be_pasted() {
+        let said = grant_to(Path::new("/opt/half open/it's"));
+        assert!(said.ends_with(r"`sudo setcap cap_net_raw+ep '/opt/half open/it'\''s'`"), "{said}");
+        assert!(grant_to(Path::new("/usr/bin/halfopen")).ends_with("cap_net_raw+ep /usr/bin/halfopen`"));
     }
 }

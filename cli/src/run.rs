@@ -3,22 +3,20 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
-use std::thread;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
-use halfopen::{Event, Running, ScanBuilder};
+use halfopen::{Event, Method, Quiet, Running, ScanBuilder};
 
-use crate::args::Command;
-use crate::failure::{DONE, Failure};
+use crate::args::{Command, MethodArg};
+use crate::failure::{self, DONE, Failure};
 use crate::output::account::{Account, PlanSize};
 use crate::output::{Output, summary};
 use crate::screen::{Results, Screen};
 use crate::settings::Settings;
 use crate::signals;
 
-/// Events between the library and the output: deep enough that writing goes in batches, shallow enough that a reader
-/// who does not keep up is noticed soon.
-const EVENTS: usize = 4096;
+/// How long to wait for an event when there is nothing left to write: it wakes up by itself when one comes.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Does what was asked and gives the exit code.
 pub(crate) fn command(command: Command) -> Result<u8, Failure> {
@@ -39,6 +37,7 @@ fn scan(settings: &Settings) -> Result<u8, Failure> {
     let running = builder.start()?;
     let screen = Screen::new(settings.style);
     let watch = signals::watch(running.stopper(), screen.clone()).map_err(Failure::Signals)?;
+    announce_fallback(settings, &running, &screen);
     let mut output = Output::new(settings, targets, screen.results());
     let drained = drain(&running, &mut output, &screen);
     screen.clear();
@@ -52,6 +51,13 @@ fn announce_input(settings: &Settings) {
     let reads = settings.args.targets.input.iter().any(|file| file == Path::new("-"));
     if reads && io::stdin().is_terminal() {
         Screen::new(settings.style).note("reading targets from standard input; end with Ctrl-D");
+    }
+}
+
+/// The library warns that it fell back; how to get a SYN scan from this very program is for the program to say.
+fn announce_fallback(settings: &Settings, running: &Running, screen: &Screen) {
+    if settings.args.probing.method == MethodArg::Auto && running.settings().method == Method::Connect {
+        screen.note(&format!("hint: {}", failure::grant()));
     }
 }
 
@@ -73,43 +79,34 @@ fn print_probes(scan: &ScanBuilder) -> io::Result<()> {
 /// Takes every event of a scan until it is over. Results that cannot be written end the scan at once.
 fn drain(running: &Running, output: &mut Output<Results>, screen: &Screen) -> io::Result<()> {
     let passes = running.settings().passes;
-    let (sender, events) = bounded(EVENTS);
-    thread::scope(|scope| {
-        scope.spawn(|| relay(running, sender));
-        let result = consume(events, output, |event| on_screen(event, screen, passes));
-        if result.is_err() {
-            running.stopper().abort();
-        }
-        result
-    })
-}
-
-/// The library's events block; from a channel of our own it can be seen when none is waiting, and time to flush.
-#[expect(clippy::needless_pass_by_value, reason = "the channel ends when this returns")]
-fn relay(running: &Running, events: Sender<Event>) {
-    for event in running.events() {
-        if events.send(event).is_err() {
-            break;
-        }
+    let next = |wait| running.next_event(wait);
+    let result = consume(next, output, |event| on_screen(event, screen, passes));
+    if result.is_err() {
+        running.stopper().abort();
     }
+    result
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the relay ends when this returns")]
-fn consume<W: Write>(events: Receiver<Event>, output: &mut Output<W>, mut also: impl FnMut(&Event)) -> io::Result<()> {
+/// Writes in batches while events are waiting, and everything as soon as none is.
+fn consume<W: Write>(
+    mut next: impl FnMut(Duration) -> Result<Option<Event>, Quiet>,
+    output: &mut Output<W>,
+    mut also: impl FnMut(&Event),
+) -> io::Result<()> {
+    let mut wait = Duration::ZERO;
     loop {
-        let event = match events.try_recv() {
-            Ok(event) => event,
-            Err(TryRecvError::Disconnected) => return output.flush(),
-            Err(TryRecvError::Empty) => {
-                output.flush()?;
-                match events.recv() {
-                    Ok(event) => event,
-                    Err(_) => return Ok(()),
-                }
+        match next(wait) {
+            Ok(Some(event)) => {
+                also(&event);
+                output.event(&event)?;
+                wait = Duration::ZERO;
             }
-        };
-        also(&event);
-        output.event(&event)?;
+            Ok(None) => return output.flush(),
+            Err(Quiet) => {
+                output.flush()?;
+                wait = LONG;
+            }
+        }
     }
 }
 
@@ -134,8 +131,8 @@ fn conclude(
         Ok(summary) => {
             let account = Account::new(settings, &effective, size, &summary);
             output.end(&account).map_err(Failure::Results)?;
-            if !output.tells_all() {
-                screen.note(&summary::text(&account));
+            if settings.summary {
+                tell(&account, output.by_host().as_deref(), screen);
             }
             Ok(())
         }
@@ -147,9 +144,16 @@ fn conclude(
     }
 }
 
+/// What people get to know in the end.
+fn tell(account: &Account, by_host: Option<&str>, screen: &Screen) {
+    by_host.iter().for_each(|hosts| screen.note(hosts));
+    screen.note(&summary::text(account));
+    summary::hint(account).iter().for_each(|hint| screen.hint(hint));
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::collections::VecDeque;
 
     use super::*;
     use crate::output::samples;
@@ -171,61 +175,62 @@ mod tests {
         }
     }
 
-    fn consumed(events: usize, broken: bool) -> (io::Result<()>, usize) {
-        let (sender, receiver) = bounded(events);
-        for _ in 0..events {
-            sender.send(Event::Verdict(samples::open())).unwrap();
+    /// A scan's events, with moments at which none waits.
+    fn script(steps: impl IntoIterator<Item = Option<Event>>) -> impl FnMut(Duration) -> Result<Option<Event>, Quiet> {
+        let mut steps: VecDeque<_> = steps.into_iter().collect();
+        move |_| match steps.pop_front() {
+            Some(None) => Err(Quiet),
+            Some(event) => Ok(event),
+            None => Ok(None),
         }
-        drop(sender);
+    }
+
+    fn finding() -> Option<Event> {
+        Some(Event::Verdict(samples::open()))
+    }
+
+    fn consumed(steps: impl IntoIterator<Item = Option<Event>>, broken: bool) -> (io::Result<()>, usize) {
         let mut pipe = Pipe { writes: 0, broken };
-        let result = consume(receiver, &mut samples::output(&mut pipe), |_| {});
+        let result = consume(script(steps), &mut samples::output(&mut pipe), |_| {});
         (result, pipe.writes)
     }
 
     #[test]
     fn waiting_findings_are_written_together() {
-        let (result, writes) = consumed(1000, false);
+        let (result, writes) = consumed((0..1000).map(|_| finding()), false);
         assert!(result.is_ok());
         assert_eq!(writes, 1);
     }
 
     #[test]
     fn many_findings_are_written_before_they_end() {
-        let (result, writes) = consumed(10_000, false);
+        let (result, writes) = consumed((0..10_000).map(|_| finding()), false);
         assert!(result.is_ok());
         assert!((2..100).contains(&writes), "{writes}");
     }
 
-    /// Tells of every write.
-    struct Bell(Sender<()>);
-
-    impl Write for Bell {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.send(()).map_err(io::Error::other)?;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+    #[test]
+    fn a_finding_is_written_when_no_other_waits() {
+        let (result, writes) = consumed([finding(), None, None, finding(), finding(), None, finding()], false);
+        assert!(result.is_ok());
+        assert_eq!(writes, 3);
     }
 
     #[test]
-    fn a_finding_is_written_when_no_other_waits() {
-        let (sender, receiver) = bounded(1);
-        let (bell, rung) = bounded(10);
-        thread::scope(|scope| {
-            scope.spawn(|| consume(receiver, &mut samples::output(Bell(bell)), |_| {}));
-            sender.send(Event::Verdict(samples::open())).unwrap();
-            // The scan goes on: the sender is still there.
-            assert!(rung.recv_timeout(Duration::from_secs(10)).is_ok());
-            drop(sender);
-        });
+    fn it_waits_only_when_everything_is_written() {
+        let mut events = script([finding(), None, finding(), None]);
+        let mut waits = Vec::new();
+        let next = |wait| {
+            waits.push(wait);
+            events(wait)
+        };
+        consume(next, &mut samples::output(io::sink()), |_| {}).unwrap();
+        assert_eq!(waits, [Duration::ZERO, Duration::ZERO, LONG, Duration::ZERO, LONG]);
     }
 
     #[test]
     fn a_broken_pipe_ends_it() {
-        let (result, writes) = consumed(10_000, true);
+        let (result, writes) = consumed((0..10_000).map(|_| finding()), true);
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(writes, 1);
     }

@@ -18,6 +18,8 @@ pub(crate) struct Style {
     pub(crate) bar: bool,
     /// Use colours.
     pub(crate) colours: bool,
+    /// A person reads it, and may like to know what to try next.
+    pub(crate) person: bool,
 }
 
 /// Standard error while a scan runs. Clones are the same screen.
@@ -47,6 +49,13 @@ impl Screen {
     pub(crate) fn note(&self, text: &str) {
         if !self.style.quiet {
             self.line(text);
+        }
+    }
+
+    /// Says what could be tried next, to a person.
+    pub(crate) fn hint(&self, text: &str) {
+        if self.style.person {
+            self.note(&format!("hint: {text}"));
         }
     }
 
@@ -148,7 +157,7 @@ mod tests {
     use super::*;
 
     fn screen() -> Screen {
-        Screen::new(Style { quiet: false, bar: false, colours: false })
+        Screen::new(Style { quiet: false, bar: false, colours: false, person: false })
     }
 
     #[test]

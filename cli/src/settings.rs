@@ -16,8 +16,8 @@ use crate::args::{CooldownArg, FormatArg, LinkArg, MethodArg, ResolveArg, ScanAr
 use crate::failure::Failure;
 use crate::screen::Style;
 
-/// Plans up to this size get the verdicts of all states from the library when the closing table by host wants to say
-/// what it does not show; larger ones only those that are printed.
+/// Plans up to this size get the verdicts of all states from the library when the account by host wants to say what is
+/// not shown; larger ones only those that are printed.
 const COUNT_BY_HOST: u64 = 1 << 20;
 
 /// A scan as it will be made.
@@ -33,6 +33,9 @@ pub(crate) struct Settings {
     pub(crate) show: Show,
     /// How standard error is used.
     pub(crate) style: Style,
+    /// Whether the account goes to standard error: JSON has it in the results, but a person who sends those elsewhere
+    /// waits for it.
+    pub(crate) summary: bool,
 }
 
 /// The form of the results.
@@ -64,11 +67,13 @@ pub(crate) struct Show {
 impl Settings {
     /// Resolves the arguments with the terminal and the environment.
     pub(crate) fn new(args: ScanArgs) -> Settings {
+        let (form, style) = (Form::new(args.output.output), style(&args));
         Settings {
             seed: args.probing.seed.unwrap_or_else(draw_seed),
-            form: Form::new(args.output.output),
+            form,
             show: Show::new(&args.output.show, args.output.output),
-            style: style(&args),
+            style,
+            summary: form != Form::Jsonl || (style.person && !io::stdout().is_terminal()),
             args,
         }
     }
@@ -109,7 +114,7 @@ impl Settings {
 
     /// Whether the verdicts of all states are asked for, so that what is not shown can be counted by host.
     pub(crate) fn counts_by_host(&self, targets: u64) -> bool {
-        matches!(self.form, Form::Table { .. }) && targets <= COUNT_BY_HOST
+        matches!(self.form, Form::Table { .. } | Form::Lines) && targets <= COUNT_BY_HOST
     }
 
     fn reported(&self, targets: u64) -> Vec<State> {
@@ -234,12 +239,14 @@ fn open(file: &Path) -> Result<(String, Box<dyn BufRead>), Failure> {
 
 fn style(args: &ScanArgs) -> Style {
     let output = &args.output;
-    let terminal = io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let person = io::stderr().is_terminal();
+    let terminal = person && env::var_os("TERM").is_none_or(|term| term != "dumb");
     let free = output.progress || !into_pipe();
     Style {
         quiet: output.quiet,
         bar: terminal && free && !output.quiet && !output.no_progress,
         colours: colours(&io::stderr()),
+        person,
     }
 }
 

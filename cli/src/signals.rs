@@ -62,12 +62,16 @@ fn obey(mut signals: Signals, first: &AtomicI32, stopper: &Stopper, screen: &Scr
             0 => {
                 first.store(signal, Ordering::Relaxed);
                 stopper.stop();
-                screen.note("stopping: waiting for late replies; press Ctrl-C again to stop at once");
+                screen.note(&format!("stopping: waiting for late replies; {} stops at once", again(signal)));
             }
             1 => stopper.abort(),
             _ => process::exit(i32::from(code(signal))),
         }
     }
+}
+
+fn again(signal: i32) -> &'static str {
+    if signal == SIGINT { "another Ctrl-C" } else { "another signal" }
 }
 
 fn code(signal: i32) -> u8 {

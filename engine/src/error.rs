@@ -86,6 +86,14 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// An interface is up, and nothing is at its other end.
+    #[error(
+        "interface {name} has no carrier: nothing is plugged in, or the other end is down; connect it or choose another"
+    )]
+    NoCarrier {
+        /// Its name.
+        name: String,
+    },
     /// A source address was named that this machine does not own.
     #[error(
         "{address} is not an address of this machine{on}; halfopen sends only from its own addresses (ip address show)"
@@ -110,7 +118,7 @@ pub enum Error {
     },
     /// The process may not open raw sockets.
     #[error(
-        "{operation} needs the capability CAP_NET_RAW: run as root (sudo), or grant it once to the program's file (sudo setcap cap_net_raw+ep FILE)"
+        "{operation} needs the capability CAP_NET_RAW; run as root (sudo), or grant it to the program (setcap cap_net_raw+ep)"
     )]
     Privilege {
         /// What was tried.

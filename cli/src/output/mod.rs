@@ -2,6 +2,7 @@
 //! beside this one; standard error is for `screen`.
 
 pub(crate) mod account;
+mod hosts;
 mod human;
 mod jsonl;
 mod list;
@@ -37,13 +38,17 @@ trait Format {
 
     /// The end of a scan that failed.
     fn failure(&mut self, _text: &str, _out: &mut Vec<u8>) {}
+
+    /// A line about each host for the summary, if the results have no place for it.
+    fn by_host(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Results on their way to `sink`.
 pub(crate) struct Output<W> {
     format: Box<dyn Format>,
     show: Show,
-    tells_all: bool,
     waiting: Vec<u8>,
     sink: W,
 }
@@ -60,17 +65,17 @@ impl<W: Write> Output<W> {
 
     fn of(form: Form, show: Show, counts: bool, sink: W) -> Output<W> {
         let format: Box<dyn Format> = match form {
-            Form::Table { colours } => Box::new(human::Table::new(colours, counts)),
-            Form::Lines => Box::new(human::Lines),
+            Form::Table { colours } => Box::new(human::Table::new(colours)),
+            Form::Lines => Box::new(human::Lines::new(counts)),
             Form::Jsonl => Box::new(jsonl::Jsonl),
-            Form::List => Box::new(list::List),
+            Form::List => Box::new(list::List { show }),
         };
-        Output { format, show, tells_all: form == Form::Jsonl, waiting: Vec::new(), sink }
+        Output { format, show, waiting: Vec::new(), sink }
     }
 
-    /// Whether the results themselves hold the summary.
-    pub(crate) fn tells_all(&self) -> bool {
-        self.tells_all
+    /// A line about each host for the summary, if the results have no place for it.
+    pub(crate) fn by_host(&self) -> Option<String> {
+        self.format.by_host()
     }
 
     /// Takes an event. What it says may wait until `flush`.
@@ -143,8 +148,18 @@ mod tests {
     #[test]
     fn a_correction_of_something_shown_is_shown() {
         let corrected = Verdict { supersedes: Some(State::Filtered), ..samples::open() };
-        let list = |show| printed(Form::List, samples::show(show), &[Event::Verdict(corrected.clone())]);
-        assert_eq!(list("filtered"), "192.0.2.7:443\n");
-        assert_eq!(list("closed"), "");
+        let lines = |show| printed(Form::Lines, samples::show(show), &[Event::Verdict(corrected.clone())]);
+        assert_eq!(lines("filtered"), "192.0.2.7 443/tcp open syn-ack https was=filtered\n");
+        assert_eq!(lines("closed"), "");
+    }
+
+    #[test]
+    fn a_list_has_every_target_once() {
+        let filtered = Verdict { state: State::Filtered, ..samples::open() };
+        let corrected = Verdict { supersedes: Some(State::Filtered), ..samples::open() };
+        let events = [filtered, corrected].map(Event::Verdict);
+        for show in ["open", "filtered", "open,filtered"] {
+            assert_eq!(printed(Form::List, samples::show(show), &events), "192.0.2.7:443\n", "{show}");
+        }
     }
 }

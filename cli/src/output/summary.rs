@@ -3,16 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::account::{Account, PlanSize};
-use super::text::{count, duration, grouped, round_trip};
+use halfopen::State;
 
-/// Our own probes seen again on the loopback, and probes that left at the second attempt: normal, not worth a line.
-const NO_NEWS: [&str; 2] = ["own", "send_retries"];
+use super::account::{Account, PlanSize};
+use super::text::{count, counted_states, duration, grouped, round_trip};
+
+/// Our own probes seen again on the loopback, what others say to each other, and probes that left at the second attempt:
+/// normal, not worth a line.
+const NO_NEWS: [&str; 3] = ["own", "unrelated", "send_retries"];
+/// A rate over a shorter time says nothing.
+const BRIEF: Duration = Duration::from_millis(20);
+const ALL_PORTS: u64 = 65_535;
 
 /// The summary of a scan, without a last line break.
 pub(crate) fn text(account: &Account) -> String {
     let lines = [Some(found(account)), Some(sent(account)), Some(how(account)), not_probed(account), left_out(account)];
-    let troubles = [("lost on this side", &account.drops), ("not ours", &account.strays)];
+    let troubles = [("lost on this side", &account.drops), ("replies not ours", &account.strays)];
     let troubles = troubles.into_iter().map(|(title, counts)| listed(title, counts));
     lines.into_iter().chain(troubles).flatten().collect::<Vec<_>>().join("\n")
 }
@@ -23,43 +29,75 @@ pub(crate) fn dry_run(targets: u64, size: PlanSize, seed: u64) -> String {
     format!("dry run: {probes} to {hosts} in the first pass, seed {seed}; nothing was sent")
 }
 
+/// What could be tried next, when there is little to see.
+pub(crate) fn hint(account: &Account) -> Option<&'static str> {
+    let Account { counts, hosts, hosts_down, targets, .. } = account;
+    let lost = ["ring", "device_rx"].iter().any(|layer| account.drops.get(layer).is_some_and(|&n| n > 0));
+    match () {
+        () if account.outcome == "stopped" => None,
+        () if lost => Some("replies were lost on this side: a lower --rate loses fewer"),
+        () if counts.open > 0 => None,
+        () if hosts_down == hosts => Some("no host answers on this link; --show down names them"),
+        () if counts.closed == 0 => {
+            Some("nothing answered: no host, or a firewall drops the probes; --passes 4 asks again")
+        }
+        () if *targets < hosts.saturating_mul(ALL_PORTS) => {
+            Some("-p- scans all 65,535 ports, --show all prints every verdict")
+        }
+        () => Some("--show all prints every verdict"),
+    }
+}
+
 fn found(account: &Account) -> String {
     let (targets, hosts) = (count(account.targets, "target"), count(account.hosts, "host"));
     let took = duration(Duration::from_micros(account.elapsed_us));
     let counts = &account.counts;
-    let [open, closed, filtered] = [counts.open, counts.closed, counts.filtered].map(grouped);
+    let mut found = counted_states([counts.open, counts.closed, counts.filtered]);
+    if counts.open == 0 && counts.closed + counts.filtered > 0 {
+        found.insert_str(0, &format!("0 {}, ", State::Open));
+    }
     let silent = if counts.silent > 0 { format!(" ({} silent)", grouped(counts.silent)) } else { String::new() };
     let stopped = if account.outcome == "stopped" { "stopped early: " } else { "" };
-    format!("{stopped}{targets} on {hosts} in {took}: {open} open, {closed} closed, {filtered} filtered{silent}")
+    format!("{stopped}{targets} on {hosts} in {took}: {found}{silent}")
 }
 
 fn sent(account: &Account) -> String {
-    let mut parts =
-        vec![format!("{} at {}/s", count(account.probes.total, "probe"), grouped(account.rate.round() as u64))];
-    parts.push(if account.replies == 1 { "1 reply".into() } else { format!("{} replies", grouped(account.replies)) });
-    if account.duplicates > 0 {
-        parts.push(count(account.duplicates, "duplicate"));
+    let mut probes = count(account.probes.total, "probe");
+    let again: u64 = account.probes.by_pass.iter().skip(1).sum();
+    if again > 0 {
+        probes += &format!(" ({} of them repeated)", grouped(again));
     }
-    parts.extend(account.srtt_us.map(|rtt| format!("round trip {}", round_trip(Duration::from_micros(rtt)))));
-    parts.join(", ")
+    if Duration::from_micros(account.sending_us) >= BRIEF {
+        probes += &format!(" at {}/s", grouped(account.rate.round() as u64));
+    }
+    let replies = if account.replies == 1 { "1 reply".into() } else { format!("{} replies", grouped(account.replies)) };
+    let duplicates = (account.duplicates > 0).then(|| count(account.duplicates, "duplicate"));
+    let rtt = account.srtt_us.map(|rtt| format!("round trip {}", round_trip(Duration::from_micros(rtt))));
+    [Some(probes), Some(replies), duplicates, rtt].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn how(account: &Account) -> String {
     let settings = &account.settings;
-    let method = if settings.method == "connect" { "connect()".into() } else { settings.links.join(" ") };
-    [method, format!("seed {}", settings.seed)]
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(", ")
+    let scan = match settings.method {
+        "connect" => "connect() scan".into(),
+        _ => format!("SYN scan over {}", settings.links.join(" and ")),
+    };
+    format!("{scan}, seed {}", settings.seed)
 }
 
 fn not_probed(account: &Account) -> Option<String> {
-    let down = count(account.hosts_down, "host");
-    match (account.counts.not_probed, account.hosts_down) {
-        (0, 0) => None,
-        (targets, 0) => Some(format!("without a verdict: {}", count(targets, "target"))),
-        (targets, _) => Some(format!("without a verdict: {} ({down} down)", count(targets, "target"))),
+    let targets = count(account.counts.not_probed, "target");
+    let are_down = match account.hosts_down {
+        0 => None,
+        1 => Some("1 host that is down".to_owned()),
+        hosts => Some(format!("{} that are down", count(hosts, "host"))),
+    };
+    match (account.counts.not_probed, account.outcome, are_down) {
+        (0, ..) => None,
+        (_, "stopped", None) => Some(format!("not probed: {targets}")),
+        (_, "stopped", Some(hosts)) => Some(format!("not probed: {targets}, those of {hosts} among them")),
+        (_, _, None) => Some(format!("without a verdict: {targets}")),
+        (_, _, Some(hosts)) => Some(format!("not probed: {targets} of {hosts} (no answer to ARP or NDP)")),
     }
 }
 
@@ -72,23 +110,103 @@ fn left_out(account: &Account) -> Option<String> {
 
 fn listed(title: &str, counts: &BTreeMap<&str, u64>) -> Option<String> {
     let told = counts.iter().filter(|&(name, &n)| n > 0 && !NO_NEWS.contains(name));
-    let parts: Vec<_> = told.map(|(name, &n)| format!("{} {}", grouped(n), name.replace('_', " "))).collect();
+    let parts: Vec<_> = told.map(|(name, &n)| format!("{} {}", grouped(n), said(name))).collect();
     (!parts.is_empty()).then(|| format!("{title}: {}", parts.join(", ")))
+}
+
+/// A layer's losses, or a kind of stray, in words.
+fn said(name: &str) -> String {
+    let words = match name {
+        "ring" => "replies (receive buffer full)",
+        "device_rx" => "packets received (device)",
+        "device_tx" => "packets to send (device)",
+        "send_errors" => "probes (refused by the kernel)",
+        "wrong_port" => "to a port that is not ours",
+        "foreign" => "from an address or port not asked",
+        "bad_ack" => "with a wrong acknowledgement",
+        "bad_quote" => "with a wrong quotation (ICMP)",
+        "late" => "too late",
+        other => return other.replace('_', " "),
+    };
+    words.into()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::account::Counts;
+    use super::super::account::{Counts, Effective, Probes};
     use super::super::samples;
     use super::*;
 
     #[test]
     fn an_easy_scan() {
         insta::assert_snapshot!(text(&samples::account()), @r"
-        65,535 targets on 1 host in 6.6 s: 3 open, 65,532 closed, 0 filtered
-        65,540 probes at 9,999/s, 65,535 replies, round trip 312 µs
-        raw_ip@lo, seed 18446744073709551615
+        65,535 targets on 1 host in 6.6 s: 3 open, 65,532 closed
+        65,540 probes (5 of them repeated) at 9,999/s, 65,535 replies, round trip 312 µs
+        SYN scan over raw_ip@lo, seed 18446744073709551615
         ");
+    }
+
+    #[test]
+    fn a_scan_of_a_moment() {
+        let one = |open, closed| Counts { open, closed, filtered: 0, silent: 0, not_probed: 0 };
+        let account = Account {
+            targets: 1,
+            counts: one(0, 1),
+            probes: Probes { total: 1, by_pass: vec![1, 0] },
+            replies: 1,
+            elapsed_us: 101_000,
+            sending_us: 150,
+            ..samples::account()
+        };
+        insta::assert_snapshot!(text(&account), @r"
+        1 target on 1 host in 0.1 s: 0 open, 1 closed
+        1 probe, 1 reply, round trip 312 µs
+        SYN scan over raw_ip@lo, seed 18446744073709551615
+        ");
+        let without_rights = Effective { method: "connect", links: vec!["connect".into()], ..account.settings.clone() };
+        let account = Account { settings: without_rights, counts: one(1, 0), ..account };
+        insta::assert_snapshot!(text(&account), @r"
+        1 target on 1 host in 0.1 s: 1 open
+        1 probe, 1 reply, round trip 312 µs
+        connect() scan, seed 18446744073709551615
+        ");
+    }
+
+    #[test]
+    fn a_link_without_hosts() {
+        let account = Account {
+            targets: 16,
+            hosts: 8,
+            hosts_down: 8,
+            counts: Counts { open: 0, closed: 0, filtered: 0, silent: 0, not_probed: 16 },
+            probes: Probes { total: 0, by_pass: vec![0, 0] },
+            replies: 0,
+            sending_us: 4,
+            srtt_us: None,
+            ..samples::account()
+        };
+        insta::assert_snapshot!(text(&account), @r"
+        16 targets on 8 hosts in 6.6 s: 0 open
+        0 probes, 0 replies
+        SYN scan over raw_ip@lo, seed 18446744073709551615
+        not probed: 16 targets of 8 hosts that are down (no answer to ARP or NDP)
+        ");
+        assert_eq!(hint(&account), Some("no host answers on this link; --show down names them"));
+    }
+
+    #[test]
+    fn hints_only_where_there_is_little_to_see() {
+        let of = |open, closed, filtered, targets| Account {
+            targets,
+            counts: Counts { open, closed, filtered, silent: filtered, not_probed: 0 },
+            ..samples::account()
+        };
+        assert_eq!(hint(&of(1, 9, 0, 10)), None);
+        assert!(hint(&of(0, 10, 0, 10)).unwrap().contains("-p-"));
+        assert!(!hint(&of(0, 65_535, 0, 65_535)).unwrap().contains("-p-"));
+        assert!(hint(&of(0, 0, 10, 10)).unwrap().contains("--passes"));
+        assert_eq!(hint(&Account { outcome: "stopped", ..of(0, 10, 0, 10) }), None);
+        assert!(hint(&Account { drops: [("ring", 1)].into(), ..of(1, 9, 0, 10) }).unwrap().contains("--rate"));
     }
 
     #[test]
@@ -101,18 +219,18 @@ mod tests {
             excluded: 7,
             counts: Counts { open: 1, closed: 2, filtered: 30, silent: 20, not_probed: 4_000 },
             duplicates: 2,
-            strays: [("bad_ack", 5), ("wrong_port", 1), ("own", 9)].into(),
-            drops: [("ring", 1_200), ("send_retries", 8)].into(),
+            strays: [("bad_ack", 5), ("wrong_port", 1), ("malformed", 2), ("own", 9)].into(),
+            drops: [("ring", 1_200), ("send_errors", 3), ("send_retries", 8)].into(),
             ..samples::account()
         };
         insta::assert_snapshot!(text(&account), @r"
         stopped early: 65,535 targets on 256 hosts in 6.6 s: 1 open, 2 closed, 30 filtered (20 silent)
-        65,540 probes at 9,999/s, 65,535 replies, 2 duplicates, round trip 312 µs
-        raw_ip@lo, seed 18446744073709551615
-        without a verdict: 4,000 targets (3 hosts down)
+        65,540 probes (5 of them repeated) at 9,999/s, 65,535 replies, 2 duplicates, round trip 312 µs
+        SYN scan over raw_ip@lo, seed 18446744073709551615
+        not probed: 4,000 targets, those of 3 hosts that are down among them
         left out: 1 address by the blocklist, 7 addresses excluded
-        lost on this side: 1,200 ring
-        not ours: 5 bad ack, 1 wrong port
+        lost on this side: 1,200 replies (receive buffer full), 3 probes (refused by the kernel)
+        replies not ours: 5 with a wrong acknowledgement, 2 malformed, 1 to a port that is not ours
         ");
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use halfopen::State;
+
 /// `65,535`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -23,6 +25,13 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
         _ => "s",
     };
     format!("{} {noun}{plural}", grouped(number))
+}
+
+/// `3 open, 997 closed`, in the order of `State::ALL`, without those that are not there; `0 open` if none is.
+pub(crate) fn counted_states(counts: [u64; 3]) -> String {
+    let there = State::ALL.into_iter().zip(counts).filter(|&(_, n)| n > 0);
+    let parts: Vec<_> = there.map(|(state, n)| format!("{} {state}", grouped(n))).collect();
+    if parts.is_empty() { "0 open".into() } else { parts.join(", ") }
 }
 
 /// `0.2 s`, `6.6 s`, `42 s`, `1m15s`, `2h07m`, `3d04h`.
@@ -58,6 +67,9 @@ mod tests {
         assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!(count(1, "host"), "1 host");
         assert_eq!(count(0, "address"), "0 addresses");
+        assert_eq!(counted_states([1, 2_000, 3]), "1 open, 2,000 closed, 3 filtered");
+        assert_eq!(counted_states([0, 0, 1]), "1 filtered");
+        assert_eq!(counted_states([0; 3]), "0 open");
     }
 
     #[test]

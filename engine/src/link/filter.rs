@@ -1,8 +1,8 @@
 //! The classic BPF program that the kernel runs on every frame of a receive socket: it lets through what could be an
 //! answer to us, so that a busy machine's other traffic costs us nothing.
 //!
-//! Let through: TCP to our source ports; ICMP errors (3, 11) and ICMPv6 errors (1, 3); IPv6 with extension headers that
-//! can stand before TCP; on Ethernet ARP replies and neighbour advertisements (136), which the sweep waits for. Whether
+//! Let through: TCP to our source ports; ICMP errors (3, 11) and ICMPv6 errors (1, 3); TCP behind one IPv6 extension
+//! header (but not what else stands there: every link has its multicast listener reports); on Ethernet ARP replies and neighbour advertisements (136), which the sweep waits for. Whether
 //! an error quotes one of our probes is looked at in user space: it takes the cookie.
 //!
 //! Loads are relative to where the socket's frames begin; the protocol comes from the kernel's own field, so that a
@@ -46,8 +46,9 @@ pub(crate) fn program(layer: Layer, first: u16, last: u16) -> Vec<Op> {
     code.if_equal(3, "accept").if_equal(11, "accept").jump("drop");
 
     code.label("ipv6").load_byte(ip + 6).if_equal(6, "tcp6").if_equal(58, "icmp6");
-    // Hop-by-hop options, routing, destination options.
-    code.if_equal(0, "accept").if_equal(43, "accept").if_equal(60, "accept").jump("drop");
+    // Hop-by-hop options, routing, destination options: their first byte says what follows.
+    code.if_equal(0, "extension").if_equal(43, "extension").if_equal(60, "extension").jump("drop");
+    code.label("extension").load_byte(ip + 40).if_equal(6, "accept").jump("drop");
     code.label("icmp6").load_byte(ip + 40);
     code.if_equal(1, "accept").if_equal(3, "accept");
     if layer == Layer::Ethernet {
@@ -280,6 +281,20 @@ mod tests {
             builder.icmpv6_raw(kind, 0, [0; 4]).write(&mut frame, &[0; 48]).unwrap();
             assert_eq!(accepts(Layer::Ethernet, ETH_P_IPV6, 0, &frame), matches!(kind, 1 | 3 | 136), "{kind}");
             assert_eq!(accepts(Layer::Ip, ETH_P_IPV6, 0, &frame[14..]), matches!(kind, 1 | 3), "{kind}");
+        }
+    }
+
+    #[test]
+    fn tcp_behind_an_extension_header_but_no_listener_reports() {
+        for (extension, behind, expected) in
+            [(0, 6, true), (60, 6, true), (0, 58, false), (0, 17, false), (50, 6, false)]
+        {
+            let mut frame = Vec::new();
+            let builder = PacketBuilder::ethernet2([1; 6], [2; 6]).ipv6([1; 16], [2; 16], 64);
+            builder.tcp(80, 40_000, 1, 1).write(&mut frame, &[]).unwrap();
+            frame[14 + 6] = extension;
+            frame.splice(14 + 40..14 + 40, [behind, 0, 1, 4, 0, 0, 0, 0]);
+            assert_eq!(both(ETH_P_IPV6, &frame), expected, "{extension} {behind}");
         }
     }
 

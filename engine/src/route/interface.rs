@@ -20,8 +20,10 @@ pub struct Interface {
     pub mac: Option<MacAddr>,
     /// What stands under its packets.
     pub kind: InterfaceKind,
-    /// It has been brought up. (A cable may still be missing.)
+    /// It has been brought up.
     pub up: bool,
+    /// Something is at its other end: the cable is in, the peer is up. False while it is not brought up.
+    pub carrier: bool,
     /// The largest packet it carries, in octets, without the link's header.
     pub mtu: u32,
     /// Its own addresses, of both families.
@@ -94,6 +96,7 @@ fn interface(link: Link, listed: &[pnet::datalink::NetworkInterface]) -> Interfa
         index: link.index,
         kind: link.kind,
         up: link.up,
+        carrier: link.carrier,
         mtu: link.mtu,
     }
 }
@@ -126,6 +129,7 @@ mod tests {
             mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
             kind: InterfaceKind::Ethernet,
             up: true,
+            carrier: true,
             mtu: 1500,
             losses: Default::default(),
         };

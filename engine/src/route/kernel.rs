@@ -48,6 +48,7 @@ pub(super) struct Link {
     pub(super) mac: Option<MacAddr>,
     pub(super) kind: InterfaceKind,
     pub(super) up: bool,
+    pub(super) carrier: bool,
     pub(super) mtu: u32,
     pub(super) losses: DeviceLosses,
 }
@@ -256,6 +257,7 @@ fn read_link(payload: &[u8]) -> Option<Link> {
         mac: None,
         kind: kind(&header),
         up: header.flags.contains(LinkFlags::Up),
+        carrier: header.flags.contains(LinkFlags::LowerUp),
         mtu: 0,
         losses: DeviceLosses::default(),
     };

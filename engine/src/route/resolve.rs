@@ -61,18 +61,24 @@ impl Wanted {
     }
 }
 
-/// The interface of that name, if it is there and up.
+/// The interface of that name, if it is there and can send.
 fn usable(name: &str, all: &[Interface]) -> Result<(u32, String), Error> {
     let found = all.iter().find(|interface| interface.name == name).ok_or_else(|| Error::NoSuchInterface {
         name: name.into(),
         available: all.iter().map(|interface| interface.name.as_str()).collect::<Vec<_>>().join(", "),
     })?;
-    is_up(found)?;
+    can_send(found)?;
     Ok((found.index, found.name.clone()))
 }
 
-fn is_up(interface: &Interface) -> Result<(), Error> {
-    if interface.up { Ok(()) } else { Err(Error::InterfaceDown { name: interface.name.clone() }) }
+/// Without a carrier a device refuses every packet for as long as one likes to try.
+fn can_send(interface: &Interface) -> Result<(), Error> {
+    let name = || interface.name.clone();
+    match (interface.up, interface.carrier) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Error::NoCarrier { name: name() }),
+        (false, _) => Err(Error::InterfaceDown { name: name() }),
+    }
 }
 
 /// An address is ours when an interface has it, or when a route says that it is delivered here (`ip route add local`).
@@ -121,7 +127,7 @@ impl<T: RoutingTable> Resolver<'_, T> {
         self.refuse_scopeless(destination)?;
         let (answer, asked_from) = self.answer(destination)?;
         let interface = self.interface(&answer)?;
-        is_up(&interface)?;
+        can_send(&interface)?;
         self.refuse_senseless(destination, &answer, &interface)?;
         let source = self.wanted.source(Family::of(destination)).or(answer.source).or(asked_from);
         let source = source.filter(|&source| reaches(source, destination, &answer, &interface));

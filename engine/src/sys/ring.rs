@@ -15,11 +15,14 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use super::packet::PacketSocket;
 
 /// A block is the unit in which frames change hands; it must hold the largest frame.
-const BLOCK: usize = 256 << 10;
+const BLOCK: usize = 64 << 10;
+/// A block that is not full is handed over after [`RETIRE_MILLIS`], however little is in it. So it is their number, and
+/// not their size, that bears a reader who gets no processor for a while: this many bear a quarter of a second.
+const LEAST_BLOCKS: usize = 64;
 /// The nominal frame size: TPACKET_V3 packs frames tightly, but the kernel checks that the numbers divide.
 const FRAME: usize = 2048;
 /// After so many milliseconds the kernel hands over a block that is not full.
-const RETIRE_MILLIS: u32 = 2;
+const RETIRE_MILLIS: u32 = 4;
 /// Where a block says who owns it.
 const STATUS: usize = offset_of!(libc::tpacket_block_desc, hdr) + offset_of!(libc::tpacket_hdr_v1, block_status);
 
@@ -38,7 +41,7 @@ unsafe impl Send for RxRing {}
 impl RxRing {
     /// A ring of at least `bytes` for a socket that is not bound yet.
     pub(crate) fn new(socket: PacketSocket, bytes: usize) -> io::Result<Self> {
-        let blocks = bytes.div_ceil(BLOCK).max(4);
+        let blocks = bytes.div_ceil(BLOCK).max(LEAST_BLOCKS);
         let request = libc::tpacket_req3 {
             tp_block_size: BLOCK as u32,
             tp_block_nr: blocks as u32,

@@ -65,7 +65,7 @@ fn answer(delivery: Delivery, interface: u32, gateway: &str, source: &str) -> An
     Answer { delivery, interface, gateway: gateway.parse().ok(), source: source.parse().ok(), assumed: false }
 }
 
-/// lo 1, eth0 2 (192.0.2.1/24), eth1 3 (198.51.100.1/24, 2001:db8::1/64), tun0 4, eth2 5 (down).
+/// lo 1, eth0 2 (192.0.2.1/24), eth1 3 (198.51.100.1/24, 2001:db8::1/64), tun0 4, eth2 5 (down), eth3 6 (no cable).
 fn interfaces() -> Vec<Interface> {
     let interface = |name: &str, index, kind, addresses: &[&str]| Interface {
         name: name.into(),
@@ -73,6 +73,7 @@ fn interfaces() -> Vec<Interface> {
         mac: (kind == InterfaceKind::Ethernet).then_some(MacAddr([2, 0, 0, 0, 0, index as u8])),
         kind,
         up: name != "eth2",
+        carrier: name != "eth2" && name != "eth3",
         mtu: 1500,
         addresses: addresses
             .iter()
@@ -86,6 +87,7 @@ fn interfaces() -> Vec<Interface> {
         interface("eth1", 3, InterfaceKind::Ethernet, &["198.51.100.1/24", "2001:db8::1/64"]),
         interface("tun0", 4, InterfaceKind::Plain, &["10.9.0.1/24"]),
         interface("eth2", 5, InterfaceKind::Ethernet, &["203.0.113.1/24"]),
+        interface("eth3", 6, InterfaceKind::Ethernet, &[]),
     ]
 }
 
@@ -217,8 +219,12 @@ fn the_first_address_without_a_route_is_named() {
 
 #[test]
 fn a_chosen_interface_must_be_there_be_up_and_have_a_route() {
-    assert_eq!(refused("1.1.1.1", &through("eth9")), "no such interface: eth9; there are lo, eth0, eth1, tun0, eth2");
+    assert_eq!(
+        refused("1.1.1.1", &through("eth9")),
+        "no such interface: eth9; there are lo, eth0, eth1, tun0, eth2, eth3"
+    );
     assert!(refused("1.1.1.1", &through("eth2")).starts_with("interface eth2 is down"));
+    assert!(refused("1.1.1.1", &through("eth3")).starts_with("interface eth3 has no carrier"));
     assert!(refused("1.1.1.1", &through("eth1")).contains("(looked for through eth1 only)"));
     assert_eq!(said(&["10.9.0.7"], &through("eth1")), ["10.9.0.7-10.9.0.7 eth1 198.51.100.1 198.51.100.254"]);
 }

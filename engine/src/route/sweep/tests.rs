@@ -358,6 +358,7 @@ fn an_interface_asks_from_the_source_if_it_may() {
         mac: Some(OURS),
         kind: InterfaceKind::Ethernet,
         up: true,
+        carrier: true,
         mtu: 1500,
         addresses: vec![own("10.0.0.1", 24), own("2001:db8::1", 64), own("fe80::1", 64)],
     };
