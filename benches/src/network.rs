@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn answers_as_many_as_it_says() {
         let answered = |answers| {
-            let seqs = (0..1000).map(|i| i * (u32::MAX / 1000));
+            let seqs = (0..1000).map(|i| i * (u32::MAX / 1000) + 1000);
             seqs.filter(|&seq| answer(answers, "192.0.2.1", "192.0.2.2", seq).is_some()).count()
         };
         assert_eq!([Answers::Silent, Answers::Percent, Answers::Every].map(answered), [0, 10, 1000]);
