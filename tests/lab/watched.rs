@@ -59,12 +59,13 @@ impl Network for Watched {
         self.lock().network.next_arrival().map(Time)
     }
 
-    fn receive(&mut self, now: Time) -> Option<(Time, Vec<u8>)> {
+    fn receive(&mut self, now: Time, sink: &mut dyn FnMut(Time, &[u8])) {
         let mut watch = self.lock();
-        let (at, frame) = watch.network.receive(now.0)?;
-        watch.delivered += 1;
-        watch.answered.extend(tcp_sender(&frame));
-        Some((Time(at), frame))
+        while let Some((at, frame)) = watch.network.receive(now.0) {
+            watch.delivered += 1;
+            watch.answered.extend(tcp_sender(&frame));
+            sink(Time(at), &frame);
+        }
     }
 }
 

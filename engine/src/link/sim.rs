@@ -1,6 +1,6 @@
 //! The `sim` link: both halves in memory, before a network that is a program. For tests, benches and planning.
 //!
-//! Time is the driver's: it sets the shared clock, and a frame that is sent enters the network at that time.
+//! Time is the driver's: it sets the shared clock, and a batch that is sent enters the network at that time.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::queue::BATCH;
 use super::{Clock, Halves, LinkRx, LinkTx, Received, TemplateId, TxLosses};
 use crate::time::Time;
 use crate::wire::reply::Layer;
@@ -22,8 +23,8 @@ pub trait Network: Send {
     /// When the next frame will come out; none while nothing is under way.
     fn next_arrival(&self) -> Option<Time>;
 
-    /// Takes the next frame that has come out by `now`, with the time at which it did.
-    fn receive(&mut self, now: Time) -> Option<(Time, Vec<u8>)>;
+    /// Hands over the frames that have come out by `now`, in order, each with the time at which it did.
+    fn receive(&mut self, now: Time, sink: &mut dyn FnMut(Time, &[u8]));
 }
 
 /// A network and the virtual time, shared by both halves of a link and the driver.
@@ -39,7 +40,7 @@ impl SimWorld {
     }
 
     pub(crate) fn link(&self) -> Halves {
-        let tx = SimTx { world: self.clone(), templates: Vec::new(), laid: None, frame: [0; MAX_FRAME] };
+        let tx = SimTx { world: self.clone(), templates: Vec::new(), slots: [Slot::default(); BATCH], used: 0 };
         (Box::new(tx), Box::new(SimRx { world: self.clone() }))
     }
 
@@ -56,11 +57,27 @@ impl SimWorld {
     }
 }
 
+/// Sends in batches, as a socket link does.
 struct SimTx {
     world: SimWorld,
     templates: Vec<SynTemplate>,
+    /// The first `used` wait.
+    slots: [Slot; BATCH],
+    used: usize,
+}
+
+/// A frame of the batch, and of which template it is a probe.
+#[derive(Clone, Copy)]
+struct Slot {
     laid: Option<TemplateId>,
+    len: usize,
     frame: [u8; MAX_FRAME],
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Slot { laid: None, len: 0, frame: [0; MAX_FRAME] }
+    }
 }
 
 impl LinkTx for SimTx {
@@ -70,21 +87,26 @@ impl LinkTx for SimTx {
     }
 
     fn room(&self) -> usize {
-        super::queue::BATCH
+        BATCH - self.used
     }
 
     fn probe(&mut self, id: TemplateId, probe: &Probe) {
-        let Some(template) = self.templates.get(id.0) else { return };
-        let len = template.frame().len();
-        if self.laid != Some(id) {
-            self.frame[..len].copy_from_slice(template.frame());
-            self.laid = Some(id);
+        let (Some(template), Some(slot)) = (self.templates.get(id.0), self.slots.get_mut(self.used)) else { return };
+        if slot.laid != Some(id) {
+            slot.len = template.frame().len();
+            slot.frame[..slot.len].copy_from_slice(template.frame());
+            slot.laid = Some(id);
         }
-        template.patch(&mut self.frame, probe);
-        self.world.network.lock().send(self.world.now(), &self.frame[..len]);
+        template.patch(&mut slot.frame, probe);
+        self.used += 1;
     }
 
     fn flush(&mut self) -> io::Result<bool> {
+        if self.used > 0 {
+            let (mut network, now) = (self.world.network.lock(), self.world.now());
+            self.slots[..self.used].iter().for_each(|slot| network.send(now, &slot.frame[..slot.len]));
+            self.used = 0;
+        }
         Ok(true)
     }
 
@@ -107,10 +129,10 @@ impl LinkRx for SimRx {
         Layer::Ethernet
     }
 
+    /// The network is held meanwhile: what comes out must be taken in before something is sent.
     fn receive(&mut self, _: &Clock, sink: &mut dyn FnMut(Received<'_>)) -> io::Result<()> {
-        while let Some((at, frame)) = { self.world.network.lock().receive(self.world.now()) } {
-            sink(Received { frame: &frame, at, verify: true });
-        }
+        let mut network = self.world.network.lock();
+        network.receive(self.world.now(), &mut |at, frame| sink(Received { frame, at, verify: true }));
         Ok(())
     }
 
