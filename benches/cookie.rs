@@ -8,9 +8,12 @@ use halfopen::Target;
 use halfopen::cookie::Cookie;
 use halfopen_bench::{INPUTS, SEED, numbers};
 
+/// An address made of a number.
+type Make = fn(u64) -> IpAddr;
+
 pub(crate) fn cookie(c: &mut Criterion) {
     let cookie = Cookie::new(SEED, !SEED);
-    let families: [(&str, fn(u64) -> IpAddr); 2] = [
+    let families: [(&str, Make); 2] = [
         ("v4", |n| Ipv4Addr::from_bits(n as u32).into()),
         ("v6", |n| Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n)).into()),
     ];

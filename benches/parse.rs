@@ -10,8 +10,11 @@ use halfopen_bench::{INPUTS, numbers};
 const FRAMES: usize = INPUTS / 8;
 const PORT: u16 = 40_000;
 
+/// A frame made of a number.
+type Make = fn(u64) -> Vec<u8>;
+
 pub(crate) fn parse(c: &mut Criterion) {
-    let kinds: [(&str, fn(u64) -> Vec<u8>); 6] = [
+    let kinds: [(&str, Make); 6] = [
         ("syn-ack/v4", |n| tcp_v4(n, true)),
         ("syn-ack/v6", |n| tcp_v6(n, true)),
         ("rst/v4", |n| tcp_v4(n, false)),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use halfopen::link::sim::Network;
 use halfopen::wire::syn::{LinkHeader, Probe, SynTemplate};
-use halfopen::{Index, MacAddr, Plan, Rate, Scan, Seq, SimPlace, State, Time, simulate};
+use halfopen::{Index, MacAddr, Plan, PlanBuilder, Rate, Scan, Seq, SimPlace, State, Time, simulate};
 use halfopen_bench::{Answering, Answers, SEED};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -34,7 +34,7 @@ impl Family {
     fn both() -> [Family; 2] {
         [("v4", "10.1.0.0/16"), ("v6", "2001:db8:1::/112")].map(|(name, hosts)| {
             let builder = Plan::builder().targets(hosts).and_then(|plan| plan.ports("1-16"));
-            let plan = builder.and_then(|plan| plan.build()).expect("a plan that parses");
+            let plan = builder.and_then(PlanBuilder::build).expect("a plan that parses");
             assert_eq!(plan.len(), TARGETS);
             Family { name, plan }
         })

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::net::Ipv4Addr;
 
 use criterion::{Criterion, Throughput};
-use halfopen::{Index, Plan, Target};
+use halfopen::{Index, Plan, PlanBuilder, Target};
 use halfopen_bench::{INPUTS, numbers};
 
 pub(crate) fn plan(c: &mut Criterion) {
@@ -32,7 +32,7 @@ pub(crate) fn plan(c: &mut Criterion) {
 }
 
 fn made(targets: &str, ports: &str) -> Plan {
-    let built = Plan::builder().targets(targets).and_then(|plan| plan.ports(ports)).and_then(|plan| plan.build());
+    let built = Plan::builder().targets(targets).and_then(|plan| plan.ports(ports)).and_then(PlanBuilder::build);
     built.expect("a plan that parses")
 }
 

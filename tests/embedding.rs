@@ -271,7 +271,8 @@ lab_test!(the_connect_scan_of_a_real_stack, |lab| {
         &End::new(lab, "scan0").address("10.1.0.1/24").address("fd01::1/64"),
         &End::new(&far, "far0").address("10.1.0.2/24").address("fd01::2/64"),
     );
-    let _listeners = [far.listen("10.1.0.2:80"), far.listen("[fd01::2]:80")];
+    let listeners = [far.listen("10.1.0.2:80"), far.listen("[fd01::2]:80")];
+    lab.reach(&listeners);
     let found = scan(connecting(plan("10.1.0.2 fd01::2", "80,81"), 1_000));
     let refused = Expected::of(State::Closed, Reason::Refused);
     let open = Expected::of(State::Open, Reason::SynAck);

@@ -217,7 +217,8 @@ lab_test!(a_source_address_can_be_chosen, |lab| {
             .address("fd09::1/128"),
         &End::new(&far, "far0").address("10.1.0.2/24").address("fd01::2/64"),
     );
-    let _listeners = [far.listen("10.1.0.2:80"), far.listen("[fd01::2]:80")];
+    let listeners = [far.listen("10.1.0.2:80"), far.listen("[fd01::2]:80")];
+    lab.reach(&listeners);
     // Without a way back to the chosen addresses nothing is heard: the probes do come from them.
     far.route("10.9.0.1", Route::Blackhole);
     far.route("fd09::1", Route::Blackhole);

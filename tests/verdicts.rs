@@ -109,6 +109,7 @@ fn real_network(lab: &Namespace) -> RealNetwork {
         router.route(v6, route);
     }
     let listeners = [server.listen("10.2.0.2:80"), server.listen("[fd02::2]:80"), router.listen("10.1.0.254:443")];
+    lab.reach(&listeners);
     RealNetwork { _router: router, _server: server, _listeners: listeners }
 }
 

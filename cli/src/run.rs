@@ -37,7 +37,6 @@ fn scan(settings: &Settings) -> Result<u8, Failure> {
     let running = builder.start()?;
     let screen = Screen::new(settings.style);
     let watch = signals::watch(running.stopper(), screen.clone()).map_err(Failure::Signals)?;
-    announce_fallback(settings, &running, &screen);
     let mut output = Output::new(settings, targets, screen.results());
     let drained = drain(&running, &mut output, &screen);
     screen.clear();
@@ -51,13 +50,6 @@ fn announce_input(settings: &Settings) {
     let reads = settings.args.targets.input.iter().any(|file| file == Path::new("-"));
     if reads && io::stdin().is_terminal() {
         Screen::new(settings.style).note("reading targets from standard input; end with Ctrl-D");
-    }
-}
-
-/// The library warns that it fell back; how to get a SYN scan from this very program is for the program to say.
-fn announce_fallback(settings: &Settings, running: &Running, screen: &Screen) {
-    if settings.args.probing.method == MethodArg::Auto && running.settings().method == Method::Connect {
-        screen.note(&format!("hint: {}", failure::grant()));
     }
 }
 
@@ -133,6 +125,10 @@ fn conclude(
             output.end(&account).map_err(Failure::Results)?;
             if settings.summary {
                 tell(&account, output.by_host().as_deref(), screen);
+            }
+            // The library has warned; how this very program gets the right is for the program to say.
+            if settings.args.probing.method == MethodArg::Auto && effective.method == Method::Connect {
+                screen.note(&format!("hint: {}", failure::grant()));
             }
             Ok(())
         }

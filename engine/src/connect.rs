@@ -33,7 +33,7 @@ use crate::rtt::RttEstimator;
 use crate::scan::{Method, Running, Settings};
 use crate::summary::Summary;
 use crate::table::Recorded;
-use crate::target::Target;
+use crate::target::{Position, Target};
 use crate::time::Time;
 use crate::verdict::{Reason, State, Verdict};
 use crate::work::Report;
@@ -44,6 +44,9 @@ const MOST: u64 = 1000;
 const SPARE: u64 = 64;
 /// Nobody sleeps longer: it is how soon a wish to stop, or an expiry, is noticed.
 const NAP: Duration = Duration::from_millis(5);
+/// No attempt is given up before the kernel has asked a second time, for the host's link address (1 s, RFC 4861
+/// RetransTimer) or with another SYN (1 s, RFC 6298): it is not told which of its packets was lost.
+const LEAST_WAIT: Duration = Duration::from_millis(1500);
 /// Attempts begun between two looks at what came back.
 const BATCH: usize = 64;
 
@@ -290,7 +293,7 @@ impl ConnectScan {
 
     /// Gives up attempts to which no answer can come any more.
     fn expire(&mut self) {
-        let (now, wait) = (self.clock.now(), self.rtt.wait());
+        let (now, wait) = (self.clock.now(), self.rtt.wait().max(LEAST_WAIT));
         for slot in 0..self.slots.len() {
             if self.slots[slot].as_ref().is_some_and(|attempt| now.since(attempt.since) > wait) {
                 self.take(slot);
@@ -346,10 +349,12 @@ impl ConnectScan {
 
     /// What has not answered is filtered.
     fn close(&mut self, stripe: Stripe) {
-        let (walked, pass) = (self.shared.walked(), self.shared.pass());
-        let silent = self.shared.table.unanswered(walked);
+        let walked = self.shared.walked();
+        if !self.report.filtered {
+            return self.count_silent(self.shared.table.unanswered(walked));
+        }
         let mut from = 0;
-        while let Some(offset) = self.shared.table.next_unanswered(from, walked).filter(|_| self.report.filtered) {
+        while let Some(offset) = self.shared.table.next_unanswered(from, walked) {
             from = offset + 1;
             while self.outbox.room() == 0 && !self.shared.aborted() {
                 self.outbox.flush();
@@ -358,15 +363,20 @@ impl ConnectScan {
             if self.shared.aborted() {
                 return;
             }
-            if let Some(target) = self.plan.target(self.permutation.index(stripe.position(offset))) {
-                let time = self.wall(self.clock.now());
-                self.emit(target, (State::Filtered, Reason::NoResponse), None, pass, time);
-            }
+            self.silent(stripe.position(offset));
         }
-        if !self.shared.aborted() {
-            add(&self.shared.receiver.filtered, silent);
-            add(&self.shared.receiver.silent, silent);
-        }
+    }
+
+    fn silent(&mut self, position: Position) {
+        let Some(target) = self.plan.target(self.permutation.index(position)) else { return };
+        let (pass, time) = (self.shared.pass(), self.wall(self.clock.now()));
+        self.count_silent(1);
+        self.emit(target, (State::Filtered, Reason::NoResponse), None, pass, time);
+    }
+
+    fn count_silent(&self, targets: u64) {
+        add(&self.shared.receiver.filtered, targets);
+        add(&self.shared.receiver.silent, targets);
     }
 
     fn tick(&mut self) {

@@ -73,7 +73,7 @@ pub enum Error {
         interface: String,
     },
     /// An interface was named that is not there.
-    #[error("no such interface: {name}; there are {available}")]
+    #[error("no such interface: {name}; this machine has {available}")]
     NoSuchInterface {
         /// As it was named.
         name: String,

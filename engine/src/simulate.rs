@@ -17,6 +17,7 @@ use crate::link::sim::{Network, SimWorld};
 use crate::link::{Clock, LinkRx, LinkTx};
 use crate::permute::{Permutation, splitmix64};
 use crate::plan::{AddressRange, EgressId, Plan};
+use crate::progress;
 use crate::receiver::Receiver;
 use crate::route::{Asker, DeviceLosses, Neighbours, Sweep};
 use crate::scan::{ScanBuilder, Settings};
@@ -138,6 +139,8 @@ impl Simulation {
             }
             self.events.extend(reader.try_iter());
         }
+        let end = progress::snapshot(&self.shared, self.plan.len(), self.settings.passes, self.world.now());
+        self.events.push(Event::Progress(end));
         let mut summary =
             summarize(&self.shared, self.plan.len(), &self.settings, &self.clock, DeviceLosses::default());
         summary.elapsed = self.world.now().since(Time::ZERO);

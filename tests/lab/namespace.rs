@@ -4,10 +4,11 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::panic::resume_unwind;
 use std::thread;
+use std::time::Duration;
 
 use netlink_packet_route::link::{LinkFlags, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
@@ -109,6 +110,16 @@ impl Namespace {
     pub fn listen_all(&self, address: &str, ports: impl IntoIterator<Item = u16>) -> Vec<TcpListener> {
         let address: IpAddr = address.parse().unwrap_or_else(|_| panic!("not an address: {address:?}"));
         ports.into_iter().map(|port| self.listen(&SocketAddr::new(address, port).to_string())).collect()
+    }
+
+    /// Waits until listeners elsewhere can be reached from here. A stack that has just come up may miss the first
+    /// neighbour solicitation, and Linux sends the next one a second later.
+    pub fn reach(&self, listeners: &[TcpListener]) {
+        for listener in listeners {
+            let address = listener.local_addr().expect("a listener has an address");
+            let reached = self.run(|| TcpStream::connect_timeout(&address, Duration::from_secs(10)));
+            reached.unwrap_or_else(|error| panic!("cannot reach {address} from {}: {error}", self.name));
+        }
     }
 
     /// Sets a kernel parameter, by its path under `/proc/sys`.

@@ -46,10 +46,11 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// `41 µs`, `12.3 ms`, `1.20 s`.
+/// `<1 µs`, `41 µs`, `12.3 ms`, `1.20 s`.
 pub(crate) fn round_trip(time: Duration) -> String {
     match time.as_micros() {
-        micros @ 0..1_000 => format!("{micros} µs"),
+        0 => "<1 µs".into(),
+        micros @ 1..1_000 => format!("{micros} µs"),
         micros @ 1_000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
         _ => format!("{:.2} s", time.as_secs_f64()),
     }
@@ -78,6 +79,6 @@ mod tests {
         assert_eq!([of(0.0), of(6.62), of(42.9), of(75.0)], ["0.0 s", "6.6 s", "42 s", "1m15s"]);
         assert_eq!([of(7_620.0), of(273_600.0)], ["2h07m", "3d04h"]);
         let rtt = |micros| round_trip(Duration::from_micros(micros));
-        assert_eq!([rtt(0), rtt(999), rtt(12_345), rtt(1_200_000)], ["0 µs", "999 µs", "12.3 ms", "1.20 s"]);
+        assert_eq!([rtt(0), rtt(999), rtt(12_345), rtt(1_200_000)], ["<1 µs", "999 µs", "12.3 ms", "1.20 s"]);
     }
 }

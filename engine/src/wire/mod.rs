@@ -2,6 +2,8 @@
 
 pub mod arp;
 mod checksum;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod mac;
 pub mod ndp;
 pub mod reply;

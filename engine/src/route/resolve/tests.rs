@@ -221,7 +221,7 @@ fn the_first_address_without_a_route_is_named() {
 fn a_chosen_interface_must_be_there_be_up_and_have_a_route() {
     assert_eq!(
         refused("1.1.1.1", &through("eth9")),
-        "no such interface: eth9; there are lo, eth0, eth1, tun0, eth2, eth3"
+        "no such interface: eth9; this machine has lo, eth0, eth1, tun0, eth2, eth3"
     );
     assert!(refused("1.1.1.1", &through("eth2")).starts_with("interface eth2 is down"));
     assert!(refused("1.1.1.1", &through("eth3")).starts_with("interface eth3 has no carrier"));

@@ -1,0 +1,135 @@
+//! What is found, in every form, while the scan runs, and what the account says of it.
+
+use std::collections::BTreeMap;
+
+use halfopen_lab::{End, Namespace, lab_test, link};
+use rustix::process::Signal;
+
+use super::{OPEN, Scan, assert_adds_up, listeners, number, records, run, sorted, text};
+
+lab_test!(a_line_for_each_finding, |lab| {
+    let _listeners = listeners(lab);
+    let output = run("scan 127.0.0.1 ::1 -p 1-1024 --seed 7");
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let expected = [
+        "127.0.0.1 22/tcp open syn-ack ssh",
+        "127.0.0.1 443/tcp open syn-ack https",
+        "127.0.0.1 80/tcp open syn-ack http",
+        "::1 80/tcp open syn-ack http",
+    ];
+    assert_eq!(sorted(&text(&output.stdout)), expected);
+    let lines: Vec<_> = said.lines().collect();
+    assert!(lines[0].starts_with("127.0.0.1: 3 open, 1,021 closed; answers in "), "{said}");
+    assert!(lines[1].starts_with("::1: 1 open, 1,023 closed; answers in "), "{said}");
+    assert!(lines[2].starts_with("2,048 targets on 2 hosts in "), "{said}");
+    assert!(lines[2].ends_with(" s: 4 open, 2,044 closed"), "{said}");
+    assert!(lines[3].starts_with("2,048 probes"), "{said}");
+    assert_eq!(lines[4..], ["SYN scan over raw_ip@lo, seed 7"], "{said}");
+});
+
+lab_test!(nothing_open_is_said_too, |_lab| {
+    let output = run("scan 127.0.0.1 -p 1-1024");
+    assert!(output.status.success() && output.stdout.is_empty());
+    let said = text(&output.stderr);
+    assert!(said.starts_with("127.0.0.1: no open port: 1,024 closed; answers in "), "{said}");
+    assert!(said.contains(" s: 0 open, 1,024 closed\n"), "{said}");
+    assert!(!said.contains("hint:"), "nobody is there to take a hint: {said}");
+});
+
+lab_test!(quiet_means_findings_only, |lab| {
+    let _listeners = listeners(lab);
+    let output = run("scan ::1 -p 1-100 --quiet");
+    assert_eq!(text(&output.stdout), "::1 80/tcp open syn-ack http\n");
+    assert_eq!(text(&output.stderr), "");
+});
+
+lab_test!(a_list, |lab| {
+    let _listeners = listeners(lab);
+    let output = run("scan 127.0.0.1 ::1 -p 1-1024 --output list");
+    assert!(output.status.success());
+    assert_eq!(sorted(&text(&output.stdout)), OPEN);
+});
+
+lab_test!(only_the_states_asked_for, |lab| {
+    let _listeners = listeners(lab);
+    let output = run("scan 127.0.0.1 -p 79-81 --show closed --output list");
+    assert_eq!(sorted(&text(&output.stdout)), ["127.0.0.1:79", "127.0.0.1:81"]);
+    assert!(text(&output.stderr).contains("3 targets on 1 host"), "the account is complete");
+});
+
+lab_test!(json_records_and_the_summary_last, |lab| {
+    let _listeners = listeners(lab);
+    let output = run("scan 127.0.0.1 ::1 -p 1-1024 --output jsonl --show all --seed 18446744073709551615");
+    assert!(output.status.success());
+    assert_eq!(text(&output.stderr), "", "the summary is among the records");
+    let mut records = records(&text(&output.stdout));
+    let summary = records.pop().unwrap();
+    assert_adds_up(&summary);
+    assert_eq!(summary["outcome"], "complete");
+    assert_eq!(summary["settings"]["seed"], "18446744073709551615");
+    assert_eq!(summary["settings"]["links"][0], "raw_ip@lo");
+
+    let mut states = BTreeMap::new();
+    for record in &records {
+        assert_eq!((&record["type"], &record["protocol"]), (&"verdict".into(), &"tcp".into()), "{record}");
+        let state = record["state"].as_str().unwrap();
+        assert_eq!(record["reason"], if state == "open" { "syn-ack" } else { "rst" }, "{record}");
+        assert_eq!(record["ttl"], 64, "{record}");
+        number(&record["rtt_us"]);
+        let target = (record["address"].to_string(), number(&record["port"]));
+        assert_eq!(states.insert(target, state), None, "a second verdict: {record}");
+    }
+    assert_eq!(states.len(), 2048);
+    for state in ["open", "closed", "filtered"] {
+        let found = states.values().filter(|&&found| found == state).count() as u64;
+        assert_eq!(found, number(&summary["counts"][state]), "{state}");
+    }
+    assert_eq!(number(&summary["counts"]["open"]), OPEN.len() as u64);
+});
+
+lab_test!(json_shows_what_is_open_unless_told, |lab| {
+    let _listeners = listeners(lab);
+    let records = records(&text(&run("scan ::1 -p 1-1024 --output jsonl").stdout));
+    assert_eq!(records.len(), 2, "one finding and the summary: {records:?}");
+    assert_eq!((&records[0]["address"], &records[0]["port"]), (&"::1".into(), &80.into()));
+    assert_adds_up(&records[1]);
+});
+
+lab_test!(all_ports_as_fast_as_it_goes, |lab| {
+    let _listeners = listeners(lab);
+    let records = records(&text(&run("scan 127.0.0.1 ::1 -p- --rate max --output jsonl --show all").stdout));
+    let summary = records.last().unwrap();
+    assert_adds_up(summary);
+    // The lab's own connections and the scan's source ports are among the ports: what is open is not counted here.
+    assert_eq!(records.len() as u64 - 1, 2 * 65_535);
+    assert_eq!(number(&summary["counts"]["not_probed"]), 0);
+    assert_eq!(summary["settings"]["rate"], "max");
+});
+
+lab_test!(every_kind_of_link_finds_the_same, |lab| {
+    let far = Namespace::new("far");
+    link(&End::new(lab, "scan0").address("10.1.0.1/24"), &End::new(&far, "far0").address("10.1.0.2/24"));
+    let _listener = far.listen("10.1.0.2:80");
+    for kind in ["af_packet", "raw_ip", "pnet"] {
+        let output = run(&format!("scan 10.1.0.2 -p 79-81 --show all --seed 1 --link {kind}"));
+        let found = text(&output.stdout);
+        let expected =
+            ["10.1.0.2 79/tcp closed rst finger", "10.1.0.2 80/tcp open syn-ack http", "10.1.0.2 81/tcp closed rst -"];
+        assert_eq!(sorted(&found), expected, "{kind}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(&format!("SYN scan over {kind}@scan0")), "{kind}");
+    }
+});
+
+lab_test!(a_finding_is_printed_while_the_scan_runs, |lab| {
+    let _listeners = listeners(lab);
+    for format in ["human", "jsonl", "list"] {
+        let mut scan = Scan::start(&format!("scan 127.0.0.1 -p 80 --cooldown 1h --output {format}"));
+        assert!(scan.line().contains("80"), "{format}");
+        assert!(scan.is_running(), "{format}: its cooldown has hardly begun");
+        scan.signal(Signal::INT);
+        scan.wait_for_note("stopping: ");
+        scan.signal(Signal::INT);
+        assert_eq!(scan.end().2.code(), Some(130), "{format}");
+    }
+});
