@@ -44,7 +44,6 @@ impl Cookie {
     }
 
     /// Input: source, destination, source port, destination port; 12 bytes.
-    #[inline]
     fn seq_v4(&self, from: Ipv4Addr, to: Ipv4Addr, ports: u64) -> Seq {
         let addresses = u64::from(u32::from(from).swap_bytes()) | u64::from(u32::from(to).swap_bytes()) << 32;
         let mut state = self.start;
@@ -53,7 +52,6 @@ impl Cookie {
     }
 
     /// The same with 16-byte addresses; 36 bytes.
-    #[inline]
     fn seq_v6(&self, from: Ipv6Addr, to: Ipv6Addr, ports: u64) -> Seq {
         let mut state = self.start;
         for address in [from, to] {

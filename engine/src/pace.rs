@@ -65,6 +65,7 @@ impl Pace {
     }
 
     /// Says that `probes` have left.
+    #[inline]
     pub fn spend(&mut self, probes: u64) {
         self.sent += probes;
         self.bucket -= probes as f64;

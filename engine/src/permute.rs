@@ -23,7 +23,15 @@ pub struct Permutation {
     len: u64,
     column_bits: u32,
     rows: u64,
-    keys: [u64; ROUNDS],
+    keys: [RoundKey; ROUNDS],
+}
+
+/// What one round mixes in.
+#[derive(Debug, Clone, Copy)]
+struct RoundKey {
+    mask: u64,
+    /// Odd, so that multiplying loses nothing.
+    multiplier: u64,
 }
 
 impl Permutation {
@@ -32,7 +40,7 @@ impl Permutation {
         let column_bits = if len < 2 { 0 } else { (len.ilog2() / 2).max(1) };
         let rows = len.div_ceil(1 << column_bits).max(1);
         let mut state = seed;
-        Permutation { len, column_bits, rows, keys: std::array::from_fn(|_| splitmix64(&mut state)) }
+        Permutation { len, column_bits, rows, keys: std::array::from_fn(|_| RoundKey::new(splitmix64(&mut state))) }
     }
 
     /// How many there are.
@@ -108,14 +116,55 @@ impl Permutation {
 
     /// Any 64 bits will do: the sum is masked.
     #[inline]
-    fn column_hash(&self, row: u64, key: u64) -> u64 {
+    fn column_hash(&self, row: u64, key: RoundKey) -> u64 {
         mix(row, key)
     }
 
     /// A hash below `rows`: the high half of the product with it.
     #[inline]
-    fn row_hash(&self, column: u64, key: u64) -> u64 {
+    fn row_hash(&self, column: u64, key: RoundKey) -> u64 {
         high_half(mix(column, key), self.rows)
+    }
+}
+
+/// The indices of positions that are asked for one after the other. They are worked out [`AHEAD`] at a time: one alone
+/// spends most of its time waiting for its own multiplications, several fill one another's waits.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    /// The position of the first of `indices`.
+    start: Position,
+    known: usize,
+    indices: [Index; AHEAD],
+}
+
+/// With more, the gain is below what can be measured.
+const AHEAD: usize = 8;
+
+impl Default for Walk {
+    fn default() -> Self {
+        Walk { start: Position(0), known: 0, indices: [Index(0); AHEAD] }
+    }
+}
+
+impl Walk {
+    /// [`Permutation::index`] of `position`; always of the same permutation. Cheap if it follows the position asked for
+    /// before, and right in any case.
+    #[inline]
+    pub fn index(&mut self, permutation: &Permutation, position: Position) -> Index {
+        let at = position.0.wrapping_sub(self.start.0);
+        if at >= self.known as u64 {
+            self.go_to(permutation, position, at == self.known as u64);
+            return self.indices[0];
+        }
+        self.indices[at as usize]
+    }
+
+    /// Out of sequence, where the next position asked for is anybody's guess, only this one is worked out.
+    fn go_to(&mut self, permutation: &Permutation, position: Position, in_sequence: bool) {
+        (self.start, self.known) = (position, if in_sequence { AHEAD } else { 1 });
+        let positions = (0..).map(|ahead| Position(position.0.wrapping_add(ahead)));
+        let indices = self.indices[..self.known].iter_mut().zip(positions);
+        indices.for_each(|(index, position)| *index = permutation.index(position));
     }
 }
 
@@ -149,11 +198,17 @@ impl Stripe {
     }
 }
 
-/// Multiplies to 128 bits and folds the halves: every input bit reaches every output bit. The constant is the 64-bit
-/// golden ratio, odd and without pattern.
+impl RoundKey {
+    /// The constant is the 64-bit golden ratio, odd and without pattern.
+    fn new(mask: u64) -> Self {
+        RoundKey { mask, multiplier: mask.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15 | 1 }
+    }
+}
+
+/// Multiplies to 128 bits and folds the halves: every input bit reaches every output bit.
 #[inline]
-fn mix(value: u64, key: u64) -> u64 {
-    let product = u128::from(value ^ key) * u128::from((key.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15) | 1);
+fn mix(value: u64, key: RoundKey) -> u64 {
+    let product = u128::from(value ^ key.mask) * u128::from(key.multiplier);
     (product as u64) ^ (product >> 64) as u64
 }
 
@@ -218,6 +273,16 @@ mod tests {
             assert!(orders.iter().any(|o| *o != orders[0]), "{len}");
         }
         assert_ne!(order(1000, 1), order(1000, 2));
+    }
+
+    #[test]
+    fn a_walk_gives_the_same_indices_in_and_out_of_sequence() {
+        let permutation = Permutation::new(1000, 3);
+        let mut walk = Walk::default();
+        let jumps = [0, 1, 5, 6, 6, 5, 999, 0, 998, 999, 1000, u64::MAX, 0].into_iter();
+        for position in (0..1000).chain(jumps).chain((0..1000).step_by(3)).map(Position) {
+            assert_eq!(walk.index(&permutation, position), permutation.index(position), "{position:?}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::counters::{ReceiverCounters, Shared, Turn, add, load, set};
 use crate::permute::Stripe;
 use crate::rtt::RttEstimator;
 use crate::table::Recorded;
-use crate::target::{Seq, Target};
+use crate::target::{Index, Seq, Target};
 use crate::time::Time;
 use crate::verdict::{Reason, State, Verdict};
 use crate::wire::reply::{self, IcmpReply, Layer, Quote, Reply, Segment, TcpReply, Unusable};
@@ -74,15 +74,16 @@ impl Receiver {
 
     /// Takes in one frame; gives the verdict if it brought one that is to be reported.
     pub(crate) fn frame(&mut self, at: Time, layer: Layer, frame: &[u8], verify: bool) -> Option<Verdict> {
-        let answer = match reply::read(layer, frame, verify) {
-            Ok(Reply::Tcp(tcp)) => self.tcp_is_ours(&tcp, at),
-            Ok(Reply::Icmp(icmp)) => self.icmp_is_ours(&icmp),
+        // By reference throughout: a copy has to wait for what was written piece by piece.
+        let answer = match &reply::read(layer, frame, verify) {
+            Ok(Reply::Tcp(tcp)) => self.tcp_is_ours(tcp, at),
+            Ok(Reply::Icmp(icmp)) => self.icmp_is_ours(icmp),
             Err(_) if reply::is_neighbour_traffic(layer, frame) => return None,
             Err(Unusable::Malformed) => Err(malformed as Stray),
             Err(Unusable::Unrelated) => Err(unrelated as Stray),
         };
-        match answer {
-            Ok(answer) => self.record(&answer, at),
+        match &answer {
+            Ok(answer) => self.record(answer, at),
             Err(stray) => {
                 add(stray(&self.shared.receiver), 1);
                 None
@@ -90,6 +91,7 @@ impl Receiver {
         }
     }
 
+    #[inline]
     fn tcp_is_ours(&self, tcp: &TcpReply, at: Time) -> Result<Answer, Stray> {
         let meaning = tcp_meaning(tcp.kind).ok_or(unrelated as Stray)?;
         let pass = self.work.pass(tcp.destination_port).ok_or(wrong_port as Stray)?;
@@ -97,7 +99,7 @@ impl Receiver {
             return Err(own);
         }
         let target = Target { address: tcp.source, port: tcp.source_port };
-        let offset = self.offset(target)?;
+        let offset = self.offset(self.work.plan.index(target))?;
         let cookie = self.work.cookie.seq(tcp.destination, tcp.destination_port, target);
         let proved = match tcp.kind {
             Segment::Rst => tcp.ack == cookie.next() || tcp.ack == cookie,
@@ -115,7 +117,7 @@ impl Receiver {
         let quote = icmp.quote.ok_or(bad_quote as Stray)?;
         let pass = self.work.pass(quote.source_port).ok_or(bad_quote as Stray)?;
         let target = Target { address: quote.destination, port: quote.destination_port };
-        let offset = self.offset(target)?;
+        let offset = self.offset(self.work.plan.index(target))?;
         if quote.source != icmp.destination || !self.quotes_the_cookie(&quote, target) {
             return Err(bad_quote);
         }
@@ -134,13 +136,14 @@ impl Receiver {
     }
 
     /// Where a target stands in the open stripe. What the closing walk has passed is closed.
-    fn offset(&self, target: Target) -> Result<u64, Stray> {
-        let index = self.work.plan.index(target).ok_or(foreign as Stray)?;
-        let position = self.work.permutation.position(index);
+    #[inline]
+    fn offset(&self, index: Option<Index>) -> Result<u64, Stray> {
+        let position = self.work.permutation.position(index.ok_or(foreign as Stray)?);
         let offset = self.stripe.and_then(|stripe| stripe.offset(position));
         offset.filter(|offset| *offset >= self.closing).ok_or(late as Stray)
     }
 
+    #[inline]
     fn record(&mut self, answer: &Answer, at: Time) -> Option<Verdict> {
         let counters = &self.shared.receiver;
         let (state, reason) = answer.meaning;
@@ -178,6 +181,7 @@ impl Receiver {
     }
 
     /// ICMP errors teach nothing: they come from elsewhere, and rate limits delay them.
+    #[inline]
     fn learn(&mut self, rtt: std::time::Duration) {
         self.rtt.sample(rtt);
         self.shared.set_wait(self.rtt.wait());
@@ -241,6 +245,7 @@ impl Receiver {
     }
 }
 
+#[inline]
 fn tcp_meaning(kind: Segment) -> Option<(State, Reason)> {
     match kind {
         Segment::SynAck => Some((State::Open, Reason::SynAck)),

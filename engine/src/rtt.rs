@@ -49,7 +49,7 @@ impl SendLog {
         let ago = micros(now).wrapping_sub(stamp);
         // A stamp that seems to lie ahead is one of this very microsecond.
         let ago = if ago > u32::MAX - 1_000_000 { 0 } else { ago };
-        Some(now - Duration::from_micros(ago.into()))
+        Some(Time(now.0.saturating_sub(u64::from(ago) * 1000)))
     }
 
     /// Forgets everything. Nobody else may use the log meanwhile.
@@ -57,6 +57,7 @@ impl SendLog {
         self.passes.iter().flatten().for_each(|stamp| stamp.store(0, Ordering::Relaxed));
     }
 
+    #[inline]
     fn stamp(&self, pass: u8, offset: u64) -> Option<u32> {
         self.slot(pass, offset).map(|stamp| stamp.load(Ordering::Relaxed))
     }
@@ -80,24 +81,27 @@ fn micros(time: Time) -> u32 {
 /// A smoothed round-trip time and its variation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RttEstimator {
-    smoothed: Option<(Duration, Duration)>,
+    /// Both in nanoseconds: a [`Duration`] would be divided into seconds and rest at every step.
+    smoothed: Option<(u64, u64)>,
 }
 
 impl RttEstimator {
     /// Samples of this and more are not believed: the answer belongs to something else.
     const IMPLAUSIBLE: Duration = Duration::from_secs(8);
     /// Bounds of the first variation.
-    const FIRST_VARIATION: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(2));
+    const FIRST_VARIATION: (u64, u64) = (5 * MILLISECOND, 2000 * MILLISECOND);
     /// Above `LOUD`, the variation is taken to be `FIRST_VARIATION.1`.
-    const LOUD: Duration = Duration::from_millis(2300);
+    const LOUD: u64 = 2300 * MILLISECOND;
     /// A jump by more than this, and beyond `3 srtt + 2 rttvar`, is an outlier.
-    const JUMP: Duration = Duration::from_millis(1500);
+    const JUMP: u64 = 1500 * MILLISECOND;
 
     /// Takes in one sample.
+    #[inline]
     pub fn sample(&mut self, rtt: Duration) {
         if rtt >= Self::IMPLAUSIBLE {
             return;
         }
+        let rtt = rtt.as_nanos() as u64;
         self.smoothed = match self.smoothed {
             None => Some((rtt, rtt.clamp(Self::FIRST_VARIATION.0, Self::FIRST_VARIATION.1))),
             Some((smoothed, variation)) if rtt > Self::JUMP && rtt > smoothed * 3 + variation * 2 => {
@@ -107,7 +111,7 @@ impl RttEstimator {
         };
     }
 
-    fn adjusted(smoothed: Duration, variation: Duration, rtt: Duration) -> (Duration, Duration) {
+    fn adjusted(smoothed: u64, variation: u64, rtt: u64) -> (u64, u64) {
         let deviation = rtt.abs_diff(smoothed);
         let variation = (variation * 3 + deviation) / 4;
         let variation = if variation > Self::LOUD { Self::FIRST_VARIATION.1 } else { variation };
@@ -115,17 +119,22 @@ impl RttEstimator {
     }
 
     /// The smoothed round-trip time, once there was a sample.
+    #[inline]
     pub fn smoothed(&self) -> Option<Duration> {
-        self.smoothed.map(|(smoothed, _)| smoothed)
+        self.smoothed.map(|(smoothed, _)| Duration::from_nanos(smoothed))
     }
 
     /// How long an answer may take: srtt + 4 rttvar, in [`WAIT_FLOOR`]`..=`[`WAIT_CEILING`]; [`WAIT_UNHEARD`] while
     /// nothing was heard.
+    #[inline]
     pub fn wait(&self) -> Duration {
-        self.smoothed
-            .map_or(WAIT_UNHEARD, |(smoothed, variation)| (smoothed + variation * 4).clamp(WAIT_FLOOR, WAIT_CEILING))
+        self.smoothed.map_or(WAIT_UNHEARD, |(smoothed, variation)| {
+            Duration::from_nanos(smoothed + variation * 4).clamp(WAIT_FLOOR, WAIT_CEILING)
+        })
     }
 }
+
+const MILLISECOND: u64 = 1_000_000;
 
 /// Below this, scheduling on either side decides and not the network.
 pub const WAIT_FLOOR: Duration = Duration::from_millis(100);

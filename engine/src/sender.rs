@@ -16,7 +16,7 @@ use crate::counters::{Shared, Turn, add, load};
 use crate::event::Phase;
 use crate::link::{LinkTx, PATIENCE, TemplateId, stuck};
 use crate::pace::{Pace, Rate};
-use crate::permute::Stripe;
+use crate::permute::{Stripe, Walk};
 use crate::rtt::WAIT_FLOOR;
 use crate::time::Time;
 use crate::work::{Fate, Work};
@@ -64,6 +64,7 @@ pub(crate) struct Sender {
     cooldown: Cooldown,
     /// By egress, then by pass.
     templates: Vec<Vec<TemplateId>>,
+    walk: Walk,
     stripe: Stripe,
     most: u64,
     stage: Stage,
@@ -115,7 +116,8 @@ impl Sender {
         let stripe = Stripe { start: crate::target::Position(0), len: 0 };
         let pace = Pace::new(rate, batch, now);
         let stage = Stage::Begin { from: 0 };
-        Sender { work, shared, pace, cooldown, templates, stripe, most, stage, last_sent: now, stuck: None }
+        let walk = Walk::default();
+        Sender { work, shared, pace, cooldown, templates, walk, stripe, most, stage, last_sent: now, stuck: None }
     }
 
     /// Does what is to be done now.
@@ -214,7 +216,8 @@ impl Sender {
             if let Some(due) = self.due(pass, offset, now) {
                 return Ok(Run::Early(due));
             }
-            match self.work.probe(self.stripe.position(offset), pass) {
+            let index = self.walk.index(&self.work.permutation, self.stripe.position(offset));
+            match &self.work.probe(index, pass) {
                 Some(Fate::Send(out)) => {
                     if !has_room(links, out.link)? {
                         return Ok(Run::Full);

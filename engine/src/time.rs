@@ -15,12 +15,14 @@ impl Time {
     pub const NEVER: Time = Time(u64::MAX);
 
     /// The time passed from `earlier` until now; zero when `earlier` is later.
+    #[inline]
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
 impl From<Duration> for Time {
+    #[inline]
     fn from(since_start: Duration) -> Self {
         Time(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
     }

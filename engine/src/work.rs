@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::cookie::Cookie;
 use crate::permute::Permutation;
-use crate::plan::{EgressId, Plan};
+use crate::plan::{EgressId, Located, Plan};
 use crate::route::Neighbours;
-use crate::target::{Position, Target};
+use crate::target::{Index, Position, Target};
 use crate::verdict::{DownReason, State};
 use crate::wire::MacAddr;
 use crate::wire::syn::{LinkHeader, Probe, SynTemplate};
@@ -82,16 +82,15 @@ impl Work {
     }
 
     /// The target at a position, and by which egress it is reached.
-    #[inline]
     pub(crate) fn target(&self, position: Position) -> Option<(Target, EgressId)> {
         let located = self.plan.locate(self.permutation.index(position))?;
         Some((located.target, located.egress))
     }
 
-    /// The probe for a position in a pass.
+    /// The probe for a target, by its index, in a pass.
     #[inline]
-    pub(crate) fn probe(&self, position: Position, pass: u8) -> Option<Fate> {
-        let (target, egress) = self.target(position)?;
+    pub(crate) fn probe(&self, index: Index, pass: u8) -> Option<Fate> {
+        let Located { target, egress } = self.plan.locate(index)?;
         let path = self.paths.get(usize::from(egress.0))?;
         let Some(mac) = path.mac(target.address) else { return Some(Fate::Down) };
         let seq = self.cookie.seq(path.source, self.port(pass), target);

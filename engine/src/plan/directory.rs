@@ -37,6 +37,7 @@ impl<K: Number> Directory<K> {
     }
 
     /// The entry with the highest key not above `key`; entry 0 if all are above, or if there is none.
+    #[inline]
     pub(crate) fn find(&self, key: K, key_at: impl Fn(usize) -> K) -> usize {
         let bucket = key.bucket(self.base, self.shift).min(self.starts.len() - 2);
         let (mut low, high) = (self.starts[bucket] as usize, self.starts[bucket + 1] as usize);

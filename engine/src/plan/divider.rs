@@ -23,6 +23,7 @@ impl Divider {
     }
 
     /// The quotient and the remainder.
+    #[inline]
     pub(crate) fn divide(self, dividend: u64) -> (u64, u32) {
         let estimate = ((u128::from(self.multiplier) * u128::from(dividend)) >> 64) as u64;
         let quotient = (estimate + ((dividend - estimate) >> self.first_shift)) >> self.second_shift;

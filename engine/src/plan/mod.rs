@@ -94,6 +94,7 @@ impl Plan {
 
     /// The target of that rank and its egress; none from [`len`](Self::len) on. Takes some ten nanoseconds in a plan of
     /// few segments; in one of millions, the time of two or three reads from memory.
+    #[inline]
     pub fn locate(&self, index: Index) -> Option<Located> {
         if index.0 < self.v6.start() {
             self.v4.locate(index.0, &self.blocks).map(Located::new)
@@ -105,6 +106,7 @@ impl Plan {
     }
 
     /// A target's rank, if it is in the plan.
+    #[inline]
     pub fn index(&self, target: Target) -> Option<Index> {
         let index = match target.address {
             IpAddr::V4(address) => self.v4.index(address.to_bits(), target.port, &self.blocks),
@@ -174,6 +176,7 @@ impl Plan {
 }
 
 impl Located {
+    #[inline]
     fn new((address, port, egress): (impl Address, u16, EgressId)) -> Self {
         Located { target: Target { address: address.ip(), port }, egress }
     }

@@ -37,6 +37,7 @@ pub(crate) trait Address: Number {
 macro_rules! number {
     ($($kind:ty),*) => {$(
         impl Number for $kind {
+            #[inline]
             fn bucket(self, base: Self, shift: u32) -> usize {
                 let bucket = self.saturating_sub(base).checked_shr(shift).unwrap_or(0);
                 usize::try_from(bucket).unwrap_or(usize::MAX)

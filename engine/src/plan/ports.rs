@@ -96,6 +96,7 @@ impl PortSet {
     }
 
     /// The rank of a port in ascending order, from 0, if it is in the set.
+    #[inline]
     pub fn rank(&self, port: u16) -> Option<u32> {
         let span = match &*self.spans {
             [only] => only,
@@ -120,6 +121,7 @@ impl PortSet {
     }
 
     /// Which host and which port: quotient and port at the remainder of a division by [`len`](Self::len).
+    #[inline]
     pub(crate) fn split(&self, offset: u64) -> (u64, u16) {
         let (host, rank) = self.divider.divide(offset);
         (host, self.port_below_len(rank))
@@ -130,6 +132,7 @@ impl PortSet {
         self.divider.divide(targets).0
     }
 
+    #[inline]
     fn port_below_len(&self, rank: u32) -> u16 {
         match (&*self.spans, self.listed.get(rank as usize)) {
             ([only], _) => only.port(rank),
@@ -156,6 +159,7 @@ impl PortSet {
 
 impl Span {
     /// The port of a rank that lies in this span.
+    #[inline]
     fn port(self, rank: u32) -> u16 {
         (u32::from(self.first) + rank - u32::from(self.rank)) as u16
     }

@@ -114,6 +114,7 @@ impl<A: Address> Segments<A> {
         Range { first: segment.first(), last: segment.first().plus(hosts.saturating_sub(1)) }
     }
 
+    #[inline]
     fn end_of(&self, at: usize) -> u64 {
         self.list.get(at + 1).map_or(self.end, Segment::index)
     }
@@ -124,15 +125,18 @@ impl<A: Address> Segment<A> {
         Segment { first: first.pack(), index: [index as u32, (index >> 32) as u32], block }
     }
 
+    #[inline]
     fn first(&self) -> A {
         A::unpack(self.first)
     }
 
+    #[inline]
     fn index(&self) -> u64 {
         u64::from(self.index[0]) | u64::from(self.index[1]) << 32
     }
 
     /// The index of the address's first port, if the segment reaches that far.
+    #[inline]
     fn index_of(&self, address: A, ports: &PortSet) -> Option<u64> {
         let hosts = u64::try_from(address.above(self.first())?).ok()?;
         hosts.checked_mul(u64::from(ports.len()))?.checked_add(self.index())

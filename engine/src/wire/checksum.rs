@@ -1,12 +1,13 @@
 //! The Internet checksum (RFC 1071) as a running sum: 16-bit words in network order are added up in 64 bits, carries
 //! are folded in at the end. Sums can be taken in parts and added, which is what makes patching a template cheap.
 
-/// The sum of the bytes as 16-bit words; a last odd byte counts as a word's high half.
+/// The sum of the bytes as 16-bit words; a last odd byte counts as a word's high half. Taken two words at a time: what
+/// goes over 16 bits comes back when carries are folded in.
 #[inline]
 pub(crate) fn sum(bytes: &[u8]) -> u64 {
-    let mut words = bytes.chunks_exact(2);
-    let whole: u64 = words.by_ref().map(|w| u64::from(u16::from_be_bytes([w[0], w[1]]))).sum();
-    whole + words.remainder().first().map_or(0, |&last| u64::from(last) << 8)
+    let (pairs, rest) = bytes.as_chunks();
+    let whole: u64 = pairs.iter().map(|&pair| u64::from(u32::from_be_bytes(pair))).sum();
+    whole + rest.iter().zip([24, 16, 8]).map(|(&byte, place)| u64::from(byte) << place).sum::<u64>()
 }
 
 /// The sum of a 32-bit value's two words.
