@@ -58,7 +58,7 @@ pub use event::{Event, Phase, Progress};
 pub use link::LinkKind;
 pub use pace::{Pps, Rate};
 pub use plan::{AddressRange, Block, EgressId, Located, Plan, PlanBuilder, PortSet, Resolve};
-pub use route::{Egress, Interface, InterfaceAddress, InterfaceKind, NextHop, interfaces};
+pub use route::{Interface, InterfaceAddress, InterfaceKind, interfaces};
 pub use scan::{Method, Order, Quiet, Running, Scan, ScanBuilder, Settings, Stopper};
 pub use sender::Cooldown;
 pub use simulate::{Place as SimPlace, simulate};

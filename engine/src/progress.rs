@@ -26,8 +26,13 @@ pub(crate) fn snapshot(shared: &Shared, targets: u64, passes: u8, now: Time) -> 
         drops: load(&receiver.ring_drops) + load(&sender.send_errors),
         elapsed: now.since(Time::ZERO),
         rate,
-        remaining: (rate >= 1.0).then(|| Duration::from_secs_f64(left / rate) + shared.wait()),
+        remaining: time_left(left, rate).and_then(|time| time.checked_add(shared.wait())),
     }
+}
+
+/// None where there is nothing to estimate from, or no end in sight.
+fn time_left(probes: f64, rate: f64) -> Option<Duration> {
+    (rate >= 1.0).then(|| Duration::try_from_secs_f64(probes / rate).ok()).flatten()
 }
 
 /// Probes that can still be needed, if what is still to come answers as often as what has been walked.
@@ -89,6 +94,15 @@ mod tests {
         assert_eq!(snapshot(&shared, 1000, 2, Time::ZERO).done, 0.25);
         shared.sender.set_phase(Phase::Done);
         assert_eq!(snapshot(&shared, 1000, 2, Time::ZERO).done, 1.0);
+    }
+
+    #[test]
+    fn no_end_in_sight_is_no_panic() {
+        let shared = Shared::new(1000, 2);
+        set(&shared.receiver.recent_rate, 5000);
+        assert_eq!(snapshot(&shared, 1 << 63, 16, Time::ZERO).remaining, None);
+        assert_eq!(time_left(f64::MAX, 1.0), None);
+        assert_eq!(time_left(10.0, 5.0), Some(Duration::from_secs(2)));
     }
 
     #[test]

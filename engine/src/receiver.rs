@@ -4,8 +4,8 @@
 //!
 //! **Ours?** A TCP segment is ours when its acknowledgement proves that its sender saw our SYN: it acknowledges the
 //! cookie plus one; a RST may also acknowledge the cookie itself, as some stacks do. A bare SYN (split handshake) that
-//! acknowledges nothing has no proof to offer; it is taken only from a target to the very port that probed it, for a
-//! position that has been probed. An ICMP error is ours when it quotes our ports and the cookie. Whatever is not ours is
+//! acknowledges nothing has no proof to offer; it is taken only from a target to the very address and port that probed
+//! it, for a position that has been probed, and never against a proved answer. An ICMP error is ours when it quotes our ports and the cookie. Whatever is not ours is
 //! counted by kind.
 //!
 //! **What does it mean?** nmap's rules (`nmap -sS --reason`):
@@ -74,6 +74,10 @@ impl Receiver {
 
     /// Takes in one frame; gives the verdict if it brought one that is to be reported.
     pub(crate) fn frame(&mut self, at: Time, layer: Layer, frame: &[u8], verify: bool) -> Option<Verdict> {
+        if self.stripe.is_none() {
+            // The sender may have opened one since: its store came before the probe, so an answer's reader sees it.
+            self.turn();
+        }
         // By reference throughout: a copy has to wait for what was written piece by piece.
         let answer = match &reply::read(layer, frame, verify) {
             Ok(Reply::Tcp(tcp)) => self.tcp_is_ours(tcp, at),
@@ -103,13 +107,22 @@ impl Receiver {
         let cookie = self.work.cookie.seq(tcp.destination, tcp.destination_port, target);
         let proved = match tcp.kind {
             Segment::Rst => tcp.ack == cookie.next() || tcp.ack == cookie,
-            Segment::Syn if tcp.ack == Seq(0) => self.shared.log.sent(pass, offset, at).is_some(),
+            Segment::Syn if tcp.ack == Seq(0) => self.may_be_split(tcp, target, pass, offset, at),
             _ => tcp.ack == cookie.next(),
         };
         if !proved {
             return Err(bad_ack);
         }
         Ok(Answer { target, pass, offset, meaning, sender: None, ttl: tcp.ttl })
+    }
+
+    /// A bare SYN has nothing to prove itself by. It is believed where nothing that could is contradicted: to the address
+    /// and port that probed its sender, and only while no proved answer says otherwise.
+    fn may_be_split(&self, tcp: &TcpReply, target: Target, pass: u8, offset: u64, at: Time) -> bool {
+        let known = self.shared.table.state(offset);
+        known.is_none_or(|state| state == State::Open)
+            && self.shared.log.sent(pass, offset, at).is_some()
+            && self.work.source(target) == Some(tcp.destination)
     }
 
     fn icmp_is_ours(&self, icmp: &IcmpReply) -> Result<Answer, Stray> {
@@ -160,7 +173,8 @@ impl Receiver {
             }
         };
         add(counters.of(state), 1);
-        let sent = self.shared.log.sent(answer.pass, answer.offset, at);
+        let log = &self.shared.log;
+        let sent = log.sent(answer.pass, answer.offset, at).filter(|_| log.is_exact(answer.offset));
         let rtt = sent.map(|sent| at.since(sent));
         if let (Some(rtt), None) = (rtt, answer.sender) {
             self.learn(rtt);
@@ -438,6 +452,33 @@ mod tests {
         bench.shared.log.reset();
         assert_eq!(bench.tcp(0, 23, |h, _| h.syn = true), None);
         assert_eq!(bench.strays().bad_ack, 2);
+    }
+
+    #[test]
+    fn a_bare_syn_overrides_nothing_that_was_proved_and_comes_to_where_we_are() {
+        let mut bench = v4();
+        bench.rst(20).unwrap();
+        bench.icmp(3, 13, 21, |_| {}).unwrap();
+        assert_eq!(bench.tcp(0, 20, |h, _| h.syn = true), None);
+        assert_eq!(bench.tcp(0, 21, |h, _| h.syn = true), None);
+        let mut elsewhere = Vec::new();
+        let builder = PacketBuilder::ipv4(HOST, [192, 0, 2, 77], 61).tcp(22, PORT, 1, 1).syn();
+        builder.write(&mut elsewhere, &[]).unwrap();
+        assert_eq!(bench.take(&elsewhere), None);
+        assert_eq!((bench.counts(), bench.strays().bad_ack), ((0, 1, 1), 3));
+        bench.tcp(0, 23, |h, _| h.syn = true).unwrap();
+        assert_eq!(bench.tcp(0, 23, |h, _| h.syn = true), None, "again");
+        assert_eq!(load(&bench.shared.receiver.duplicates), 1);
+    }
+
+    #[test]
+    fn an_answer_that_comes_before_the_turn_was_looked_at_is_not_late() {
+        let mut bench = v4();
+        bench.shared.set_turn(Turn::Closed);
+        bench.receiver.turn();
+        bench.shared.open(Stripe { start: Position(0), len: 160 });
+        assert!(bench.syn_ack(22).is_some());
+        assert_eq!(bench.strays().late, 0);
     }
 
     #[test]

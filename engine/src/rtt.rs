@@ -2,7 +2,8 @@
 //!
 //! [`SendLog`] holds at most 2^20 send times a pass, whatever the stripe's size: beyond that, one for every 2^k
 //! neighbouring positions, taken when the first of them is sent. A reply names its pass by its port and its position by
-//! its target, so its round-trip time is exact under retransmission, and nothing is stored per probe.
+//! its target, so its round-trip time is exact under retransmission, and nothing is stored per probe. Where positions
+//! share a stamp, only the first of them has a round-trip time.
 //!
 //! [`RttEstimator`] is Jacobson's (RFC 6298) with nmap's constants (nmap's timing.cc, `adjust_timeouts2`).
 
@@ -37,7 +38,7 @@ impl SendLog {
     #[inline]
     pub fn note(&self, pass: u8, offset: u64, now: Time) {
         let Some(stamp) = self.slot(pass, offset) else { return };
-        if offset & ((1 << self.shift) - 1) == 0 || stamp.load(Ordering::Relaxed) == 0 {
+        if self.is_exact(offset) || stamp.load(Ordering::Relaxed) == 0 {
             stamp.store(micros(now).max(1), Ordering::Relaxed);
         }
     }
@@ -50,6 +51,12 @@ impl SendLog {
         // A stamp that seems to lie ahead is one of this very microsecond.
         let ago = if ago > u32::MAX - 1_000_000 { 0 } else { ago };
         Some(Time(now.0.saturating_sub(u64::from(ago) * 1000)))
+    }
+
+    /// Whether the position's send time is its own, and not the one of the group that it shares a stamp with.
+    #[inline]
+    pub fn is_exact(&self, offset: u64) -> bool {
+        offset & ((1 << self.shift) - 1) == 0
     }
 
     /// Forgets everything. Nobody else may use the log meanwhile.
@@ -83,6 +90,7 @@ fn micros(time: Time) -> u32 {
 pub struct RttEstimator {
     /// Both in nanoseconds: a [`Duration`] would be divided into seconds and rest at every step.
     smoothed: Option<(u64, u64)>,
+    slowest: u64,
 }
 
 impl RttEstimator {
@@ -102,6 +110,7 @@ impl RttEstimator {
             return;
         }
         let rtt = rtt.as_nanos() as u64;
+        self.slowest = self.slowest.max(rtt);
         self.smoothed = match self.smoothed {
             None => Some((rtt, rtt.clamp(Self::FIRST_VARIATION.0, Self::FIRST_VARIATION.1))),
             Some((smoothed, variation)) if rtt > Self::JUMP && rtt > smoothed * 3 + variation * 2 => {
@@ -124,12 +133,13 @@ impl RttEstimator {
         self.smoothed.map(|(smoothed, _)| Duration::from_nanos(smoothed))
     }
 
-    /// How long an answer may take: srtt + 4 rttvar, in [`WAIT_FLOOR`]`..=`[`WAIT_CEILING`]; [`WAIT_UNHEARD`] while
-    /// nothing was heard.
+    /// How long an answer may take: srtt + 4 rttvar, and no less than the slowest took, in
+    /// [`WAIT_FLOOR`]`..=`[`WAIT_CEILING`]; [`WAIT_UNHEARD`] while nothing was heard. The slowest counts because one
+    /// estimate serves all hosts: many near ones must not hide a far one.
     #[inline]
     pub fn wait(&self) -> Duration {
         self.smoothed.map_or(WAIT_UNHEARD, |(smoothed, variation)| {
-            Duration::from_nanos(smoothed + variation * 4).clamp(WAIT_FLOOR, WAIT_CEILING)
+            Duration::from_nanos((smoothed + variation * 4).max(self.slowest)).clamp(WAIT_FLOOR, WAIT_CEILING)
         })
     }
 }
@@ -171,6 +181,7 @@ mod tests {
         assert_eq!(log.passes[0].len(), 1 << 20);
         log.note(0, 1024, Time::from(ms(3)));
         log.note(0, 1030, Time::from(ms(4)));
+        assert!(log.is_exact(1024) && !log.is_exact(1030));
         assert_eq!(log.sent(0, 2047, Time::from(ms(9))), Some(Time::from(ms(3))));
         assert_eq!(log.sent(0, 2048, Time::from(ms(9))), None);
         // A later pass may skip the first of a group.
@@ -207,6 +218,7 @@ mod tests {
         assert_eq!(rtt.wait(), WAIT_FLOOR);
         rtt.sample(Duration::from_secs(3));
         assert_eq!(rtt.smoothed(), Some(Duration::from_micros(50)));
+        assert_eq!(rtt.wait(), Duration::from_secs(3), "one answer did take so long");
         let mut slow = RttEstimator::default();
         (0..50).for_each(|i| slow.sample(Duration::from_secs(if i % 2 == 0 { 1 } else { 7 })));
         assert!(slow.wait() <= WAIT_CEILING);

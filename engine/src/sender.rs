@@ -17,15 +17,16 @@ use crate::event::Phase;
 use crate::link::{LinkTx, PATIENCE, TemplateId, stuck};
 use crate::pace::{Pace, Rate};
 use crate::permute::{Stripe, Walk};
-use crate::rtt::WAIT_FLOOR;
+use crate::rtt::{WAIT_FLOOR, WAIT_UNHEARD};
 use crate::time::Time;
 use crate::work::{Fate, Work};
 
 /// How long to listen after the last probe of a stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Cooldown {
-    /// As long as an answer can still come by the measured round-trip times: srtt + 4 rttvar, at least 100 ms, at most
-    /// 10 s; 1 s while nothing was heard; no longer than 100 ms once everything has answered.
+    /// As long as an answer can still come by the measured round-trip times: srtt + 4 rttvar and no less than the slowest
+    /// answer took, at least 1 s, at most 10 s; but only 100 ms once everything has answered. (A second, because what
+    /// has not answered may be further away than all that has.)
     #[default]
     Auto,
     /// Just so long.
@@ -298,7 +299,7 @@ impl Sender {
         match self.cooldown {
             Cooldown::Fixed(time) => time,
             Cooldown::Auto if self.shared.table.next_unanswered(0, self.shared.walked()).is_none() => WAIT_FLOOR,
-            Cooldown::Auto => self.shared.wait(),
+            Cooldown::Auto => self.shared.wait().max(WAIT_UNHEARD),
         }
     }
 

@@ -154,7 +154,8 @@ pub struct Verdict {
     pub sender: Option<IpAddr>,
     /// TTL or hop limit of the answer as it arrived; none where no packet was seen.
     pub ttl: Option<u8>,
-    /// From the probe to its answer; none where there was no answer.
+    /// From the probe to its answer; none where there was no answer, and for most targets of stripes larger than 2^20,
+    /// whose send times are sampled.
     pub rtt: Option<Duration>,
     /// The pass whose probe was answered, from 0; for no-response the last pass made.
     pub pass: u8,

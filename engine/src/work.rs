@@ -87,6 +87,12 @@ impl Work {
         Some((located.target, located.egress))
     }
 
+    /// The address that a target is probed from.
+    pub(crate) fn source(&self, target: Target) -> Option<IpAddr> {
+        let located = self.plan.locate(self.plan.index(target)?)?;
+        Some(self.paths.get(usize::from(located.egress.0))?.source)
+    }
+
     /// The probe for a target, by its index, in a pass.
     #[inline]
     pub(crate) fn probe(&self, index: Index, pass: u8) -> Option<Fate> {

@@ -177,12 +177,6 @@ impl Clock {
     pub fn now(&self) -> Time {
         Time::from(self.start.elapsed())
     }
-
-    /// The scan's time of a system time of the recent past, such as a packet's time stamp. The distance is measured now,
-    /// so that a step of the system's clock in the middle of the scan does no harm.
-    pub fn at(&self, stamp: SystemTime) -> Time {
-        self.now() - SystemTime::now().duration_since(stamp).unwrap_or(Duration::ZERO)
-    }
 }
 
 /// Both halves of a link.
@@ -266,14 +260,5 @@ mod tests {
         assert_eq!(bytes(Rate::default()), 4 << 20);
         assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(1_000_000))), 25_600_000);
         assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(u64::MAX))), 64 << 20);
-    }
-
-    #[test]
-    fn a_stamp_of_the_past_lies_before_now() {
-        let clock = Clock::new();
-        std::thread::sleep(Duration::from_millis(5));
-        let stamp = SystemTime::now() - Duration::from_millis(2);
-        assert!(clock.at(stamp) < clock.now());
-        assert!(clock.at(SystemTime::now() + Duration::from_secs(5)) <= clock.now());
     }
 }

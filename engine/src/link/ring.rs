@@ -20,6 +20,9 @@ const FIRST: usize = BLOCK_HEADER + offset_of!(tpacket_hdr_v1, offset_to_first_p
 /// Blocks handed over in one go at most, so that the receiver comes back to its other duties.
 const TURN: usize = 16;
 
+/// No frame stays in the ring for longer: what seems to have is one that the system's clock was set while it lay there.
+const LONGEST_STAY: Duration = Duration::from_secs(5);
+
 /// The receiving half of `af_packet` and `raw_ip`.
 pub(super) struct RingRx {
     ring: RxRing,
@@ -76,7 +79,7 @@ fn walk(block: &[u8], layer: Layer, clock: &Clock, sink: &mut dyn FnMut(Received
     for _ in 0..word(block, FRAMES).unwrap_or(0) {
         let Some(header) = Header::at(block, at) else { return };
         let Some(frame) = header.frame(block, at, layer) else { return };
-        let age = wall.duration_since(header.stamp()).unwrap_or(Duration::ZERO);
+        let age = wall.duration_since(header.stamp()).ok().filter(|age| *age < LONGEST_STAY).unwrap_or_default();
         sink(Received { frame, at: now - age, verify: header.verify() });
         if header.next == 0 {
             return;

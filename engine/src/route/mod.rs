@@ -29,8 +29,7 @@ use std::sync::Arc;
 pub use interface::{Interface, InterfaceAddress, InterfaceKind, interfaces};
 pub(crate) use kernel::DeviceLosses;
 pub(crate) use neighbours::Neighbours;
-#[expect(unused_imports, reason = "scan.rs is the user")]
-pub(crate) use sweep::{Asker, Heard, Step, Sweep};
+pub(crate) use sweep::{Asker, Step, Sweep};
 
 use crate::error::Error;
 use crate::plan::{AddressRange, EgressId};
