@@ -23,7 +23,7 @@ use crate::drive::Outbox;
 use crate::error::Error;
 use crate::event::{Event, Phase};
 use crate::launch::{EVENTS, spawn, summarize};
-use crate::link::Clock;
+use crate::link::{Clock, LinkKind, PATIENCE};
 use crate::pace::Pace;
 use crate::permute::{Permutation, Stripe};
 use crate::plan::Plan;
@@ -31,6 +31,7 @@ use crate::progress::RateMeter;
 use crate::route::{self, DeviceLosses, Overrides};
 use crate::rtt::RttEstimator;
 use crate::scan::{Method, Running, Settings};
+use crate::sender::Cooldown;
 use crate::summary::Summary;
 use crate::table::Recorded;
 use crate::target::{Position, Target};
@@ -58,7 +59,6 @@ pub(crate) fn start(plan: Plan, mut settings: Settings, instead_of: Option<Error
     // Only to fail early and in the same words: the kernel routes each connection by itself.
     route::resolve(plan.ranges(), &overrides)?;
     settings.method = Method::Connect;
-    settings.source_port = None;
     settings.links = vec!["connect".into()];
     let targets = plan.len();
     let shared = Arc::new(Shared::new(settings.cells(targets), settings.passes));
@@ -67,11 +67,25 @@ pub(crate) fn start(plan: Plan, mut settings: Settings, instead_of: Option<Error
     if let Some(why) = instead_of {
         outbox.send(Event::Warning(format!("{why}; falling back to a connect() scan, which sees less")));
     }
+    without_effect(&settings).into_iter().for_each(|warning| outbox.send(Event::Warning(warning)));
+    (settings.gateway_mac, settings.link) = (None, LinkKind::Auto);
+    settings.source_port = None;
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)
         .map_err(|error| Error::System { operation: "create an epoll".into(), source: error.into() })?;
     let scan = ConnectScan::new(plan, settings.clone(), clock, Arc::clone(&shared), outbox, poll);
-    let thread = spawn("halfopen-connect", move || Ok(scan.run()))?;
+    let thread = spawn("halfopen-connect", move || scan.run())?;
     Ok(Running { events: Some(reader), shared, clock, targets, settings, thread: Some(thread) })
+}
+
+/// Settings that only a SYN scan can follow, in words.
+fn without_effect(settings: &Settings) -> Vec<String> {
+    let given = [
+        ("a source port", settings.source_port.is_some()),
+        ("a gateway's link address", settings.gateway_mac.is_some()),
+        ("a kind of link", settings.link != LinkKind::Auto),
+    ];
+    let given = given.into_iter().filter(|(_, given)| *given);
+    given.map(|(what, _)| format!("{what} has no effect on a connect() scan")).collect()
 }
 
 struct ConnectScan {
@@ -90,6 +104,8 @@ struct ConnectScan {
     /// A slot's number is its socket's name to epoll.
     slots: Vec<Option<Attempt>>,
     free: Vec<usize>,
+    /// Since when no socket or port is to be had; none while they are.
+    short: Option<Time>,
 }
 
 /// A connection being made.
@@ -106,6 +122,16 @@ enum Begun {
     Yes,
     /// No socket or port to be had just now.
     NotNow,
+}
+
+/// Why no more attempts were begun.
+enum Pause {
+    /// The pace allows the next one later.
+    Paced,
+    /// Attempts under way, or the reader of the events, must come along first.
+    Blocked,
+    /// There are no more in this pass.
+    Over,
 }
 
 impl ConnectScan {
@@ -127,25 +153,26 @@ impl ConnectScan {
             poll,
             slots: (0..slots).map(|_| None).collect(),
             free: (0..slots).rev().collect(),
+            short: None,
         }
     }
 
-    fn run(mut self) -> Summary {
+    fn run(mut self) -> Result<Summary, Error> {
         let most = self.settings.cells(self.plan.len());
         for stripe in Stripe::cut(self.plan.len(), most) {
             if self.shared.stopped() {
                 break;
             }
-            self.stripe(stripe);
+            self.stripe(stripe)?;
         }
         self.shared.sender.set_phase(Phase::Done);
         self.shared.set_turn(Turn::Done);
         let summary = summarize(&self.shared, self.plan.len(), &self.settings, &self.clock, DeviceLosses::default());
         self.outbox.finish(&self.shared, self.clock.now());
-        summary
+        Ok(summary)
     }
 
-    fn stripe(&mut self, stripe: Stripe) {
+    fn stripe(&mut self, stripe: Stripe) -> Result<(), Error> {
         self.shared.open(stripe);
         for pass in 0..self.settings.passes {
             if self.shared.stopped() {
@@ -153,41 +180,47 @@ impl ConnectScan {
             }
             self.shared.set_pass(pass);
             self.shared.sender.set_phase(Phase::Probing { pass });
-            self.pass(stripe, pass);
+            self.pass(stripe, pass)?;
         }
         self.close(stripe);
+        Ok(())
     }
 
     /// Begins what may begin and takes in what has ended, until all of the pass has.
-    fn pass(&mut self, stripe: Stripe, pass: u8) {
+    fn pass(&mut self, stripe: Stripe, pass: u8) -> Result<(), Error> {
         let (mut cursor, mut last) = (0, self.clock.now());
         self.pace.restart(last);
         while !self.shared.aborted() {
-            let more = !self.shared.stopped() && self.begin_some(stripe, pass, &mut cursor);
-            if more {
+            let pause = if self.shared.stopped() { Pause::Over } else { self.begin_some(stripe, pass, &mut cursor)? };
+            if !matches!(pause, Pause::Over) {
                 let now = self.clock.now();
                 add(&self.shared.sender.sending, now.since(last).as_nanos() as u64);
                 last = now;
+            } else if self.free.len() == self.slots.len() {
+                return Ok(());
             }
-            if !more && self.free.len() == self.slots.len() {
-                return;
-            }
-            self.wait();
+            self.wait(&pause);
             self.expire();
             self.outbox.flush();
             self.tick();
         }
         (0..self.slots.len()).for_each(|slot| drop(self.take(slot)));
+        Ok(())
     }
 
-    /// Begins as many attempts as may begin now; false once there are no more.
-    fn begin_some(&mut self, stripe: Stripe, pass: u8, cursor: &mut u64) -> bool {
+    /// Begins as many attempts as may begin now.
+    fn begin_some(&mut self, stripe: Stripe, pass: u8, cursor: &mut u64) -> Result<Pause, Error> {
         let mut allowed = self.pace.allowance(self.clock.now()).min(BATCH as u64);
-        while allowed > 0 && !self.free.is_empty() && !self.outbox.congested() {
-            let Some(offset) = self.next(stripe, pass, *cursor) else { return false };
-            let Some(target) = self.plan.target(self.permutation.index(stripe.position(offset))) else { return false };
-            if let Begun::NotNow = self.begin(target, offset, pass) {
-                return true;
+        while let Some(offset) = self.next(stripe, pass, *cursor) {
+            if allowed == 0 {
+                return Ok(Pause::Paced);
+            }
+            if self.free.is_empty() || self.outbox.congested() {
+                return Ok(Pause::Blocked);
+            }
+            let Some(target) = self.plan.target(self.permutation.index(stripe.position(offset))) else { break };
+            if let Begun::NotNow = self.begin(target, offset, pass)? {
+                return Ok(Pause::Blocked);
             }
             *cursor = offset + 1;
             if pass == 0 {
@@ -196,7 +229,7 @@ impl ConnectScan {
             self.pace.spend(1);
             allowed -= 1;
         }
-        self.next(stripe, pass, *cursor).is_some()
+        Ok(Pause::Over)
     }
 
     fn next(&self, stripe: Stripe, pass: u8, cursor: u64) -> Option<u64> {
@@ -206,22 +239,25 @@ impl ConnectScan {
         self.shared.table.next_unanswered(cursor, self.shared.walked())
     }
 
-    fn begin(&mut self, target: Target, offset: u64, pass: u8) -> Begun {
+    fn begin(&mut self, target: Target, offset: u64, pass: u8) -> Result<Begun, Error> {
         let since = self.clock.now();
+        let failed = |source| Error::System { operation: format!("connect to {target}"), source };
         let socket = match self.socket(target.address) {
             Ok(socket) => socket,
-            Err(error) if is_shortage(&error) => return self.not_now(),
-            Err(_) => return self.failed(),
+            Err(error) if is_shortage(&error) => return self.not_now(error, target),
+            Err(error) => return Err(failed(error)),
         };
         let connected = socket.connect(&SocketAddr::from(target).into());
         let attempt = Attempt { socket, target, offset, pass, since };
         match connected {
             Ok(()) => self.connected(&attempt),
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => return self.register(attempt),
-            Err(error) if is_shortage(&error) => return self.not_now(),
+            Err(error) if is_shortage(&error) => return self.not_now(error, target),
+            // Said at once and not after a packet came back, it speaks of this machine: its route or device is gone.
+            Err(error) if is_our_own_network(&error) => return Err(failed(error)),
             Err(error) => self.refused(&attempt, &error),
         }
-        self.count(pass)
+        Ok(self.count(pass))
     }
 
     fn socket(&self, to: IpAddr) -> io::Result<Socket> {
@@ -237,37 +273,42 @@ impl ConnectScan {
         Ok(socket)
     }
 
-    fn register(&mut self, attempt: Attempt) -> Begun {
-        let Some(slot) = self.free.pop() else { return Begun::NotNow };
+    fn register(&mut self, attempt: Attempt) -> Result<Begun, Error> {
+        let (pass, target) = (attempt.pass, attempt.target);
+        let Some(slot) = self.free.pop() else { return Ok(Begun::NotNow) };
         let name = epoll::EventData::new_u64(slot as u64);
-        let pass = attempt.pass;
-        if epoll::add(&self.poll, &attempt.socket, name, epoll::EventFlags::OUT).is_err() {
+        if let Err(error) = epoll::add(&self.poll, &attempt.socket, name, epoll::EventFlags::OUT) {
             self.free.push(slot);
-            return self.not_now();
+            return self.not_now(error.into(), target);
         }
         self.slots[slot] = Some(attempt);
-        self.count(pass)
+        Ok(self.count(pass))
     }
 
-    fn count(&self, pass: u8) -> Begun {
+    fn count(&mut self, pass: u8) -> Begun {
+        self.short = None;
         add(&self.shared.sender.sent[usize::from(pass)], 1);
         Begun::Yes
     }
 
-    fn not_now(&self) -> Begun {
+    /// A shortage passes once attempts under way have ended; if none is, others have what we lack, and not for ever.
+    fn not_now(&mut self, source: io::Error, target: Target) -> Result<Begun, Error> {
         add(&self.shared.sender.send_retries, 1);
-        Begun::NotNow
-    }
-
-    fn failed(&self) -> Begun {
-        add(&self.shared.sender.send_errors, 1);
-        Begun::Yes
+        let now = self.clock.now();
+        let since = *self.short.get_or_insert(now);
+        if now.since(since) > PATIENCE && self.free.len() == self.slots.len() {
+            return Err(Error::System { operation: format!("connect to {target}"), source });
+        }
+        Ok(Begun::NotNow)
     }
 
     /// Waits a little while for attempts to end, and takes in those that have.
-    fn wait(&mut self) {
+    fn wait(&mut self, pause: &Pause) {
         let now = self.clock.now();
-        let idle = if self.free.is_empty() { NAP } else { self.pace.next(now).since(now).min(NAP) };
+        let idle = match pause {
+            Pause::Paced => self.pace.next(now).since(now).min(NAP),
+            Pause::Blocked | Pause::Over => NAP,
+        };
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::try_from(idle.as_nanos()).unwrap_or(0) };
         let mut ready = Vec::with_capacity(BATCH);
         // An interrupted wait is a short one.
@@ -293,7 +334,11 @@ impl ConnectScan {
 
     /// Gives up attempts to which no answer can come any more.
     fn expire(&mut self) {
-        let (now, wait) = (self.clock.now(), self.rtt.wait().max(LEAST_WAIT));
+        let now = self.clock.now();
+        let wait = match self.settings.cooldown {
+            Cooldown::Auto => self.rtt.wait().max(LEAST_WAIT),
+            Cooldown::Fixed(time) => time,
+        };
         for slot in 0..self.slots.len() {
             if self.slots[slot].as_ref().is_some_and(|attempt| now.since(attempt.since) > wait) {
                 self.take(slot);
@@ -399,6 +444,11 @@ fn meaning(error: &io::Error) -> Option<(State, Reason)> {
         libc::EACCES | libc::EPERM => Some((State::Filtered, Reason::Prohibited)),
         _ => None,
     }
+}
+
+/// Errors of this machine's own way out, when connect(2) itself gives them.
+fn is_our_own_network(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::ENETDOWN | libc::ENODEV))
 }
 
 /// Errors that pass once other attempts have ended: descriptors, ports, memory.

@@ -10,7 +10,7 @@ use crossbeam_channel::{Sender as Channel, TrySendError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::counters::{Shared, Turn, add, load, set};
-use crate::event::Event;
+use crate::event::{Event, Phase, Progress};
 use crate::link::{Clock, LinkRx, LinkTx, PATIENCE, is_busy, is_fatal, stuck};
 use crate::progress::{self, RateMeter};
 use crate::receiver::Receiver;
@@ -262,7 +262,8 @@ impl Outbox {
 
     /// Delivers everything that is queued and the last event, waiting for the reader.
     pub(crate) fn finish(mut self, shared: &Arc<Shared>, now: Time) {
-        let last = Event::Progress(progress::snapshot(shared, self.targets, self.passes, now));
+        let end = Progress { phase: Phase::Done, ..progress::snapshot(shared, self.targets, self.passes, now) };
+        let last = Event::Progress(end);
         self.backlog.push_back(last);
         for event in self.backlog {
             if self.channel.send(event).is_err() {

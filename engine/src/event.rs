@@ -50,6 +50,7 @@ pub enum Phase {
 
 /// A snapshot of a scan's counters.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Progress {
     /// What it is doing.
     pub phase: Phase,

@@ -199,6 +199,7 @@ impl Launch {
         let targets = work.plan.len();
         let most = settings.cells(targets);
         let (rate, cooldown) = (settings.rate, settings.cooldown);
+        let _guard = AbortOnPanic(Arc::clone(&shared));
         let mut sender =
             Sender::new(Arc::clone(&work), Arc::clone(&shared), rate, cooldown, most, &mut tx, clock.now());
         let receiving = {
@@ -210,7 +211,12 @@ impl Launch {
         if sent.is_err() {
             shared.abort();
         }
-        let received = receiving.join().unwrap_or(Ok(()));
+        shared.sender.set_phase(Phase::Done);
+        let failed = |_| Error::System {
+            operation: "bring the scan to its end".into(),
+            source: std::io::Error::other("its receiving thread failed"),
+        };
+        let received = receiving.join().map_err(failed)?;
         sent.and(received).map_err(|lost| lost_link(lost, &settings, sender.sent()))?;
         let device = device_losses(&interfaces)?.since(before);
         Ok(summarize(&shared, targets, &settings, &clock, device))
@@ -221,9 +227,7 @@ impl Launch {
         let mut by_egress = vec![None; self.routed.egresses.len()];
         for link in 0..self.links.tx.len() {
             let on_link = self.on_link(link);
-            let (_, kind) = self.links.interfaces[link];
-            // Under a raw IP socket the kernel finds neighbours by itself.
-            if on_link.is_empty() || kind == LinkKind::RawIp {
+            if on_link.is_empty() {
                 continue;
             }
             let found = Arc::new(self.sweep(link, &on_link)?);
@@ -304,12 +308,11 @@ fn receive(
     if received.is_err() {
         shared.abort();
     }
-    shared.sender.set_phase(Phase::Done);
     outbox.finish(shared, clock.now());
     received
 }
 
-/// The sender waits for the receiver at the end of each stripe; a receiver that failed must not be waited for.
+/// Sender and receiver wait for each other at the end of each stripe; one that failed must not be waited for.
 struct AbortOnPanic(Arc<Shared>);
 
 impl Drop for AbortOnPanic {

@@ -159,6 +159,7 @@ impl Settings {
 
 /// Settings on their way to a scan. Every method changes one setting, see [`Settings`].
 #[derive(Debug)]
+#[must_use = "a builder does nothing before it is started"]
 pub struct ScanBuilder {
     plan: Plan,
     settings: Settings,
@@ -295,6 +296,7 @@ impl Iterator for Order<'_> {
 
 /// A scan under way. Dropping it ends the scan at once and releases everything.
 #[derive(Debug)]
+#[must_use = "dropping it ends the scan"]
 pub struct Running {
     pub(crate) events: Option<Channel<Event>>,
     pub(crate) shared: Arc<Shared>,

@@ -125,9 +125,9 @@ pub struct Drops {
 }
 
 impl Drops {
-    /// All losses together (retries are not losses).
+    /// All losses together. What was sent at a later try is not lost, though the device may have counted the first.
     pub fn total(&self) -> u64 {
-        self.ring + self.device_rx + self.device_tx + self.send_errors
+        self.ring + self.device_rx + self.device_tx.saturating_sub(self.send_retries) + self.send_errors
     }
 
     /// Each layer's name and count.

@@ -38,18 +38,18 @@ use number::Family;
 
 /// Where packets leave from, and to whom on the link they go first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Egress {
+pub(crate) struct Egress {
     /// The interface.
-    pub interface: Arc<Interface>,
+    pub(crate) interface: Arc<Interface>,
     /// The address they are sent from.
-    pub source: IpAddr,
+    pub(crate) source: IpAddr,
     /// Who takes them on.
-    pub next_hop: NextHop,
+    pub(crate) next_hop: NextHop,
 }
 
 /// Who takes a packet on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NextHop {
+pub(crate) enum NextHop {
     /// A router, which may be of the other family than the packet.
     Gateway(IpAddr),
     /// The target itself: it has its own link address, which must be found first. The broadcast addresses of a link
