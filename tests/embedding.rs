@@ -138,7 +138,7 @@ lab_test!(stop_sends_no_more_and_waits_for_what_is_under_way, |lab| {
     assert_eq!(summary.outcome, Outcome::Stopped);
     assert!(summary.sent[0] >= 300, "replies come 300 probes late: {summary:?}");
     assert_eq!(summary.open, summary.sent[0], "the cooldown was kept, and every probe answered");
-    assert_eq!(summary.not_probed, 65_536 - summary.sent[0]);
+    assert_eq!(summary.unclassified, 65_536 - summary.sent[0]);
 });
 
 lab_test!(stop_while_neighbours_are_asked_calls_nobody_down, |lab| {
@@ -147,7 +147,7 @@ lab_test!(stop_while_neighbours_are_asked_calls_nobody_down, |lab| {
     running.stopper().stop();
     let found = read(running);
     assert_eq!((found.summary.outcome, found.summary.hosts_down), (Outcome::Stopped, 0));
-    assert_eq!(found.summary.not_probed, 98);
+    assert_eq!(found.summary.unclassified, 98);
     assert_eq!(responder.tally().syns, 0);
 });
 
@@ -163,7 +163,7 @@ lab_test!(abort_ends_at_once, |lab| {
         let found = Found::of(events, running.wait().unwrap());
         assert!(aborted.elapsed() < PATIENCE, "{:?}", aborted.elapsed());
         assert_eq!(found.summary.outcome, Outcome::Stopped);
-        assert!(found.summary.not_probed > 60_000, "{:?}", found.summary);
+        assert!(found.summary.unclassified > 60_000, "{:?}", found.summary);
     }
 });
 

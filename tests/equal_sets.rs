@@ -27,11 +27,13 @@ fn assert_probes_are_right(found: &Found, responder: &Responder) {
     assert_eq!(tally.syns, found.summary.sent.iter().sum::<u64>(), "every probe counted is a probe sent");
     assert_eq!((tally.malformed, tally.bad_checksum, tally.wrong_mac, tally.syns_to_nobody), (0, 0, 0, 0));
     assert_eq!(tally.syns_without_mss, 0, "real stacks send the MSS option");
-    assert_eq!(tally.syn_acks, found.summary.open, "no open port was asked twice");
     assert_eq!(tally.rsts, tally.syn_acks, "one RST closes each half-open connection");
     responder.with(|phantoms| {
         let asked = |times| phantoms.target_tallies().filter(|(_, tally)| tally.syns.len() >= times).count() as u64;
-        assert_eq!([asked(1), asked(2)], found.summary.sent[..], "each target once, each silent one twice");
+        assert_eq!(asked(1), found.summary.targets, "each target once");
+        // At least each silent one: where this machine was slow to hear an answer, its target was asked again too.
+        assert!(asked(2) >= found.summary.silent && asked(2) == found.summary.sent[1], "each silent one twice");
+        assert_eq!(asked(3), 0);
         assert!(phantoms.target_tallies().all(|(_, tally)| tally.rsts == tally.syn_acks && tally.stray_rsts == 0));
     });
 }

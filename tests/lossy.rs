@@ -204,14 +204,41 @@ fn a_tarpit_is_open_everywhere() {
 }
 
 #[test]
-fn hosts_that_do_not_answer_on_the_link_are_not_probed() {
+fn hosts_that_do_not_answer_on_the_link_are_unclassified() {
     let scenario = Scenario::named("verdicts");
     let network = Watched::new(&scenario);
     let found = simulated_on_link(builder(plan("10.7.0.2-10.7.0.15 fd07::2-fd07::f", "80,81"), 1_000), &network);
     assert_eq!(found.down.len(), 24);
     assert!(found.down.keys().all(|&address| scenario.is_down(address)));
-    assert_eq!((found.summary.open, found.summary.silent, found.summary.not_probed), (4, 4, 48));
+    assert_eq!((found.summary.open, found.summary.silent, found.summary.unclassified), (4, 4, 48));
     let tally = network.with(|network| network.phantoms().tally());
     assert_eq!((tally.syns_to_nobody, tally.wrong_mac), (0, 0));
     assert_eq!(tally.neighbours_not_found, 24 * 3, "each was asked three times");
+}
+
+/// One estimate of the round-trip time serves all hosts: a thousand near ones must not hide a few far ones, which are
+/// only heard after the near ones have taught it that answers come at once.
+#[test]
+fn far_hosts_are_heard_beside_near_ones() {
+    let scenario = Scenario::parse(
+        r#"
+        [network]
+        delay = "1ms"
+        [[host]]
+        addresses = "10.65.0.0/22"
+        rules = [{ ports = 80, behaviour = "closed" }]
+        [[host]]
+        addresses = "10.65.4.0/29"
+        rules = [{ ports = 80, behaviour = "open", late = "900ms" }]
+        [[router]]
+        name = "gateway"
+        addresses = "10.7.0.1"
+        "#,
+    )
+    .unwrap();
+    for seed in 0..10 {
+        let network = Watched::new(&scenario);
+        let found = simulated(builder(plan("10.65.0.0-10.65.4.7", "80"), 10_000).seed(seed), &network);
+        assert_eq!((found.summary.open, found.summary.closed), (8, 1024), "seed {seed}");
+    }
 }

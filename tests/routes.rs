@@ -26,20 +26,20 @@ fn expected(scenario: &Scenario, plan: &Plan, ports: &str) -> BTreeMap<Target, E
 
 // Neighbours.
 
-lab_test!(neighbours_that_do_not_answer_are_down_and_not_probed, |lab| {
+lab_test!(neighbours_that_do_not_answer_are_down_and_unclassified, |lab| {
     let scenario = Scenario::named("verdicts");
     let responder = neighbours(lab, &scenario);
     let plan = plan("10.7.0.2-10.7.0.15 fd07::2-fd07::f", "80,81");
     let found = scan(builder(plan.clone()));
     found.assert_is(&expected(&scenario, &plan, "80,81"));
-    assert_eq!((found.down.len(), found.summary.not_probed), (24, 48));
+    assert_eq!((found.down.len(), found.summary.unclassified), (24, 48));
     assert!(found.down.keys().all(|&address| scenario.is_down(address)));
     let tally = responder.wait_for(|tally| tally.syns >= found.summary.sent.iter().sum());
     assert_eq!((tally.syns_to_nobody, tally.wrong_mac), (0, 0));
     responder.with(|phantoms| assert!(phantoms.target_tallies().all(|(target, _)| !scenario.is_down(target.address))));
 });
 
-lab_test!(the_broadcast_address_of_a_link_is_not_probed, |lab| {
+lab_test!(the_broadcast_address_of_a_link_is_unclassified, |lab| {
     let responder = neighbours(lab, &Scenario::named("verdicts"));
     let found = scan(builder(plan("10.7.0.254-10.7.0.255 10.7.0.2", "80")));
     let down: Vec<_> = found.down.keys().copied().collect();

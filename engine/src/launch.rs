@@ -338,7 +338,7 @@ pub(crate) fn summarize(
 ) -> Summary {
     let (sender, receiver) = (&shared.sender, &shared.receiver);
     let [open, closed, filtered] = [&receiver.open, &receiver.closed, &receiver.filtered].map(load);
-    let not_probed = targets.saturating_sub(open + closed + filtered);
+    let unclassified = targets.saturating_sub(open + closed + filtered);
     let srtt = load(&receiver.srtt);
     Summary {
         outcome: if shared.stopped() { Outcome::Stopped } else { Outcome::Complete },
@@ -347,7 +347,7 @@ pub(crate) fn summarize(
         closed,
         filtered,
         silent: load(&receiver.silent),
-        not_probed,
+        unclassified,
         hosts_down: load(&sender.hosts_down),
         sent: sender.sent.iter().take(usize::from(settings.passes)).map(load).collect(),
         replies: load(&receiver.replies),

@@ -11,7 +11,7 @@ pub enum Outcome {
     Stopped,
 }
 
-/// The account of a finished scan. `open + closed + filtered + not_probed == targets` always holds.
+/// The account of a finished scan. `open + closed + filtered + unclassified == targets` always holds.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -27,8 +27,9 @@ pub struct Summary {
     pub filtered: u64,
     /// Of `filtered`, those from which nothing came back.
     pub silent: u64,
-    /// Targets without a verdict: their host is down, or the scan was stopped before.
-    pub not_probed: u64,
+    /// Targets without a verdict: their host is down, or the scan was stopped before it reached them, or aborted before
+    /// their answer could come.
+    pub unclassified: u64,
     /// On-link hosts that did not answer.
     pub hosts_down: u64,
     /// Probes sent, by pass.

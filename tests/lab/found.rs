@@ -121,9 +121,9 @@ impl Found {
     }
 
     fn check(&self) {
-        let Summary { open, closed, filtered, silent, not_probed, targets, hosts_down, .. } = self.summary;
+        let Summary { open, closed, filtered, silent, unclassified, targets, hosts_down, .. } = self.summary;
         let summary = &self.summary;
-        assert_eq!(open + closed + filtered + not_probed, targets, "{summary:?}");
+        assert_eq!(open + closed + filtered + unclassified, targets, "{summary:?}");
         assert_eq!([open, closed, filtered], State::ALL.map(|state| self.targets(state).len() as u64), "{summary:?}");
         assert_eq!(silent, self.silent().len() as u64, "{summary:?}");
         assert_eq!(hosts_down, self.down.len() as u64, "{summary:?}");

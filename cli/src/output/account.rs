@@ -59,7 +59,7 @@ pub(crate) struct Counts {
     pub(crate) filtered: u64,
     /// Of the filtered: those that said nothing.
     pub(crate) silent: u64,
-    pub(crate) not_probed: u64,
+    pub(crate) unclassified: u64,
 }
 
 /// Probes sent.
@@ -139,8 +139,8 @@ impl Account {
 
 impl Counts {
     fn new(summary: &Summary) -> Counts {
-        let Summary { open, closed, filtered, silent, not_probed, .. } = *summary;
-        Counts { open, closed, filtered, silent, not_probed }
+        let Summary { open, closed, filtered, silent, unclassified, .. } = *summary;
+        Counts { open, closed, filtered, silent, unclassified }
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn account() -> Account {
         hosts_down: 0,
         blocked: 0,
         excluded: 0,
-        counts: Counts { open: 3, closed: 65_532, filtered: 0, silent: 0, not_probed: 0 },
+        counts: Counts { open: 3, closed: 65_532, filtered: 0, silent: 0, unclassified: 0 },
         probes: Probes { total: 65_540, by_pass: vec![65_535, 5] },
         rate: 9_998.5,
         replies: 65_535,

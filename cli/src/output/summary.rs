@@ -17,7 +17,8 @@ const ALL_PORTS: u64 = 65_535;
 
 /// The summary of a scan, without a last line break.
 pub(crate) fn text(account: &Account) -> String {
-    let lines = [Some(found(account)), Some(sent(account)), Some(how(account)), not_probed(account), left_out(account)];
+    let lines =
+        [Some(found(account)), Some(sent(account)), Some(how(account)), unclassified(account), left_out(account)];
     let troubles = [("lost on this side", &account.drops), ("replies not ours", &account.strays)];
     let troubles = troubles.into_iter().map(|(title, counts)| listed(title, counts));
     lines.into_iter().chain(troubles).flatten().collect::<Vec<_>>().join("\n")
@@ -85,17 +86,17 @@ fn how(account: &Account) -> String {
     format!("{scan}, seed {}", settings.seed)
 }
 
-fn not_probed(account: &Account) -> Option<String> {
-    let targets = count(account.counts.not_probed, "target");
+fn unclassified(account: &Account) -> Option<String> {
+    let targets = count(account.counts.unclassified, "target");
     let are_down = match account.hosts_down {
         0 => None,
         1 => Some("1 host that is down".to_owned()),
         hosts => Some(format!("{} that are down", count(hosts, "host"))),
     };
-    match (account.counts.not_probed, account.outcome, are_down) {
+    match (account.counts.unclassified, account.outcome, are_down) {
         (0, ..) => None,
-        (_, "stopped", None) => Some(format!("not probed: {targets}")),
-        (_, "stopped", Some(hosts)) => Some(format!("not probed: {targets}, those of {hosts} among them")),
+        (_, "stopped", None) => Some(format!("without a verdict: {targets}")),
+        (_, "stopped", Some(hosts)) => Some(format!("without a verdict: {targets}, those of {hosts} among them")),
         (_, _, None) => Some(format!("without a verdict: {targets}")),
         (_, _, Some(hosts)) => Some(format!("not probed: {targets} of {hosts} (no answer to ARP or NDP)")),
     }
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_scan_of_a_moment() {
-        let one = |open, closed| Counts { open, closed, filtered: 0, silent: 0, not_probed: 0 };
+        let one = |open, closed| Counts { open, closed, filtered: 0, silent: 0, unclassified: 0 };
         let account = Account {
             targets: 1,
             counts: one(0, 1),
@@ -178,7 +179,7 @@ mod tests {
             targets: 16,
             hosts: 8,
             hosts_down: 8,
-            counts: Counts { open: 0, closed: 0, filtered: 0, silent: 0, not_probed: 16 },
+            counts: Counts { open: 0, closed: 0, filtered: 0, silent: 0, unclassified: 16 },
             probes: Probes { total: 0, by_pass: vec![0, 0] },
             replies: 0,
             sending_us: 4,
@@ -198,7 +199,7 @@ mod tests {
     fn hints_only_where_there_is_little_to_see() {
         let of = |open, closed, filtered, targets| Account {
             targets,
-            counts: Counts { open, closed, filtered, silent: filtered, not_probed: 0 },
+            counts: Counts { open, closed, filtered, silent: filtered, unclassified: 0 },
             ..samples::account()
         };
         assert_eq!(hint(&of(1, 9, 0, 10)), None);
@@ -217,7 +218,7 @@ mod tests {
             hosts_down: 3,
             blocked: 1,
             excluded: 7,
-            counts: Counts { open: 1, closed: 2, filtered: 30, silent: 20, not_probed: 4_000 },
+            counts: Counts { open: 1, closed: 2, filtered: 30, silent: 20, unclassified: 4_000 },
             duplicates: 2,
             strays: [("bad_ack", 5), ("wrong_port", 1), ("malformed", 2), ("own", 9)].into(),
             drops: [("ring", 1_200), ("send_errors", 3), ("send_retries", 8)].into(),
@@ -227,7 +228,7 @@ mod tests {
         stopped early: 65,535 targets on 256 hosts in 6.6 s: 1 open, 2 closed, 30 filtered (20 silent)
         65,540 probes (5 of them repeated) at 9,999/s, 65,535 replies, 2 duplicates, round trip 312 µs
         SYN scan over raw_ip@lo, seed 18446744073709551615
-        not probed: 4,000 targets, those of 3 hosts that are down among them
+        without a verdict: 4,000 targets, those of 3 hosts that are down among them
         left out: 1 address by the blocklist, 7 addresses excluded
         lost on this side: 1,200 replies (receive buffer full), 3 probes (refused by the kernel)
         replies not ours: 5 with a wrong acknowledgement, 2 malformed, 1 to a port that is not ours

@@ -21,7 +21,7 @@ fn ends_with_an_account(signal: Signal, code: i32) {
     assert_eq!(status.code(), Some(code), "{said}");
     assert!(said.starts_with("stopping: waiting for late replies; another "), "{said}");
     assert!(said.contains("\nstopped early: 65,535 targets on 1 host in "), "{said}");
-    assert!(said.contains("\nnot probed: "), "{said}");
+    assert!(said.contains("\nwithout a verdict: "), "{said}");
 }
 
 lab_test!(an_interrupt_ends_with_an_account_and_130, |_lab| ends_with_an_account(Signal::INT, 130));
@@ -37,10 +37,10 @@ lab_test!(an_interrupt_ends_with_the_summary_record, |_lab| {
     let summary = records.last().unwrap();
     assert_adds_up(summary);
     assert_eq!(summary["outcome"], "stopped");
-    assert!(number(&summary["counts"]["not_probed"]) > 0);
+    assert!(number(&summary["counts"]["unclassified"]) > 0);
     let verdicts = records.iter().filter(|record| record["type"] == "verdict").count() as u64;
     // The first one has been read.
-    let probed = number(&summary["targets"]) - number(&summary["counts"]["not_probed"]);
+    let probed = number(&summary["targets"]) - number(&summary["counts"]["unclassified"]);
     assert_eq!(verdicts + 1, probed);
 });
 

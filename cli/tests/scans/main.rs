@@ -60,7 +60,7 @@ fn number(value: &Value) -> u64 {
 /// A summary's counts are those of its targets.
 fn assert_adds_up(summary: &Value) {
     assert_eq!(summary["type"], "summary", "{summary}");
-    let counts = ["open", "closed", "filtered", "not_probed"].map(|name| number(&summary["counts"][name]));
+    let counts = ["open", "closed", "filtered", "unclassified"].map(|name| number(&summary["counts"][name]));
     assert_eq!(counts.iter().sum::<u64>(), number(&summary["targets"]), "{summary}");
 }
 

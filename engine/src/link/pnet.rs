@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use ::pnet::datalink::{self, Channel, ChannelType, Config, DataLinkReceiver, DataLinkSender};
 
-use super::{Clock, Halves, LinkRx, LinkSettings, LinkTx, Received, TemplateId, TxLosses, filter, is_fatal, opening};
+use super::{
+    Clock, Halves, LinkRx, LinkSettings, LinkTx, Received, TemplateId, TxLosses, filter, is_busy, is_fatal, opening,
+};
 use crate::error::Error;
 use crate::route::Interface;
 use crate::sys::PacketSocket;
@@ -40,13 +42,15 @@ fn channel(interface: &Interface, settings: LinkSettings) -> io::Result<Halves> 
     let Channel::Ethernet(tx, rx) = datalink::channel(&device, config)? else {
         return Err(io::ErrorKind::Unsupported.into());
     };
-    let tx = PnetTx { tx, templates: Vec::new(), losses: TxLosses::default(), lost: None };
+    let tx = PnetTx { tx, templates: Vec::new(), waiting: None, losses: TxLosses::default(), lost: None };
     Ok((Box::new(tx), Box::new(PnetRx { rx, socket: copy, drops: 0 })))
 }
 
 struct PnetTx {
     tx: Box<dyn DataLinkSender>,
     templates: Vec<SynTemplate>,
+    /// A probe that a full queue did not take, and its length.
+    waiting: Option<([u8; MAX_FRAME], usize)>,
     losses: TxLosses,
     /// What said that the device is gone, until the next flush tells it.
     lost: Option<io::Error>,
@@ -55,6 +59,18 @@ struct PnetTx {
 impl PnetTx {
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
         self.tx.send_to(frame, None).unwrap_or_else(|| Err(io::ErrorKind::InvalidInput.into()))
+    }
+
+    fn offer(&mut self, frame: [u8; MAX_FRAME], len: usize) {
+        match self.send(&frame[..len]) {
+            Ok(()) => {}
+            Err(error) if is_fatal(&error) => self.lost = Some(error),
+            Err(error) if is_busy(&error) => {
+                self.waiting = Some((frame, len));
+                self.losses.retries += 1;
+            }
+            Err(_) => self.losses.errors += 1,
+        }
     }
 }
 
@@ -65,8 +81,8 @@ impl LinkTx for PnetTx {
     }
 
     fn room(&self) -> usize {
-        // Nothing is kept: each probe leaves at once. A batch of the usual size keeps the pace's arithmetic.
-        super::queue::BATCH
+        // Each probe leaves at once, unless one waits. A batch of the usual size keeps the pace's arithmetic.
+        if self.waiting.is_some() { 0 } else { super::queue::BATCH }
     }
 
     fn probe(&mut self, id: TemplateId, probe: &Probe) {
@@ -75,15 +91,14 @@ impl LinkTx for PnetTx {
         let len = template.frame().len();
         frame[..len].copy_from_slice(template.frame());
         template.patch(&mut frame, probe);
-        match self.send(&frame[..len]) {
-            Ok(()) => {}
-            Err(error) if is_fatal(&error) => self.lost = Some(error),
-            Err(_) => self.losses.errors += 1,
-        }
+        self.offer(frame, len);
     }
 
     fn flush(&mut self) -> io::Result<bool> {
-        self.lost.take().map_or(Ok(true), Err)
+        if let Some((frame, len)) = self.waiting.take() {
+            self.offer(frame, len);
+        }
+        self.lost.take().map_or(Ok(self.waiting.is_none()), Err)
     }
 
     fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
