@@ -231,7 +231,12 @@ fn open(file: &Path) -> Result<(String, Box<dyn BufRead>), Failure> {
         return Ok(("standard input".into(), Box::new(io::stdin().lock())));
     }
     let name = file.to_string_lossy().into_owned();
-    match File::open(file) {
+    // A directory can be opened, and only fails when it is read.
+    let opened = File::open(file).and_then(|opened| match opened.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(opened),
+    });
+    match opened {
         Ok(opened) => Ok((name, Box::new(BufReader::new(opened)))),
         Err(source) => Err(Failure::Open { name, source }),
     }

@@ -59,7 +59,8 @@ impl Format for Lines {
     }
 }
 
-/// Aligned columns, and a table by host at the end.
+/// Aligned columns, and a table by host at the end. Columns that are flush right stand one space off, so that an open
+/// port of any IPv4 address fits on a line of 79.
 pub(super) struct Table {
     colours: bool,
     /// Width of the address column: that of the longest seen.
@@ -103,8 +104,8 @@ impl Format for Table {
         self.address(verdict.target.address, out);
         let port = format!("{}/tcp", verdict.target.port);
         let service = services::name(verdict.target.port).unwrap_or(NOTHING);
-        put(out, format_args!("  {port:>9}  {style}{:<8}{style:#}  {service:<15}", verdict.state));
-        put(out, format_args!("  {dim}{}{dim:#}\n", evidence(verdict)));
+        put(out, format_args!(" {port:>9}  {style}{:<8}{style:#}  {service:<15}", verdict.state));
+        put(out, format_args!(" {dim}{}{dim:#}\n", evidence(verdict)));
         self.hosts = self.hosts.take().and_then(|hosts| hosts.with(verdict));
     }
 
@@ -118,7 +119,7 @@ impl Format for Table {
         let dim = self.dim();
         self.address(address, out);
         let answer = " ".repeat(ANSWER);
-        put(out, format_args!("  {:>9}  {:<8}  {:<15}  {answer}{dim}{reason}{dim:#}\n", NOTHING, "down", NOTHING));
+        put(out, format_args!(" {:>9}  {:<8}  {:<15} {answer}{dim}{reason}{dim:#}\n", NOTHING, "down", NOTHING));
     }
 
     fn end(&mut self, _account: &Account, out: &mut Vec<u8>) {
@@ -151,6 +152,8 @@ fn evidence(verdict: &Verdict) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use halfopen::{Event, Target};
 
     use super::super::samples;
@@ -183,13 +186,22 @@ mod tests {
     #[test]
     fn columns() {
         insta::assert_snapshot!(samples::printed(Form::Table { colours: false }, "all", &samples::events()), @r"
-        192.0.2.7          443/tcp  open      https              1.5 ms  ttl 63   syn-ack
-        192.0.2.7          444/tcp  closed    snpp               1.5 ms  ttl 63   rst
-        2001:db8::7         22/tcp  open      ssh                1.5 ms  ttl 63   syn-ack
-        192.0.2.9           25/tcp  filtered  smtp               1.5 ms  ttl 63   admin-prohibited from 192.0.2.254
-        192.0.2.9           26/tcp  filtered  -                                   no-response
-        192.0.2.77               -  down      -                                   no-arp
+        192.0.2.7         443/tcp  open      https             1.5 ms  ttl 63   syn-ack
+        192.0.2.7         444/tcp  closed    snpp              1.5 ms  ttl 63   rst
+        2001:db8::7        22/tcp  open      ssh               1.5 ms  ttl 63   syn-ack
+        192.0.2.9          25/tcp  filtered  smtp              1.5 ms  ttl 63   admin-prohibited from 192.0.2.254
+        192.0.2.9          26/tcp  filtered  -                                  no-response
+        192.0.2.77              -  down      -                                  no-arp
         ");
+    }
+
+    #[test]
+    fn an_open_port_of_an_ipv4_address_does_not_wrap() {
+        let target = Target { address: IpAddr::from([255; 4]), port: 22_333 };
+        assert_eq!(services::name(target.port).map(str::len), Some(15), "as long as names are");
+        let widest = Verdict { target, ttl: Some(255), rtt: Some(Duration::from_micros(999_900)), ..samples::open() };
+        let text = samples::printed(Form::Table { colours: false }, "all", &[Event::Verdict(widest)]);
+        assert_eq!(text.trim_end().chars().count(), 79, "{text}");
     }
 
     #[test]

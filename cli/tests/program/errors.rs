@@ -111,6 +111,11 @@ fn a_file_that_is_not_there() {
 }
 
 #[test]
+fn a_directory_is_no_file_of_targets() {
+    assert_eq!(usage("scan -i / -p 80"), "error: cannot open /: is a directory\n");
+}
+
+#[test]
 fn a_bad_target_is_named() {
     let said = usage("scan 127.0.0.1 10.0.0.300 -p 80 --dry-run");
     insta::assert_snapshot!(said, @r#"error: targets: cannot read "10.0.0.300": octet "300" is above 255; expected four octets 0-255, each a number, a list or a range, such as 192.0.2.7, 192.0.2.1,5,7-9, 192.0.0-3.* or 192.0.2.128-"#);

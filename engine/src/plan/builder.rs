@@ -11,6 +11,7 @@ use super::ports::PortSet;
 use crate::error::{Error, Place};
 use std::fmt;
 use std::io::BufRead;
+use std::net::{IpAddr, SocketAddr};
 
 /// Collects targets, ports and exclusions; every method tells at once what is wrong with its text.
 ///
@@ -146,7 +147,7 @@ impl PlanBuilder {
         let (bare_exclusions, ported_exclusions) = self.exclusions.into_parts();
         let mut layers = Vec::new();
         if let Some(address) = bare.any() {
-            let ports = self.ports.ok_or_else(|| no_ports(&address))?;
+            let ports = self.ports.ok_or_else(|| no_ports(address))?;
             layers.push((Role::Scan(ports), bare));
         }
         layers.extend(ported.into_iter().map(|(ports, set)| (Role::Scan(ports), set)));
@@ -180,9 +181,9 @@ fn malformed_ports(text: &str, Malformed { problem, accepted }: Malformed) -> Er
     Error::Parse { place: Place { source: "ports".into(), line: None }, token: shortened(text), problem, accepted }
 }
 
-fn no_ports(address: &impl fmt::Display) -> Error {
-    let problem =
-        format!("none given for {address}; name the ports to scan, or put them behind the target ({address}:80)");
+fn no_ports(address: IpAddr) -> Error {
+    let ported = SocketAddr::new(address, 80);
+    let problem = format!("none given for {address}; name the ports to scan, or put them behind the target ({ported})");
     Error::Setting { setting: "ports", problem }
 }
 
@@ -191,7 +192,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::io;
-    use std::net::IpAddr;
 
     fn ranges(plan: &Plan) -> String {
         plan.ranges().map(|range| range.to_string()).collect::<Vec<_>>().join(" ")
@@ -307,6 +307,11 @@ mod tests {
         assert_eq!(
             error(Plan::builder().targets("10.0.0.1:80 10.0.0.2").unwrap()),
             "ports: none given for 10.0.0.2; name the ports to scan, or put them behind the target (10.0.0.2:80)"
+        );
+        assert_eq!(
+            error(Plan::builder().targets("fd02::2:443").unwrap()),
+            "ports: none given for fd02::2:443; name the ports to scan, or put them behind the target \
+             ([fd02::2:443]:80)"
         );
     }
 

@@ -37,9 +37,12 @@ impl PortSet {
     /// Reads a comma-separated list of ports and ranges. A range without a beginning starts at 1, one without an end
     /// ends at 65535; port 0 is in the set only if the list says `0`.
     pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
-        let pieces = text.split(',').map(str::trim).filter(|piece| !piece.is_empty());
-        let ranges = pieces.map(parse_range).collect::<Result<Vec<_>, _>>()?;
-        PortSet::from_ranges(ranges).ok_or(Malformed { problem: "no port is named".into(), accepted: ACCEPTED })
+        let no_port = || Malformed { problem: "no port is named".into(), accepted: ACCEPTED };
+        if text.trim().is_empty() {
+            return Err(no_port());
+        }
+        let ranges = text.split(',').map(str::trim).map(parse_range).collect::<Result<Vec<_>, _>>()?;
+        PortSet::from_ranges(ranges).ok_or_else(no_port)
     }
 
     /// The ports of all ranges, which may overlap and stand in any order; none if there is no range.
@@ -204,6 +207,9 @@ impl Borrow<[Span]> for PortSet {
 }
 
 fn parse_range(piece: &str) -> Result<(u16, u16), Malformed> {
+    if piece.is_empty() {
+        return Err(Malformed { problem: "a port is missing at a comma".into(), accepted: ACCEPTED });
+    }
     let Some((first, last)) = piece.split_once('-') else {
         let port = parse_port(piece)?;
         return Ok((port, port));
@@ -242,7 +248,6 @@ mod tests {
             ("0", "0", 1),
             ("22,80,8000-8100", "22,80,8000-8100", 103),
             ("443, 80 ,443", "80,443", 2),
-            ("80,", "80", 1),
             ("-", "1-65535", 65_535),
             ("0,-", "0-65535", 65_536),
             ("0-65535", "0-65535", 65_536),
@@ -260,7 +265,11 @@ mod tests {
     fn the_grammar_rejects() {
         for (text, problem) in [
             ("", "no port is named"),
-            (" , ", "no port is named"),
+            ("  ", "no port is named"),
+            ("22,,80", "a port is missing at a comma"),
+            ("22, ,80", "a port is missing at a comma"),
+            (",80", "a port is missing at a comma"),
+            ("80,", "a port is missing at a comma"),
             ("65536", "port \"65536\" is above 65535"),
             ("99999999999999999999999", "port \"99999999999999999999999\" is above 65535"),
             ("http", "port \"http\" is not a number"),

@@ -155,6 +155,9 @@ impl<T: RoutingTable> Resolver<'_, T> {
 
     /// Asks, through the wanted interface if there is one. IPv6 looks at the interface strictly only if the source is
     /// left open (net/ipv6/route.c `ip6_route_output_flags`), so an answer through another one is asked again.
+    ///
+    /// The kernel's EINVAL is that of a blackhole, and also that of a source which cannot send there (127.0.0.1 to
+    /// another machine); without the source it only is the first.
     fn ask(&mut self, destination: IpAddr, source: Option<IpAddr>) -> Result<Answer, Error> {
         let through = self.wanted.interface.as_ref().map(|(index, _)| *index);
         let mut question = Question { destination, through, source };
@@ -164,7 +167,14 @@ impl<T: RoutingTable> Resolver<'_, T> {
             question.source = None;
             answer = self.table.route(question)?;
         }
-        answer.map_err(|refusal| self.no_route(destination, refusal.hint()))
+        match (answer, question.source) {
+            (Ok(answer), _) => Ok(answer),
+            (Err(Refusal::Blackhole), Some(source)) if self.wanted.sources.contains(&source) => {
+                let open = self.table.route(Question { source: None, ..question })?;
+                Err(self.no_route(destination, open.err().map_or_else(|| unfit(source, destination), Refusal::hint)))
+            }
+            (Err(refusal), _) => Err(self.no_route(destination, refusal.hint())),
+        }
     }
 
     /// The interface of an answer. What is delivered here goes over loopback, whichever device the answer names (its
@@ -234,6 +244,11 @@ impl Refusal {
             Refusal::Other(errno) => format!("the kernel says: {}", std::io::Error::from_raw_os_error(errno)),
         }
     }
+}
+
+/// Why there is no route from a source that was asked for, although there is one from others.
+fn unfit(source: IpAddr, destination: IpAddr) -> String {
+    format!("the kernel cannot send from {source} to {destination}; choose another source address, or leave it open")
 }
 
 /// Who takes the packet on, by what the kernel says and the kind of link.

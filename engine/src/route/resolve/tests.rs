@@ -255,6 +255,19 @@ fn a_chosen_source_must_be_ours() {
 }
 
 #[test]
+fn a_chosen_source_that_cannot_send_there_is_named() {
+    let mut table = table();
+    let from_loopback = Some(ip("127.0.0.1"));
+    table.routes.push(Route { prefix: prefix("0.0.0.0/0"), answer: Err(Refusal::Blackhole), from: from_loopback });
+    let mut said = |target| {
+        let error = resolve(&mut table, interfaces(), std::iter::once(range(target)), &from(&["127.0.0.1"]));
+        error.unwrap_err().to_string()
+    };
+    assert!(said("1.1.1.1").contains("cannot send from 127.0.0.1 to 1.1.1.1"), "{}", said("1.1.1.1"));
+    assert!(said("172.16.0.1").contains("type blackhole"), "a blackhole for every source");
+}
+
+#[test]
 fn a_chosen_source_is_for_its_family() {
     let sources = from(&["198.51.100.1", "2001:db8::1"]);
     assert_eq!(
