@@ -221,9 +221,7 @@ impl Launch {
         let mut by_egress = vec![None; self.routed.egresses.len()];
         for link in 0..self.links.tx.len() {
             let on_link = self.on_link(link);
-            let (_, kind) = self.links.interfaces[link];
-            // Under a raw IP socket the kernel finds neighbours by itself.
-            if on_link.is_empty() || kind == LinkKind::RawIp {
+            if on_link.is_empty() {
                 continue;
             }
             let found = Arc::new(self.sweep(link, &on_link)?);
