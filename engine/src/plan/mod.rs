@@ -1,7 +1,7 @@
 //! What is to be scanned, as arithmetic: targets in natural order (IPv4 before IPv6, then by address, then by port),
 //! each with its rank, the index; from index to target and back without anything stored per target. The order in which
 //! they are probed is `permute`'s business, and through which interface they are reached is `route`'s: it gives each
-//! address its egress by [`Plan::assign`].
+//! address its egress by `Plan::assign`.
 //!
 //! Data path: text -> `tokens` -> `grammar` -> `layers` (address sets by ports) -> `sweep` -> `assembly` (exclusions,
 //! blocklist, blocks) -> `segments` (what an index is looked up in).
