@@ -127,7 +127,7 @@ impl Permutation {
     }
 }
 
-/// The indices of positions that are asked for one after the other. They are worked out [`AHEAD`] at a time: one alone
+/// The indices of positions that are asked for one after the other. They are worked out eight at a time: one alone
 /// spends most of its time waiting for its own multiplications, several fill one another's waits.
 #[derive(Debug, Clone)]
 pub struct Walk {
