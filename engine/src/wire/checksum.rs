@@ -1,8 +1,8 @@
 //! The Internet checksum (RFC 1071) as a running sum: 16-bit words in network order are added up in 64 bits, carries
-//! are folded in at the end. Sums can be taken in parts and added, which is what makes patching a template cheap.
+//! are folded in at the end. Words are taken by twos, as one 32-bit number: what goes over 16 bits is a carry like any
+//! other. Sums can be taken in parts and added, which is what makes patching a template cheap.
 
-/// The sum of the bytes as 16-bit words; a last odd byte counts as a word's high half. Taken two words at a time: what
-/// goes over 16 bits comes back when carries are folded in.
+/// The sum of the bytes as 16-bit words; a last odd byte counts as a word's high half.
 #[inline]
 pub(crate) fn sum(bytes: &[u8]) -> u64 {
     let (pairs, rest) = bytes.as_chunks();
@@ -13,7 +13,7 @@ pub(crate) fn sum(bytes: &[u8]) -> u64 {
 /// The sum of a 32-bit value's two words.
 #[inline]
 pub(crate) fn sum_u32(value: u32) -> u64 {
-    u64::from(value >> 16) + u64::from(value & 0xffff)
+    u64::from(value)
 }
 
 /// The sum of a 128-bit value's eight words.

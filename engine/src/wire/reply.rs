@@ -195,16 +195,16 @@ pub fn is_neighbour_traffic(layer: Layer, frame: &[u8]) -> bool {
 }
 
 /// What the IP header says.
-struct Ip<'a> {
+struct Ip {
     source: IpAddr,
     destination: IpAddr,
-    /// Both addresses as they stand in the header.
-    addresses: &'a [u8],
+    /// The sum over both.
+    addresses: u64,
     ttl: u8,
 }
 
-impl<'a> Ip<'a> {
-    fn v4(header: Ipv4HeaderSlice<'a>) -> Self {
+impl Ip {
+    fn v4(header: Ipv4HeaderSlice<'_>) -> Self {
         Ip {
             source: header.source_addr().into(),
             destination: header.destination_addr().into(),
@@ -213,7 +213,7 @@ impl<'a> Ip<'a> {
         }
     }
 
-    fn v6(header: Ipv6HeaderSlice<'a>) -> Self {
+    fn v6(header: Ipv6HeaderSlice<'_>) -> Self {
         Ip {
             source: header.source_addr().into(),
             destination: header.destination_addr().into(),
@@ -227,14 +227,15 @@ impl<'a> Ip<'a> {
     }
 }
 
+/// The sum over both addresses.
 #[inline]
-fn addresses_v4<'a>(header: &Ipv4HeaderSlice<'a>) -> &'a [u8] {
-    &header.slice()[12..20]
+fn addresses_v4(header: &Ipv4HeaderSlice<'_>) -> u64 {
+    checksum::sum_u32(header.source_addr().into()) + checksum::sum_u32(header.destination_addr().into())
 }
 
 #[inline]
-fn addresses_v6<'a>(header: &Ipv6HeaderSlice<'a>) -> &'a [u8] {
-    &header.slice()[8..40]
+fn addresses_v6(header: &Ipv6HeaderSlice<'_>) -> u64 {
+    checksum::sum_u128(header.source_addr().into()) + checksum::sum_u128(header.destination_addr().into())
 }
 
 #[inline]
@@ -244,8 +245,8 @@ fn header_is_sound(header: &Ipv4HeaderSlice<'_>) -> bool {
 
 /// Whether pseudo header and segment add up to nothing.
 #[inline]
-fn is_sound(addresses: &[u8], protocol: IpNumber, segment: &[u8]) -> bool {
-    let pseudo = checksum::sum(addresses) + u64::from(protocol.0) + segment.len() as u64;
+fn is_sound(addresses: u64, protocol: IpNumber, segment: &[u8]) -> bool {
+    let pseudo = addresses + u64::from(protocol.0) + segment.len() as u64;
     checksum::fold(pseudo + checksum::sum(segment)) == 0
 }
 
