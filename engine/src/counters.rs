@@ -75,6 +75,8 @@ pub(crate) struct SenderCounters {
     pub(crate) sending: AtomicU64,
     pub(crate) send_errors: AtomicU64,
     pub(crate) send_retries: AtomicU64,
+    /// Dropped by the device after the link had taken them.
+    pub(crate) send_drops: AtomicU64,
     phase: AtomicU8,
 }
 

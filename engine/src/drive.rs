@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::counters::{Shared, Turn, add, load, set};
 use crate::event::{Event, Phase, Progress};
-use crate::link::{Clock, LinkRx, LinkTx, PATIENCE, is_busy, is_fatal, stuck};
+use crate::link::{Clock, LinkRx, LinkTx, PATIENCE, TxLosses, is_busy, is_fatal, stuck};
 use crate::progress::{self, RateMeter};
 use crate::receiver::Receiver;
 use crate::route::{self, Sweep};
@@ -106,10 +107,10 @@ pub(crate) fn send(
 ) -> Result<(), Lost> {
     loop {
         let step = sender.poll(clock.now(), links);
-        let losses = links.iter().map(|link| link.losses());
-        let (errors, retries) = losses.fold((0, 0), |(errors, retries), l| (errors + l.errors, retries + l.retries));
-        set(&shared.sender.send_errors, errors);
-        set(&shared.sender.send_retries, retries);
+        let losses = links.iter().map(|link| link.losses()).fold(TxLosses::default(), Add::add);
+        set(&shared.sender.send_errors, losses.errors);
+        set(&shared.sender.send_retries, losses.retries);
+        set(&shared.sender.send_drops, losses.dropped);
         match step? {
             Step::Until(until) => nap(until.since(clock.now()).min(NAP)),
             Step::Done => return Ok(()),

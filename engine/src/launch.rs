@@ -361,6 +361,7 @@ pub(crate) fn summarize(
             ring: load(&receiver.ring_drops),
             device_rx: device.rx,
             device_tx: device.tx,
+            send_drops: load(&sender.send_drops),
             send_errors: load(&sender.send_errors),
             send_retries: load(&sender.send_retries),
         },

@@ -23,7 +23,7 @@ pub(crate) fn snapshot(shared: &Shared, targets: u64, passes: u8, now: Time) -> 
         closed: load(&receiver.closed),
         filtered: load(&receiver.filtered),
         hosts_down: load(&sender.hosts_down),
-        drops: load(&receiver.ring_drops) + load(&sender.send_errors),
+        drops: load(&receiver.ring_drops) + load(&sender.send_drops) + load(&sender.send_errors),
         elapsed: now.since(Time::ZERO),
         rate,
         remaining: time_left(left, rate).and_then(|time| time.checked_add(shared.wait())),
