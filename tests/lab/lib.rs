@@ -35,7 +35,8 @@ mod watched;
 
 pub use effects::{Effects, EffectsTally};
 pub use found::{
-    Found, plan, read, refused, scan, simulated, simulated_events, simulated_on_link, simulated_until, target,
+    Found, plan, read, refused, scan, simulated, simulated_events, simulated_on, simulated_on_link, simulated_on_until,
+    simulated_until, target,
 };
 pub use isolate::{enter_isolation, isolated, isolated_for, skip};
 pub use link::{End, Tun, link, phantom_link};
