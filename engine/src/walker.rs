@@ -315,13 +315,13 @@ impl Walker {
         now: Time,
         links: &mut [Box<dyn LinkTx>],
     ) -> Result<Run, Lost> {
-        let pass = self.pass;
+        let (pass, round) = (self.pass, self.round);
         for _ in 0..LOOKED_AT {
             if *left == 0 {
                 return Ok(Run::Spent);
             }
-            let Some(offset) = self.next(*cursor) else { return Ok(Run::Over) };
-            if let Some(due) = self.due(offset, now) {
+            let Some(offset) = self.next(pass, round, *cursor) else { return Ok(Run::Over) };
+            if let Some(due) = self.due(pass, round, offset, now) {
                 return Ok(Run::Early(due));
             }
             let index = self.walk.index(&self.work.permutation, self.stripe.position(offset));
@@ -331,11 +331,11 @@ impl Walker {
                         return Ok(Run::Full);
                     }
                     // Before the probe leaves: its answer may be there at once.
-                    self.note(offset, now);
+                    self.note(pass, round, offset, now);
                     links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe);
                     *left -= 1;
                 }
-                _ if pass == 0 && self.round == 0 => add(&self.counters().skipped, 1),
+                _ if pass == 0 && round == 0 => add(&self.counters().skipped, 1),
                 _ => {}
             }
             *cursor = offset + 1;
@@ -343,28 +343,31 @@ impl Walker {
         Ok(Run::Spent)
     }
 
-    fn next(&self, cursor: u64) -> Option<u64> {
+    #[inline]
+    fn next(&self, pass: u8, round: u8, cursor: u64) -> Option<u64> {
         let table = &self.shared.table;
-        match (self.round, self.pass) {
+        match (pass, round) {
             (0, 0) => (cursor < self.slice.end).then_some(cursor),
-            (0, _) => table.next_unanswered(cursor, self.slice.end),
+            (_, 0) => table.next_unanswered(cursor, self.slice.end),
             _ => self.todo.from(cursor).find_map(|(from, to)| table.next_unanswered(from, to)),
         }
     }
 
     /// When a position may be probed again, if that is not yet: not before an answer to the last probe had its time.
-    fn due(&self, offset: u64, now: Time) -> Option<Time> {
-        let last = if self.round > 0 { self.pass } else { self.pass.checked_sub(1)? };
+    #[inline]
+    fn due(&self, pass: u8, round: u8, offset: u64, now: Time) -> Option<Time> {
+        let last = if round > 0 { pass } else { pass.checked_sub(1)? };
         let due = self.shared.log.sent(last, offset, now)? + self.shared.wait();
         (due > now).then_some(due)
     }
 
-    fn note(&self, offset: u64, now: Time) {
+    #[inline]
+    fn note(&self, pass: u8, round: u8, offset: u64, now: Time) {
         let (log, table) = (&self.shared.log, &self.shared.table);
-        if self.round == 0 {
-            log.note(self.pass, offset, now);
+        if round == 0 {
+            log.note(pass, offset, now);
         } else {
-            log.note_again(self.pass, offset, now, |first| table.state(first).is_none());
+            log.note_again(pass, offset, now, |first| table.state(first).is_none());
         }
     }
 
