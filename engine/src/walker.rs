@@ -291,14 +291,13 @@ impl Walker {
     /// Sends as many probes as may leave now, and accounts for them.
     fn run(&mut self, cursor: &mut u64, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Run, Lost> {
         let allowed = self.pace.allowance(now);
-        let mut left = allowed;
-        let run = self.send(cursor, &mut left, now, links);
+        let (run, left) = self.send(cursor, allowed, now, links)?;
         if left < allowed {
             self.pace.spend(allowed - left);
             self.last_sent = now;
             self.account(allowed - left);
         }
-        run
+        Ok(run)
     }
 
     fn account(&mut self, probes: u64) {
@@ -308,39 +307,40 @@ impl Walker {
         add(if self.round == 0 { &counters.sent[usize::from(self.pass)] } else { &counters.again }, probes);
     }
 
+    /// Sends at most `left` probes; says what stopped it, and how many are left.
     fn send(
         &mut self,
         cursor: &mut u64,
-        left: &mut u64,
+        mut left: u64,
         now: Time,
         links: &mut [Box<dyn LinkTx>],
-    ) -> Result<Run, Lost> {
+    ) -> Result<(Run, u64), Lost> {
         let (pass, round) = (self.pass, self.round);
         for _ in 0..LOOKED_AT {
-            if *left == 0 {
-                return Ok(Run::Spent);
+            if left == 0 {
+                return Ok((Run::Spent, left));
             }
-            let Some(offset) = self.next(pass, round, *cursor) else { return Ok(Run::Over) };
+            let Some(offset) = self.next(pass, round, *cursor) else { return Ok((Run::Over, left)) };
             if let Some(due) = self.due(pass, round, offset, now) {
-                return Ok(Run::Early(due));
+                return Ok((Run::Early(due), left));
             }
             let index = self.walk.index(&self.work.permutation, self.stripe.position(offset));
             match &self.work.probe(index, pass) {
                 Some(Fate::Send(out)) => {
                     if !has_room(links, out.link)? {
-                        return Ok(Run::Full);
+                        return Ok((Run::Full, left));
                     }
                     // Before the probe leaves: its answer may be there at once.
                     self.note(pass, round, offset, now);
                     links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe);
-                    *left -= 1;
+                    left -= 1;
                 }
                 _ if pass == 0 && round == 0 => add(&self.counters().skipped, 1),
                 _ => {}
             }
             *cursor = offset + 1;
         }
-        Ok(Run::Spent)
+        Ok((Run::Spent, left))
     }
 
     #[inline]
@@ -349,8 +349,13 @@ impl Walker {
         match (pass, round) {
             (0, 0) => (cursor < self.slice.end).then_some(cursor),
             (_, 0) => table.next_unanswered(cursor, self.slice.end),
-            _ => self.todo.from(cursor).find_map(|(from, to)| table.next_unanswered(from, to)),
+            _ => self.next_suspect(cursor),
         }
+    }
+
+    #[cold]
+    fn next_suspect(&self, cursor: u64) -> Option<u64> {
+        self.todo.from(cursor).find_map(|(from, to)| self.shared.table.next_unanswered(from, to))
     }
 
     /// When a position may be probed again, if that is not yet: not before an answer to the last probe had its time.
@@ -363,12 +368,16 @@ impl Walker {
 
     #[inline]
     fn note(&self, pass: u8, round: u8, offset: u64, now: Time) {
-        let (log, table) = (&self.shared.log, &self.shared.table);
-        if round == 0 {
-            log.note(pass, offset, now);
-        } else {
-            log.note_again(pass, offset, now, |first| table.state(first).is_none());
+        match round {
+            0 => self.shared.log.note(pass, offset, now),
+            _ => self.note_again(pass, offset, now),
         }
+    }
+
+    #[cold]
+    fn note_again(&self, pass: u8, offset: u64, now: Time) {
+        let table = &self.shared.table;
+        self.shared.log.note_again(pass, offset, now, |first| table.state(first).is_none());
     }
 
     /// Waits for answers to the probes before. Looks again in between: once they are here the wait may be shorter.
