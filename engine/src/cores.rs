@@ -1,5 +1,9 @@
-//! Which core each thread of a fast scan stays on: the receiver has one, the senders share the others, so that none waits
-//! for its turn behind another and no cache is left behind.
+//! Which core each thread of a fast scan stays on: the receiver one, each sender another, so that none waits for its turn
+//! behind another and no cache is left behind.
+//!
+//! All or none: where there are fewer cores than threads, senders that had to share would leave the receiver's core idle
+//! while it has nothing to do, and the scheduler does better. (Two senders on two cores, at the highest rate before a
+//! silent network over a veth pair: 1.07 million probes a second when they share one, 2.04 million unpinned.)
 //!
 //! Only an optimisation, and only where it helps: a slow scan's threads mostly sleep, and many slow scans in one process
 //! should not sleep on the same core. Where the kernel does not pin a thread, it runs wherever it may, and nobody is told.
@@ -35,12 +39,14 @@ impl Cores {
         Cores::assign(&allowed, senders, TAKEN.fetch_add(senders + 1, Ordering::Relaxed))
     }
 
-    /// The receiver on one of these cores, `from` counted round; the senders on those that follow, round and round if
-    /// there are more of them. None if there is but one core.
+    /// The receiver on one of these cores, `from` counted round, and the senders on those that follow. None if there are
+    /// not enough.
     fn assign(allowed: &[usize], senders: usize, from: usize) -> Option<Cores> {
-        let others = allowed.len().checked_sub(1).filter(|&others| others > 0)?;
+        if allowed.len() < senders + 1 {
+            return None;
+        }
         let core = |nth: usize| allowed[(from % allowed.len() + nth) % allowed.len()];
-        Some(Cores { receiver: core(0), senders: (0..senders).map(|sender| core(1 + sender % others)).collect() })
+        Some(Cores { receiver: core(0), senders: (1..=senders).map(core).collect() })
     }
 
     /// Where the receiver stays.
@@ -73,11 +79,10 @@ mod tests {
     }
 
     #[test]
-    fn the_receiver_has_a_core_and_the_senders_the_others() {
+    fn the_receiver_has_a_core_and_each_sender_another() {
         assert_eq!(assigned(&[0, 1], 1, 0), (0, vec![1]));
-        assert_eq!(assigned(&[0, 1], 3, 0), (0, vec![1, 1, 1]));
+        assert_eq!(assigned(&[2, 3, 7, 9], 2, 0), (2, vec![3, 7]));
         assert_eq!(assigned(&[2, 3, 7, 9], 3, 0), (2, vec![3, 7, 9]));
-        assert_eq!(assigned(&[2, 3, 7, 9], 5, 0), (2, vec![3, 7, 9, 3, 7]));
     }
 
     #[test]
@@ -88,18 +93,23 @@ mod tests {
     }
 
     #[test]
-    fn no_sender_ever_shares_the_receivers_core() {
-        for (cores, senders, from) in (2..9).flat_map(|c| (1..17).flat_map(move |s| (0..9).map(move |f| (c, s, f)))) {
+    fn no_two_threads_share_a_core() {
+        for (cores, senders, from) in (2..9).flat_map(|c| (1..c).flat_map(move |s| (0..9).map(move |f| (c, s, f)))) {
             let allowed: Vec<usize> = (0..cores).map(|core| core * 3).collect();
-            let (receiver, senders) = assigned(&allowed, senders, from);
-            assert!(!senders.contains(&receiver) && senders.iter().all(|core| allowed.contains(core)));
+            let (receiver, mut taken) = assigned(&allowed, senders, from);
+            taken.push(receiver);
+            assert!(taken.iter().all(|core| allowed.contains(core)));
+            taken.sort();
+            taken.dedup();
+            assert_eq!(taken.len(), senders + 1);
         }
     }
 
     #[test]
-    fn one_core_or_a_slow_scan_is_left_alone() {
-        assert_eq!(Cores::assign(&[5], 2, 0), None);
-        assert_eq!(Cores::assign(&[], 2, 0), None);
+    fn too_few_cores_or_a_slow_scan_are_left_alone() {
+        assert_eq!(Cores::assign(&[5], 1, 0), None);
+        assert_eq!(Cores::assign(&[], 1, 0), None);
+        assert_eq!(Cores::assign(&[0, 1], 2, 0), None);
         assert_eq!(Cores::of(Rate::Fixed(Pps(99_999)), 1), None);
     }
 
