@@ -308,6 +308,9 @@ pub(crate) enum LinkArg {
     /// Packet sockets with a receive ring; Ethernet only
     #[value(name = "af_packet")]
     AfPacket,
+    /// A program in the kernel that sends XDP frames: the fastest, takes a processor of its own
+    #[value(name = "xdp_live")]
+    XdpLive,
     /// Raw IP sockets; loopback, tunnels, any interface
     #[value(name = "raw_ip")]
     RawIp,

@@ -200,6 +200,7 @@ impl From<LinkArg> for LinkKind {
         match link {
             LinkArg::Auto => LinkKind::Auto,
             LinkArg::AfPacket => LinkKind::AfPacket,
+            LinkArg::XdpLive => LinkKind::XdpLive,
             LinkArg::RawIp => LinkKind::RawIp,
             LinkArg::Pnet => LinkKind::Pnet,
         }

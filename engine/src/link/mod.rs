@@ -10,6 +10,7 @@
 
 mod af_packet;
 mod filter;
+mod live;
 mod pnet;
 mod queue;
 mod raw_ip;
@@ -38,6 +39,8 @@ pub enum LinkKind {
     Auto,
     /// AF_PACKET sockets.
     AfPacket,
+    /// XDP frames from a program in the kernel.
+    XdpLive,
     /// Raw IP sockets.
     RawIp,
     /// pnet's datalink channel.
@@ -46,13 +49,14 @@ pub enum LinkKind {
 
 impl LinkKind {
     /// All kinds that can be asked for.
-    pub const ALL: [LinkKind; 4] = [LinkKind::Auto, LinkKind::AfPacket, LinkKind::RawIp, LinkKind::Pnet];
+    pub const ALL: [LinkKind; 5] = [LinkKind::Auto, LinkKind::AfPacket, LinkKind::XdpLive, LinkKind::RawIp, LinkKind::Pnet];
 
     /// `auto`, `af_packet`, `raw_ip`, `pnet`.
     pub fn name(self) -> &'static str {
         match self {
             LinkKind::Auto => "auto",
             LinkKind::AfPacket => "af_packet",
+            LinkKind::XdpLive => "xdp_live",
             LinkKind::RawIp => "raw_ip",
             LinkKind::Pnet => "pnet",
         }
@@ -210,6 +214,12 @@ impl LinkSettings {
 pub(crate) fn open(kind: LinkKind, interface: &Interface, settings: LinkSettings) -> Result<Halves, Error> {
     match kind {
         LinkKind::Auto | LinkKind::AfPacket => af_packet::open(interface, settings),
+        LinkKind::XdpLive => {
+            let (_, rx) = af_packet::open(interface, settings)?;
+            let tx = live::LiveTx::open(interface, true, false)
+                .map_err(|e| Error::Setting { setting: "link", problem: e.to_string() })?;
+            Ok((Box::new(tx), rx))
+        }
         LinkKind::RawIp => raw_ip::open(interface, settings),
         LinkKind::Pnet => pnet::open(interface, settings),
     }
