@@ -21,12 +21,13 @@ pub struct End<'a> {
     mac: Option<[u8; 6]>,
     addresses: Vec<(IpAddr, u8)>,
     ipv6: bool,
+    polling: bool,
 }
 
 impl<'a> End<'a> {
     /// An interface called `name` in `namespace`, with no address but the link-local one.
     pub fn new(namespace: &'a Namespace, name: &str) -> End<'a> {
-        End { namespace, name: name.into(), mac: None, addresses: Vec::new(), ipv6: true }
+        End { namespace, name: name.into(), mac: None, addresses: Vec::new(), ipv6: true, polling: false }
     }
 
     /// Adds an address with its prefix length, `10.0.0.1/24` or `2001:db8::1/64`; usable at once.
@@ -41,8 +42,14 @@ impl<'a> End<'a> {
         self
     }
 
-    /// Has the kernel say nothing by itself on this end: no IPv6, no address.
-    fn silent(mut self) -> End<'a> {
+    /// Has it take frames off by polling, without which an XDP program at the other end cannot send any back.
+    pub fn polling(mut self) -> End<'a> {
+        self.polling = true;
+        self
+    }
+
+    /// Has the kernel say nothing by itself on this end: no IPv6.
+    pub(crate) fn silent(mut self) -> End<'a> {
         self.ipv6 = false;
         self
     }
@@ -84,6 +91,9 @@ fn configure(end: &End<'_>) -> io::Result<()> {
         end.namespace.sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", end.name), "1");
     }
     sys::complete_checksums(&end.name)?;
+    if end.polling {
+        sys::receive_by_polling(&end.name)?;
+    }
     end.namespace.up(&end.name);
     add_addresses(&end.name, &end.addresses)
 }
