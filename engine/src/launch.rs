@@ -101,7 +101,8 @@ impl Links {
         for egress in &routed.egresses {
             if links.find(&egress.interface).is_none() {
                 let kind = settings.link.on(&egress.interface)?;
-                let asked = LinkSettings { ports, rate: settings.rate, senders: SENDERS };
+                let families = families_through(routed, &egress.interface);
+                let asked = LinkSettings { ports, rate: settings.rate, senders: SENDERS, families };
                 let Halves { tx, rx } = link::open(kind, &egress.interface, asked)?;
                 links.interfaces.push((Arc::clone(&egress.interface), kind));
                 links.tx.extend(tx);
@@ -114,7 +115,8 @@ impl Links {
     /// A link that asks for neighbours, beside the one that sends probes.
     fn open_to_ask(&self, interface: &Interface, settings: &Settings) -> Result<Halves, Error> {
         let port = settings.source_port.unwrap_or(0);
-        let asked = LinkSettings { ports: (port, port), rate: settings.rate, senders: 1 };
+        let families = (true, true);
+        let asked = LinkSettings { ports: (port, port), rate: settings.rate, senders: 1, families };
         link::open(LinkKind::AfPacket, interface, asked)
     }
 
@@ -157,6 +159,12 @@ impl Links {
             protocol: if gateway.is_ipv4() { "ARP" } else { "NDP" },
         })
     }
+}
+
+/// Whether IPv4 and whether IPv6 leaves through an interface.
+fn families_through(routed: &Routed, interface: &Interface) -> (bool, bool) {
+    let sources = routed.egresses.iter().filter(|egress| egress.interface.index == interface.index);
+    sources.fold((false, false), |(v4, v6), egress| (v4 || egress.source.is_ipv4(), v6 || egress.source.is_ipv6()))
 }
 
 /// What the devices say they lost so far.

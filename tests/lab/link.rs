@@ -59,9 +59,12 @@ impl<'a> End<'a> {
 pub fn link(left: &End<'_>, right: &End<'_>) {
     make_pair(left, right)
         .unwrap_or_else(|error| panic!("cannot make the veth pair {} - {}: {error}", left.name, right.name));
-    for end in [left, right] {
-        let set = end.namespace.run(|| configure(end));
-        set.unwrap_or_else(|error| panic!("cannot set up {} in {}: {error}", end.name, end.namespace.name()));
+    // Both before either is up: a veth that comes up looks whether its peer polls, and does not look again.
+    for step in [configure, bring_up] {
+        for end in [left, right] {
+            let set = end.namespace.run(|| step(end));
+            set.unwrap_or_else(|error| panic!("cannot set up {} in {}: {error}", end.name, end.namespace.name()));
+        }
     }
 }
 
@@ -69,6 +72,11 @@ pub fn link(left: &End<'_>, right: &End<'_>) {
 /// [`Responder`](crate::Responder).
 pub fn phantom_link(near: &End<'_>, namespace: &Namespace, far: &str) {
     link(near, &End::new(namespace, far).silent());
+}
+
+/// The same with a far end that is [polling](End::polling), so that it takes XDP frames.
+pub fn polling_phantom_link(near: &End<'_>, namespace: &Namespace, far: &str) {
+    link(near, &End::new(namespace, far).silent().polling());
 }
 
 fn make_pair(left: &End<'_>, right: &End<'_>) -> io::Result<()> {
@@ -94,6 +102,10 @@ fn configure(end: &End<'_>) -> io::Result<()> {
     if end.polling {
         sys::receive_by_polling(&end.name)?;
     }
+    Ok(())
+}
+
+fn bring_up(end: &End<'_>) -> io::Result<()> {
     end.namespace.up(&end.name);
     add_addresses(&end.name, &end.addresses)
 }

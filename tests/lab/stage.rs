@@ -1,7 +1,7 @@
 //! The usual stage of a scan over a real link: the scanner on one end of a veth pair, phantoms on the other, and the
 //! scenario's router between them and the rest of the world.
 
-use crate::link::{End, phantom_link};
+use crate::link::{End, phantom_link, polling_phantom_link};
 use crate::namespace::{Namespace, Route};
 use crate::responder::Responder;
 use crate::scenario::Scenario;
@@ -19,8 +19,19 @@ pub fn phantoms(lab: &Namespace, scenario: &Scenario) -> Responder {
 /// The same without any router: the scenario's hosts are neighbours, or cannot be reached.
 pub fn neighbours(lab: &Namespace, scenario: &Scenario) -> Responder {
     let far = Namespace::new("phantoms");
-    phantom_link(&End::new(lab, "scan0").address("10.7.0.100/24").address("fd07::100/64"), &far, "phantom0");
+    phantom_link(&near(lab), &far, "phantom0");
     Responder::recording_on_veth(&far, "phantom0", scenario.clone())
+}
+
+/// The same neighbours at the end of a link that takes XDP frames.
+pub fn polling_neighbours(lab: &Namespace, scenario: &Scenario) -> Responder {
+    let far = Namespace::new("phantoms");
+    polling_phantom_link(&near(lab), &far, "phantom0");
+    Responder::recording_on_veth(&far, "phantom0", scenario.clone())
+}
+
+fn near(lab: &Namespace) -> End<'_> {
+    End::new(lab, "scan0").address("10.7.0.100/24").address("fd07::100/64")
 }
 
 /// The link address of the gateway of [`xdp_phantoms`].

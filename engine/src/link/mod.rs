@@ -51,7 +51,8 @@ pub enum LinkKind {
 
 impl LinkKind {
     /// All kinds that can be asked for.
-    pub const ALL: [LinkKind; 5] = [LinkKind::Auto, LinkKind::AfPacket, LinkKind::XdpLive, LinkKind::RawIp, LinkKind::Pnet];
+    pub const ALL: [LinkKind; 5] =
+        [LinkKind::Auto, LinkKind::AfPacket, LinkKind::XdpLive, LinkKind::RawIp, LinkKind::Pnet];
 
     /// `auto`, `af_packet`, `raw_ip`, `pnet`.
     pub fn name(self) -> &'static str {
@@ -70,7 +71,7 @@ impl LinkKind {
         match self {
             LinkKind::Auto if ethernet => Ok(LinkKind::AfPacket),
             LinkKind::Auto => Ok(LinkKind::RawIp),
-            LinkKind::AfPacket | LinkKind::Pnet if !ethernet => Err(Error::Setting {
+            LinkKind::AfPacket | LinkKind::XdpLive | LinkKind::Pnet if !ethernet => Err(Error::Setting {
                 setting: "link",
                 problem: format!(
                     "{self} needs an Ethernet device and {} is none; use raw_ip, or auto to choose by device",
@@ -210,6 +211,8 @@ pub(crate) struct LinkSettings {
     pub(crate) rate: Rate,
     /// How many senders there will be, at least one: each sends through a half of its own, from a thread of its own.
     pub(crate) senders: usize,
+    /// Whether IPv4 and whether IPv6 probes leave through it.
+    pub(crate) families: (bool, bool),
 }
 
 /// The least and the most ring memory. At 1 MiB a busy machine with two cores lost replies at 40,000 a second: a thread
@@ -231,12 +234,7 @@ impl LinkSettings {
 pub(crate) fn open(kind: LinkKind, interface: &Interface, settings: LinkSettings) -> Result<Halves, Error> {
     match kind {
         LinkKind::Auto | LinkKind::AfPacket => af_packet::open(interface, settings),
-        LinkKind::XdpLive => {
-            let (_, rx) = af_packet::open(interface, settings)?;
-            let tx = live::LiveTx::open(interface, true, false)
-                .map_err(|e| Error::Setting { setting: "link", problem: e.to_string() })?;
-            Ok((Box::new(tx), rx))
-        }
+        LinkKind::XdpLive => live::open(interface, settings),
         LinkKind::RawIp => raw_ip::open(interface, settings),
         LinkKind::Pnet => pnet::open(interface, settings),
     }
@@ -278,12 +276,12 @@ mod tests {
         for kind in LinkKind::ALL {
             assert_eq!(kind.name().parse(), Ok(kind));
         }
-        assert_eq!("xdp".parse::<LinkKind>(), Err("expected one of auto, af_packet, raw_ip, pnet".into()));
+        assert_eq!("xdp".parse::<LinkKind>(), Err("expected one of auto, af_packet, xdp_live, raw_ip, pnet".into()));
     }
 
     #[test]
     fn rings_hold_a_tenth_of_a_second() {
-        let bytes = |rate| LinkSettings { ports: (1, 2), rate, senders: 1 }.ring_bytes();
+        let bytes = |rate| LinkSettings { ports: (1, 2), rate, senders: 1, families: (true, true) }.ring_bytes();
         assert_eq!(bytes(Rate::default()), 4 << 20);
         assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(1_000_000))), 25_600_000);
         assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(u64::MAX))), 64 << 20);

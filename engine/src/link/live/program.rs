@@ -22,7 +22,9 @@
 //! | `THREAD` | us | the thread whose bulks are ours |
 //! | `LEFT_RING..` | accountant | `first << 16 \| how many`, for every bulk of which something was left |
 
-use halfopen_bpf::assembler::{Alu, Assembler, Helper, Instruction, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Size, When};
+use halfopen_bpf::assembler::{
+    Alu, Assembler, Helper, Instruction, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Register, Size, When,
+};
 use halfopen_bpf::{ByteMap, WordMap, action};
 
 pub(super) const PRODUCED: usize = 0;
@@ -81,7 +83,8 @@ pub(super) fn carrier(words: &WordMap, slots: &ByteMap, device: u32, lengths: Le
     let mut code = Assembler::new();
     let (nothing, go) = (code.label(), code.label());
     code.mov(R9, R1).mov_memory(R7, words, 0);
-    code.load(Size::Double, R8, R7, at(CONSUMED)).load(Size::Double, R3, R7, at(PRODUCED));
+    code.load(Size::Double, R8, R7, at(CONSUMED));
+    acquire(&mut code, R3, PRODUCED);
     code.jump_when(R3, When::Equal, R8, nothing);
 
     code.load(Size::Double, R3, R7, at(RESUME)).jump_when(R3, When::Equal, 0, go);
@@ -161,9 +164,31 @@ pub(super) fn accountant(words: &WordMap) -> Vec<Instruction> {
     code.load(Size::Double, R1, R6, REASON).store(Size::Double, R7, at(ERROR), R1);
     code.call(Helper::Nanoseconds).alu(Alu::Add, R0, PAUSE).store(Size::Double, R7, at(RESUME), R0);
 
-    code.place(took_all).alu(Alu::Add, R8, R9).store(Size::Double, R7, at(FLUSHED), R8);
+    code.place(took_all).alu(Alu::Add, R8, R9);
+    release(&mut code, FLUSHED, R8);
     code.place(foreign).give(0);
     code.assemble()
+}
+
+/// Whether the machine keeps loads in order, and stores. Where it does not, an addition that gives back what was there
+/// keeps everything in order around itself (RFC 9669 section 5.3, Linux 5.12).
+const ORDERED: bool = cfg!(any(target_arch = "x86_64", target_arch = "x86"));
+
+/// Loads a word (of R7) before anything that comes later.
+fn acquire(code: &mut Assembler, to: Register, word: usize) {
+    if ORDERED {
+        code.load(Size::Double, to, R7, at(word));
+    } else {
+        code.mov(to, 0).fetch_add(R7, at(word), to);
+    }
+}
+
+/// Stores a word (of R7) after everything that came before; spoils R1.
+fn release(code: &mut Assembler, word: usize, value: Register) {
+    if !ORDERED {
+        code.mov(R1, 0).fetch_add(R7, at(word), R1);
+    }
+    code.store(Size::Double, R7, at(word), value);
 }
 
 /// A word's place in bytes.
