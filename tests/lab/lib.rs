@@ -46,7 +46,7 @@ pub use nmap::{Finding, NmapReport, nmap, nmap_installed};
 pub use phantom::{Medium, Phantoms, mac_of};
 pub use responder::Responder;
 pub use scenario::{Behaviour, Expected, Forgery, Garbage, Scenario, ScenarioError};
-pub use stage::{GATEWAY_MAC, neighbours, phantoms, polling_neighbours, xdp_phantoms};
+pub use stage::{GATEWAY_MAC, SCANNER_MAC, neighbours, phantoms, polling_neighbours, xdp_phantoms};
 pub use tally::{Tally, TargetTally};
 pub use watched::Watched;
 pub use xdp_responder::{Answering, XdpResponder, XdpTally};

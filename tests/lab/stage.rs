@@ -34,14 +34,17 @@ fn near(lab: &Namespace) -> End<'_> {
     End::new(lab, "scan0").address("10.7.0.100/24").address("fd07::100/64")
 }
 
-/// The link address of the gateway of [`xdp_phantoms`].
-pub const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// The link address of the scanner on [`xdp_phantoms`].
+pub const SCANNER_MAC: [u8; 6] = [2, 4, 10, 99, 0, 100];
+
+/// The link address of the gateway of [`xdp_phantoms`], as [`mac_of`](crate::mac_of) has it.
+pub const GATEWAY_MAC: [u8; 6] = [2, 4, 10, 99, 0, 1];
 
 /// Joins `lab` by `scan0`, 10.99.0.100/24, to a gateway, 10.99.0.1, whose link address is known and behind which every
 /// IPv4 address answers at the speed of XDP. An error where XDP cannot be had.
 pub fn xdp_phantoms(lab: &Namespace, answering: Answering) -> Result<XdpResponder, halfopen_bpf::Error> {
     let far = Namespace::new("phantoms");
-    let near = End::new(lab, "scan0").address("10.99.0.100/24").mac([2, 0, 0, 0, 0, 100]).polling().silent();
+    let near = End::new(lab, "scan0").address("10.99.0.100/24").mac(SCANNER_MAC).polling().silent();
     phantom_link(&near, &far, "phantom0");
     lab.neighbour("scan0", "10.99.0.1", GATEWAY_MAC);
     lab.route("default", Route::Via([10, 99, 0, 1].into()));

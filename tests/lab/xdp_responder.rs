@@ -86,7 +86,7 @@ pub struct XdpResponder {
     words: WordMap,
     program: Program,
     _link: XdpLink,
-    _namespace: Namespace,
+    namespace: Namespace,
 }
 
 impl XdpResponder {
@@ -101,7 +101,7 @@ impl XdpResponder {
         let index = index.unwrap_or_else(|error| panic!("no {device} in {}: {error}", namespace.name()));
         let program = program::load(answering, index, &words)?;
         let link = namespace.run(|| XdpLink::attach(&program, index, Mode::Native))?;
-        Ok(XdpResponder { words, program, _link: link, _namespace: namespace })
+        Ok(XdpResponder { words, program, _link: link, namespace })
     }
 
     /// What it saw and did so far.
@@ -112,6 +112,11 @@ impl XdpResponder {
     /// Counts from zero again. Nothing may be under way.
     pub fn reset(&self) {
         self.words.words().iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
+    /// Where its device is.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
     }
 
     /// Its program, to be run on single frames.
