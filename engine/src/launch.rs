@@ -14,7 +14,7 @@ use crate::counters::{Shared, add, load};
 use crate::drive::{self, Outbox};
 use crate::error::Error;
 use crate::event::{Event, Phase};
-use crate::link::{self, Clock, LinkKind, LinkRx, LinkSettings, LinkTx};
+use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx};
 use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
 use crate::plan::{AddressRange, EgressId, Plan};
@@ -37,6 +37,8 @@ use crate::work::{Path, Report, Work, down_reason};
 pub(crate) const EVENTS: usize = 1 << 14;
 /// ARP and NDP requests a second at most: a switch's and a host's slow path handles them.
 const SWEEP_RATE: u64 = 10_000;
+/// Threads that send.
+const SENDERS: usize = 1;
 
 /// Whether this process may open raw sockets.
 pub(crate) fn permitted() -> Result<(), Error> {
@@ -99,9 +101,10 @@ impl Links {
         for egress in &routed.egresses {
             if links.find(&egress.interface).is_none() {
                 let kind = settings.link.on(&egress.interface)?;
-                let (tx, rx) = link::open(kind, &egress.interface, LinkSettings { ports, rate: settings.rate })?;
+                let asked = LinkSettings { ports, rate: settings.rate, senders: SENDERS };
+                let Halves { tx, rx } = link::open(kind, &egress.interface, asked)?;
                 links.interfaces.push((Arc::clone(&egress.interface), kind));
-                links.tx.push(tx);
+                links.tx.extend(tx);
                 links.rx.push(rx);
             }
         }
@@ -109,9 +112,10 @@ impl Links {
     }
 
     /// A link that asks for neighbours, beside the one that sends probes.
-    fn open_to_ask(&self, interface: &Interface, settings: &Settings) -> Result<link::Halves, Error> {
+    fn open_to_ask(&self, interface: &Interface, settings: &Settings) -> Result<Halves, Error> {
         let port = settings.source_port.unwrap_or(0);
-        link::open(LinkKind::AfPacket, interface, LinkSettings { ports: (port, port), rate: settings.rate })
+        let asked = LinkSettings { ports: (port, port), rate: settings.rate, senders: 1 };
+        link::open(LinkKind::AfPacket, interface, asked)
     }
 
     fn find(&self, interface: &Interface) -> Option<usize> {
@@ -268,7 +272,7 @@ impl Launch {
             _ => None,
         };
         let (tx, rx) = match &mut asking {
-            Some((tx, rx)) => (&mut **tx, rx),
+            Some(Halves { tx, rx }) => (&mut *tx[0], rx),
             None => (&mut *self.links.tx[link], &mut self.links.rx[link]),
         };
         let shared = Arc::clone(&self.shared);

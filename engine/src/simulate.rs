@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::launch::{host_down, summarize};
 use crate::link::sim::{Network, SimWorld};
-use crate::link::{Clock, LinkRx, LinkTx};
+use crate::link::{Clock, Halves, LinkRx, LinkTx};
 use crate::permute::{Permutation, splitmix64};
 use crate::plan::{AddressRange, EgressId, Plan};
 use crate::progress;
@@ -113,8 +113,8 @@ impl Simulation {
         settings.links = vec!["sim".into()];
         let shared = Arc::new(Shared::new(settings.cells(plan.len()), settings.passes));
         let clock = Clock::new().dated(SystemTime::UNIX_EPOCH);
-        let (tx, rx) = world.link();
-        Simulation { settings, world, clock, shared, events: Vec::new(), place, plan, tx: vec![tx], rx: vec![rx] }
+        let Halves { tx, rx } = world.link(1);
+        Simulation { settings, world, clock, shared, events: Vec::new(), place, plan, tx, rx: vec![rx] }
     }
 
     fn run(mut self) -> (Vec<Event>, Summary) {

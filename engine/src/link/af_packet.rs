@@ -14,12 +14,14 @@ use crate::wire::syn::{Probe, SynTemplate};
 /// Enough for several batches to wait in the driver's queue.
 const SEND_BUFFER: usize = 4 << 20;
 
-/// Opens both halves on an Ethernet device.
+/// Opens a link on an Ethernet device: a socket for each sender, and the ring.
 pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Halves, Error> {
-    let failed = |error| opening("opening a packet socket", interface, error);
-    let tx = AfPacketTx { socket: sending_socket(interface).map_err(failed)?, queue: Queue::new() };
-    let rx = RingRx::open(interface, Layer::Ethernet, settings).map_err(failed)?;
-    Ok((Box::new(tx), Box::new(rx)))
+    halves(interface, settings).map_err(|error| opening("opening a packet socket", interface, error))
+}
+
+fn halves(interface: &Interface, settings: LinkSettings) -> io::Result<Halves> {
+    let tx = (0..settings.senders).map(|_| Ok(Box::new(AfPacketTx::open(interface)?) as Box<dyn LinkTx>));
+    Ok(Halves { tx: tx.collect::<io::Result<_>>()?, rx: Box::new(RingRx::open(interface, Layer::Ethernet, settings)?) })
 }
 
 fn sending_socket(interface: &Interface) -> io::Result<PacketSocket> {
@@ -33,6 +35,12 @@ fn sending_socket(interface: &Interface) -> io::Result<PacketSocket> {
 struct AfPacketTx {
     socket: PacketSocket,
     queue: Queue,
+}
+
+impl AfPacketTx {
+    fn open(interface: &Interface) -> io::Result<Self> {
+        Ok(AfPacketTx { socket: sending_socket(interface)?, queue: Queue::new() })
+    }
 }
 
 impl LinkTx for AfPacketTx {

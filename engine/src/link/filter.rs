@@ -63,6 +63,11 @@ pub(crate) fn program(layer: Layer, first: u16, last: u16) -> Vec<Op> {
     code.assemble()
 }
 
+/// The program that lets nothing through.
+pub(crate) fn nothing() -> Vec<Op> {
+    Assembler::default().give(0).assemble()
+}
+
 /// One instruction: operation, jumps if true and false, operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Op {

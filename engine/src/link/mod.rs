@@ -1,5 +1,6 @@
 //! Links: what puts frames on the wire and takes them off. One trait pair, several kinds; a scan has one link for each
-//! interface that it leaves through, and neither the sender nor the receiver knows of which kind it is.
+//! interface that it leaves through, and neither the sender nor the receiver knows of which kind it is. Where a scan has
+//! several senders, each has a sending half of its own of every link.
 //!
 //! | kind | send | receive | where |
 //! |---|---|---|---|
@@ -18,6 +19,7 @@ pub mod sim;
 
 use std::fmt;
 use std::io;
+use std::ops::Add;
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
@@ -126,6 +128,14 @@ pub struct TxLosses {
     pub retries: u64,
 }
 
+impl Add for TxLosses {
+    type Output = TxLosses;
+
+    fn add(self, other: TxLosses) -> TxLosses {
+        TxLosses { errors: self.errors + other.errors, retries: self.retries + other.retries }
+    }
+}
+
 /// The receiving half of a link.
 pub trait LinkRx: Send {
     /// Where its frames begin.
@@ -179,16 +189,23 @@ impl Clock {
     }
 }
 
-/// Both halves of a link.
-pub(crate) type Halves = (Box<dyn LinkTx>, Box<dyn LinkRx>);
+/// A link, opened: one receiving half, and the sending halves, each of which is one sender's own.
+pub(crate) struct Halves {
+    /// At least one and at most as many as were asked for; fewer where the device has no more to give. A scan has as
+    /// many senders as the least of its links allows.
+    pub(crate) tx: Vec<Box<dyn LinkTx>>,
+    pub(crate) rx: Box<dyn LinkRx>,
+}
 
 /// What a link is opened for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkSettings {
     /// The first and the last source port: what is let through the filter.
     pub(crate) ports: (u16, u16),
-    /// How fast, for the size of rings and buffers.
+    /// How fast, all senders together, for the size of rings and buffers.
     pub(crate) rate: Rate,
+    /// How many senders there will be, at least one: each sends through a half of its own, from a thread of its own.
+    pub(crate) senders: usize,
 }
 
 /// The least and the most ring memory. At 1 MiB a busy machine with two cores lost replies at 40,000 a second: a thread
@@ -256,7 +273,7 @@ mod tests {
 
     #[test]
     fn rings_hold_a_tenth_of_a_second() {
-        let bytes = |rate| LinkSettings { ports: (1, 2), rate }.ring_bytes();
+        let bytes = |rate| LinkSettings { ports: (1, 2), rate, senders: 1 }.ring_bytes();
         assert_eq!(bytes(Rate::default()), 4 << 20);
         assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(1_000_000))), 25_600_000);
         assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(u64::MAX))), 64 << 20);

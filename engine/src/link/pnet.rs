@@ -1,11 +1,12 @@
 //! The `pnet` link: pnet's datalink channel, the portable fallback. It costs two system calls a frame. The socket is our
-//! own and is lent to pnet, so that the kernel's filter is in place and the receiver can poll it.
+//! own and is lent to pnet, so that the kernel's filter is in place and the receiver can poll it. A channel has both
+//! directions whether one wants them or not; those of further senders have a filter that lets nothing in.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::time::Duration;
 
-use ::pnet::datalink::{self, Channel, ChannelType, Config, DataLinkReceiver, DataLinkSender};
+use ::pnet::datalink::{self, Channel, ChannelType, Config, DataLinkReceiver, DataLinkSender, NetworkInterface};
 
 use super::{
     Clock, Halves, LinkRx, LinkSettings, LinkTx, Received, TemplateId, TxLosses, filter, is_busy, is_fatal, opening,
@@ -19,17 +20,26 @@ use crate::wire::syn::{MAX_FRAME, Probe, SynTemplate};
 /// Frames taken off in one go at most.
 const TURN: usize = 256;
 
-/// Opens both halves on an Ethernet device.
+/// Opens a link on an Ethernet device: a channel for each sender, the first of which also receives.
 pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Halves, Error> {
-    channel(interface, settings).map_err(|error| opening("opening a datalink channel", interface, error))
+    halves(interface, settings).map_err(|error| opening("opening a datalink channel", interface, error))
 }
 
-fn channel(interface: &Interface, settings: LinkSettings) -> io::Result<Halves> {
+fn halves(interface: &Interface, settings: LinkSettings) -> io::Result<Halves> {
     let device = datalink::interfaces().into_iter().find(|device| device.index == interface.index);
     let device = device.ok_or(io::ErrorKind::NotFound)?;
-    let socket = PacketSocket::new(Layer::Ethernet)?;
     let (first, last) = settings.ports;
-    let program: Vec<_> = filter::program(Layer::Ethernet, first, last).into_iter().map(Into::into).collect();
+    let (first, rx) = channel(&device, &filter::program(Layer::Ethernet, first, last))?;
+    let mut tx: Vec<Box<dyn LinkTx>> = vec![Box::new(first)];
+    for _ in 1..settings.senders {
+        tx.push(Box::new(channel(&device, &filter::nothing())?.0));
+    }
+    Ok(Halves { tx, rx: Box::new(rx) })
+}
+
+fn channel(device: &NetworkInterface, filter: &[filter::Op]) -> io::Result<(PnetTx, PnetRx)> {
+    let socket = PacketSocket::new(Layer::Ethernet)?;
+    let program: Vec<_> = filter.iter().copied().map(Into::into).collect();
     socket.filter(&program)?;
     let copy = socket.try_clone()?;
     let config = Config {
@@ -39,11 +49,11 @@ fn channel(interface: &Interface, settings: LinkSettings) -> io::Result<Halves> 
         socket_fd: Some(socket.into_raw_fd()),
         ..Config::default()
     };
-    let Channel::Ethernet(tx, rx) = datalink::channel(&device, config)? else {
+    let Channel::Ethernet(tx, rx) = datalink::channel(device, config)? else {
         return Err(io::ErrorKind::Unsupported.into());
     };
     let tx = PnetTx { tx, templates: Vec::new(), waiting: None, losses: TxLosses::default(), lost: None };
-    Ok((Box::new(tx), Box::new(PnetRx { rx, socket: copy, drops: 0 })))
+    Ok((tx, PnetRx { rx, socket: copy, drops: 0 }))
 }
 
 struct PnetTx {

@@ -17,16 +17,14 @@ use crate::route::{Interface, InterfaceKind};
 use crate::wire::reply::Layer;
 use crate::wire::syn::{Probe, SynTemplate};
 
-/// Opens both halves on any device.
+/// Opens a link on any device: sockets for each sender, and the ring.
 pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Halves, Error> {
-    let failed = |error| opening("opening a raw socket", interface, error);
-    let tx = RawIpTx {
-        v4: Family::open(Domain::IPV4, interface).map_err(failed)?,
-        v6: Family::open(Domain::IPV6, interface).map_err(failed)?,
-        templates: Vec::new(),
-    };
-    let rx = RingRx::open(interface, Layer::Ip, settings).map_err(failed)?;
-    Ok((Box::new(tx), Box::new(rx)))
+    halves(interface, settings).map_err(|error| opening("opening a raw socket", interface, error))
+}
+
+fn halves(interface: &Interface, settings: LinkSettings) -> io::Result<Halves> {
+    let tx = (0..settings.senders).map(|_| Ok(Box::new(RawIpTx::open(interface)?) as Box<dyn LinkTx>));
+    Ok(Halves { tx: tx.collect::<io::Result<_>>()?, rx: Box::new(RingRx::open(interface, Layer::Ip, settings)?) })
 }
 
 struct RawIpTx {
@@ -34,6 +32,13 @@ struct RawIpTx {
     v6: Family,
     /// Each template's family (true: IPv4) and its number there.
     templates: Vec<(bool, TemplateId)>,
+}
+
+impl RawIpTx {
+    fn open(interface: &Interface) -> io::Result<Self> {
+        let (v4, v6) = (Family::open(Domain::IPV4, interface)?, Family::open(Domain::IPV6, interface)?);
+        Ok(RawIpTx { v4, v6, templates: Vec::new() })
+    }
 }
 
 /// One family's socket, if the kernel has that family, and its batch.
@@ -96,6 +101,6 @@ impl LinkTx for RawIpTx {
 
     fn losses(&self) -> TxLosses {
         let (v4, v6) = (self.v4.queue.losses(), self.v6.queue.losses());
-        TxLosses { errors: v4.errors + v6.errors, retries: v4.retries + v6.retries }
+        v4 + v6
     }
 }

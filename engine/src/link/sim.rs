@@ -39,9 +39,10 @@ impl SimWorld {
         SimWorld { network: Arc::new(Mutex::new(network)), now: Arc::default() }
     }
 
-    pub(crate) fn link(&self) -> Halves {
-        let tx = SimTx { world: self.clone(), templates: Vec::new(), slots: [Slot::default(); BATCH], used: 0 };
-        (Box::new(tx), Box::new(SimRx { world: self.clone() }))
+    pub(crate) fn link(&self, senders: usize) -> Halves {
+        let tx = || SimTx { world: self.clone(), templates: Vec::new(), slots: [Slot::default(); BATCH], used: 0 };
+        let tx = (0..senders).map(|_| Box::new(tx()) as Box<dyn LinkTx>).collect();
+        Halves { tx, rx: Box::new(SimRx { world: self.clone() }) }
     }
 
     pub(crate) fn now(&self) -> Time {
