@@ -162,7 +162,7 @@ pub(crate) fn take_off(
     for (link, rx) in links.iter_mut().enumerate() {
         let layer = rx.layer();
         let taken = rx.receive(clock, &mut |received| {
-            if let Some(verdict) = receiver.frame(received.at, layer, received.frame, received.verify) {
+            if let Some(verdict) = receiver.frame(received.at, layer, received.frame, received.checksum) {
                 outbox.send(Event::Verdict(verdict));
             }
         });

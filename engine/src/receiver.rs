@@ -30,7 +30,7 @@ use crate::table::Recorded;
 use crate::target::{Index, Seq, Target};
 use crate::time::Time;
 use crate::verdict::{Reason, State, Verdict};
-use crate::wire::reply::{self, IcmpReply, Layer, Quote, Reply, Segment, TcpReply, Unusable};
+use crate::wire::reply::{self, Checksum, IcmpReply, Layer, Quote, Reply, Segment, TcpReply, Unusable};
 use crate::work::Work;
 
 /// Receives a scan's answers.
@@ -73,13 +73,13 @@ impl Receiver {
     }
 
     /// Takes in one frame; gives the verdict if it brought one that is to be reported.
-    pub(crate) fn frame(&mut self, at: Time, layer: Layer, frame: &[u8], verify: bool) -> Option<Verdict> {
+    pub(crate) fn frame(&mut self, at: Time, layer: Layer, frame: &[u8], checksum: Checksum) -> Option<Verdict> {
         if self.stripe.is_none() {
             // The sender may have opened one since: its store came before the probe, so an answer's reader sees it.
             self.turn();
         }
         // By reference throughout: a copy has to wait for what was written piece by piece.
-        let answer = match &reply::read(layer, frame, verify) {
+        let answer = match &reply::read(layer, frame, checksum) {
             Ok(Reply::Tcp(tcp)) => self.tcp_is_ours(tcp, at),
             Ok(Reply::Icmp(icmp)) => self.icmp_is_ours(icmp),
             Err(_) if reply::is_neighbour_traffic(layer, frame) => return None,
@@ -360,7 +360,7 @@ mod tests {
         }
 
         fn take(&mut self, frame: &[u8]) -> Option<Verdict> {
-            self.receiver.frame(NOW, Layer::Ip, frame, true)
+            self.receiver.frame(NOW, Layer::Ip, frame, Checksum::Unknown)
         }
 
         fn tcp(&mut self, pass: u8, port: u16, change: impl FnOnce(&mut TcpHeader, u32)) -> Option<Verdict> {

@@ -31,8 +31,7 @@ use halfopen_bpf::{ByteMap, Kind, Program, Tracepoint, WordMap};
 use self::program::{ERROR, LEFT, LEFT_RING, Lengths, SLOT, SLOTS};
 use self::runner::Runner;
 use self::slots::{Shared, Slots};
-use super::{Halves, LinkSettings, LinkTx, TemplateId, TxLosses, af_packet};
-use crate::error::Error;
+use crate::link::{LinkSettings, LinkTx, TemplateId, TxLosses};
 use crate::route::Interface;
 use crate::wire::MacAddr;
 use crate::wire::syn::{Probe, SynTemplate};
@@ -46,16 +45,10 @@ const TRIAL_TIME: Duration = Duration::from_millis(500);
 /// For so long a frame may be under way between the two programs; it is a matter of microseconds.
 const UNACCOUNTED: Duration = Duration::from_millis(20);
 
-/// Opens a link on an Ethernet device: programs, memory and a thread of its own for each sender.
-pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Halves, Error> {
-    let mut halves = af_packet::open(interface, settings)?;
+/// Opens sending halves on an Ethernet device: programs, memory and a thread of its own for each sender.
+pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Vec<Box<dyn LinkTx>>, Unable> {
     let (v4, v6) = settings.families;
-    let tx = (0..settings.senders).map(|_| Ok(Box::new(LiveTx::open(interface, v4, v6)?) as Box<dyn LinkTx>));
-    halves.tx = tx.collect::<Result<_, Unable>>().map_err(|unable| Error::Setting {
-        setting: "link",
-        problem: format!("{} cannot do xdp_live: {unable}", interface.name),
-    })?;
-    Ok(halves)
+    (0..settings.senders).map(|_| Ok(Box::new(LiveTx::open(interface, v4, v6)?) as Box<dyn LinkTx>)).collect()
 }
 
 /// Sends through a device that can.
@@ -186,7 +179,7 @@ impl LinkTx for LiveTx {
 
 /// Why a device cannot send live frames.
 #[derive(Debug, thiserror::Error)]
-enum Unable {
+pub(super) enum Unable {
     /// A program was refused, or the right to it.
     #[error(transparent)]
     Bpf(#[from] halfopen_bpf::Error),
