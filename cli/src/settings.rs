@@ -99,6 +99,7 @@ impl Settings {
         let report = self.reported(plan.len());
         let mut scan = Scan::builder(plan)
             .rate(probing.rate)
+            .senders(probing.senders)
             .passes(probing.passes)
             .seed(self.seed)
             .cooldown(probing.cooldown.into())

@@ -15,8 +15,9 @@ use crate::link::{Clock, LinkRx, LinkTx, PATIENCE, is_busy, is_fatal, stuck};
 use crate::progress::{self, RateMeter};
 use crate::receiver::Receiver;
 use crate::route::{self, Sweep};
-use crate::sender::{Lost, Sender, Step};
+use crate::sender::{Sender, Step};
 use crate::time::Time;
+use crate::walker::{Lost, Walker};
 
 /// Nobody sleeps longer than this: it is how soon a wish to stop is noticed.
 const NAP: Duration = Duration::from_millis(5);
@@ -97,22 +98,19 @@ impl Outlet {
     }
 }
 
-/// Runs the sender until it is done.
+/// Runs a walker until it is done, and in the same thread the sender, if it is this one's business.
 pub(crate) fn send(
-    sender: &mut Sender,
+    mut sender: Option<Sender>,
+    walker: &mut Walker,
     links: &mut [Box<dyn LinkTx>],
     clock: &Clock,
-    shared: &Shared,
 ) -> Result<(), Lost> {
     loop {
-        let step = sender.poll(clock.now(), links);
-        let losses = links.iter().map(|link| link.losses());
-        let (errors, retries) = losses.fold((0, 0), |(errors, retries), l| (errors + l.errors, retries + l.retries));
-        set(&shared.sender.send_errors, errors);
-        set(&shared.sender.send_retries, retries);
-        match step? {
-            Step::Until(until) => nap(until.since(clock.now()).min(NAP)),
-            Step::Done => return Ok(()),
+        let now = clock.now();
+        let led = sender.as_mut().map_or(Step::Until(Time::NEVER), |sender| sender.poll(now));
+        match (led, walker.poll(now, links)?) {
+            (Step::Until(led), Step::Until(until)) => nap(until.min(led).since(clock.now()).min(NAP)),
+            _ => return Ok(()),
         }
     }
 }
@@ -187,7 +185,7 @@ impl Reporter {
             return;
         }
         self.next = now + REPORT;
-        set(&shared.receiver.recent_rate, self.meter.mark(now, shared.sender.total_sent()));
+        set(&shared.receiver.recent_rate, self.meter.mark(now, shared.total_sent()));
         self.count_drops(links, shared);
         outbox.progress(shared, now);
     }

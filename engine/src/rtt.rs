@@ -59,6 +59,11 @@ impl SendLog {
         offset & ((1 << self.shift) - 1) == 0
     }
 
+    /// How many neighbouring positions share a stamp.
+    pub fn granule(&self) -> u64 {
+        1 << self.shift
+    }
+
     /// Forgets everything. Nobody else may use the log meanwhile.
     pub fn reset(&self) {
         self.passes.iter().flatten().for_each(|stamp| stamp.store(0, Ordering::Relaxed));

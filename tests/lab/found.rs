@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use halfopen::{
     DownReason, Error, Event, MacAddr, Plan, PlanBuilder, Progress, Running, ScanBuilder, SimPlace, State, Summary,
-    Target, Verdict, simulate,
+    Target, Time, Verdict, simulate, simulate_until,
 };
 
 use crate::phantom::mac_of;
@@ -56,6 +56,13 @@ pub fn refused(builder: ScanBuilder) -> Error {
 /// Runs a scan on a simulated network; the scanner stands at 10.7.0.100 and fd07::100, behind the scenario's router.
 pub fn simulated(builder: ScanBuilder, network: &Watched) -> Found {
     let (events, summary) = simulate_at(gateway_place(), builder, network);
+    Found::of(events, summary)
+}
+
+/// The same, stopped at this time.
+pub fn simulated_until(builder: ScanBuilder, network: &Watched, stop: Time) -> Found {
+    let simulated = simulate_until(builder, gateway_place(), network.clone(), stop);
+    let (events, summary) = simulated.unwrap_or_else(|error| panic!("the scan does not start: {error}"));
     Found::of(events, summary)
 }
 

@@ -80,6 +80,7 @@ pub(crate) struct Effective {
     pub(crate) exclude_file: Vec<String>,
     pub(crate) blocklist: bool,
     pub(crate) rate: RateLimit,
+    pub(crate) senders: u8,
     pub(crate) passes: u8,
     /// A text: numbers in JSON are exact to 2^53 only.
     pub(crate) seed: String,
@@ -156,6 +157,7 @@ impl Effective {
             exclude_file: names(&targets.exclude_file),
             blocklist: !targets.no_blocklist,
             rate: RateLimit::new(used.rate),
+            senders: used.senders,
             passes: used.passes,
             seed: used.seed.to_string(),
             cooldown: cooldown(probing.cooldown),

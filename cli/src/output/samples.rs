@@ -96,6 +96,7 @@ fn effective() -> Effective {
         exclude_file: vec![],
         blocklist: true,
         rate: RateLimit::Pps(10_000),
+        senders: 1,
         passes: 2,
         seed: u64::MAX.to_string(),
         cooldown: "auto".into(),

@@ -121,6 +121,7 @@ fn said(name: &str) -> String {
         "ring" => "replies (receive buffer full)",
         "device_rx" => "packets received (device)",
         "device_tx" => "packets to send (device)",
+        "send_drops" => "probes (dropped by the device)",
         "send_errors" => "probes (refused by the kernel)",
         "wrong_port" => "to a port that is not ours",
         "foreign" => "from an address or port not asked",
@@ -221,7 +222,7 @@ mod tests {
             counts: Counts { open: 1, closed: 2, filtered: 30, silent: 20, unclassified: 4_000 },
             duplicates: 2,
             strays: [("bad_ack", 5), ("wrong_port", 1), ("malformed", 2), ("own", 9)].into(),
-            drops: [("ring", 1_200), ("send_errors", 3), ("send_retries", 8)].into(),
+            drops: [("ring", 1_200), ("send_drops", 2), ("send_errors", 3), ("send_retries", 8)].into(),
             ..samples::account()
         };
         insta::assert_snapshot!(text(&account), @r"
@@ -230,7 +231,7 @@ mod tests {
         SYN scan over raw_ip@lo, seed 18446744073709551615
         without a verdict: 4,000 targets, those of 3 hosts that are down among them
         left out: 1 address by the blocklist, 7 addresses excluded
-        lost on this side: 1,200 replies (receive buffer full), 3 probes (refused by the kernel)
+        lost on this side: 1,200 replies (receive buffer full), 2 probes (dropped by the device), 3 probes (refused by the kernel)
         replies not ours: 5 with a wrong acknowledgement, 2 malformed, 1 to a port that is not ours
         ");
     }

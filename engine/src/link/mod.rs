@@ -187,13 +187,19 @@ pub struct TxLosses {
     pub errors: u64,
     /// Times that the kernel's queue was full, and the rest of a batch had to wait.
     pub retries: u64,
+    /// Probes that the device dropped after the link had taken them.
+    pub dropped: u64,
 }
 
 impl Add for TxLosses {
     type Output = TxLosses;
 
     fn add(self, other: TxLosses) -> TxLosses {
-        TxLosses { errors: self.errors + other.errors, retries: self.retries + other.retries }
+        TxLosses {
+            errors: self.errors + other.errors,
+            retries: self.retries + other.retries,
+            dropped: self.dropped + other.dropped,
+        }
     }
 }
 

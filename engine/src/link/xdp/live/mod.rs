@@ -173,7 +173,7 @@ impl LinkTx for LiveTx {
     }
 
     fn losses(&self) -> TxLosses {
-        TxLosses { errors: 0, retries: self.slots.retries() }
+        TxLosses { retries: self.slots.retries(), ..TxLosses::default() }
     }
 }
 
