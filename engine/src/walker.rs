@@ -41,6 +41,9 @@ const QUEUE_FULL: Duration = Duration::from_micros(50);
 /// How soon to look again when the reader of the events is behind.
 const READER_BEHIND: Duration = Duration::from_millis(1);
 
+/// When the next probe is further away than this, links may rest: what it costs to wake one is less than to stay awake.
+const REST: Duration = Duration::from_millis(50);
+
 /// Sends the probes of its slices.
 pub(crate) struct Walker {
     work: Arc<Work>,
@@ -120,6 +123,9 @@ impl Walker {
     pub(crate) fn poll(&mut self, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Step, Lost> {
         let step = self.step(now, links);
         self.count_losses(links);
+        if matches!(step, Ok(Step::Until(until)) if until > now + REST) {
+            links.iter_mut().for_each(|link| link.rest());
+        }
         step
     }
 
@@ -197,15 +203,18 @@ impl Walker {
         let mut full = None;
         for (link, tx) in links.iter_mut().enumerate() {
             if !flush(link, &mut **tx)? {
-                full = Some(link);
+                full = Some((link, tx.moves()));
             }
         }
-        let Some(link) = full else {
+        let Some((link, moves)) = full else {
             if self.stuck.take().is_some() {
                 self.last_sent = now;
             }
             return Ok(true);
         };
+        if moves {
+            self.stuck = Some(now);
+        }
         let since = *self.stuck.get_or_insert(now);
         if now.since(since) > PATIENCE { Err(Lost { link, source: stuck() }) } else { Ok(false) }
     }

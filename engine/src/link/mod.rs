@@ -173,6 +173,15 @@ pub trait LinkTx: Send {
     /// time. An error means that the link is gone.
     fn flush(&mut self) -> io::Result<bool>;
 
+    /// Whether probes have left since the last call although some still wait. A link that is fed faster than it sends
+    /// always has some waiting, and is not stuck.
+    fn moves(&mut self) -> bool {
+        false
+    }
+
+    /// Nothing will come for a while: what costs processor time while it waits, may stop. The next probe wakes it.
+    fn rest(&mut self) {}
+
     /// Sends one frame that is no probe (ARP, neighbour solicitation), now. Whether it arrives is nobody's promise.
     fn frame(&mut self, frame: &[u8]) -> io::Result<()>;
 

@@ -56,6 +56,8 @@ struct LiveTx {
     slots: Slots<Shared>,
     words: Arc<WordMap>,
     templates: Vec<SynTemplate>,
+    /// How many had left at the last look.
+    moved: u64,
     /// Since when the carrier has taken more than the accountant knows of, and how much that knew then.
     unaccounted: Option<(u64, Instant)>,
     // In this order: the runner ends before its programs go.
@@ -76,8 +78,15 @@ impl LiveTx {
         let carrier = Program::load(Kind::Xdp, "halfopen_send", &carrier)?;
         let runner = Runner::start(carrier, &words, vec![0; lengths.longest()])?;
         let slots = Slots::new(Shared { words: Arc::clone(&words), slots });
-        let mut link =
-            LiveTx { slots, words, templates: Vec::new(), unaccounted: None, runner, _accountant: accountant };
+        let mut link = LiveTx {
+            slots,
+            words,
+            templates: Vec::new(),
+            moved: 0,
+            unaccounted: None,
+            runner,
+            _accountant: accountant,
+        };
         link.try_out(interface.mac.unwrap_or(MacAddr::ZERO))?;
         Ok(link)
     }
@@ -168,8 +177,19 @@ impl LinkTx for LiveTx {
         Ok(self.slots.is_empty())
     }
 
+    fn moves(&mut self) -> bool {
+        let taken = self.slots.taken();
+        std::mem::replace(&mut self.moved, taken) != taken
+    }
+
+    fn rest(&mut self) {
+        if self.slots.is_empty() {
+            self.runner.hold();
+        }
+    }
+
     fn frame(&mut self, _: &[u8]) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+        Err(io::Error::new(io::ErrorKind::Unsupported, "an xdp_live link sends nothing but probes"))
     }
 
     fn losses(&self) -> TxLosses {
