@@ -21,12 +21,13 @@ pub struct End<'a> {
     mac: Option<[u8; 6]>,
     addresses: Vec<(IpAddr, u8)>,
     ipv6: bool,
+    offloads: bool,
 }
 
 impl<'a> End<'a> {
     /// An interface called `name` in `namespace`, with no address but the link-local one.
     pub fn new(namespace: &'a Namespace, name: &str) -> End<'a> {
-        End { namespace, name: name.into(), mac: None, addresses: Vec::new(), ipv6: true }
+        End { namespace, name: name.into(), mac: None, addresses: Vec::new(), ipv6: true, offloads: false }
     }
 
     /// Adds an address with its prefix length, `10.0.0.1/24` or `2001:db8::1/64`; usable at once.
@@ -41,6 +42,12 @@ impl<'a> End<'a> {
         self
     }
 
+    /// Leaves the checksums of what the kernel sends from this end to the device: over a veth pair they stay unfinished.
+    pub fn offloading(mut self) -> End<'a> {
+        self.offloads = true;
+        self
+    }
+
     /// Has the kernel say nothing by itself on this end: no IPv6, no address.
     fn silent(mut self) -> End<'a> {
         self.ipv6 = false;
@@ -48,7 +55,8 @@ impl<'a> End<'a> {
     }
 }
 
-/// Joins two ends by a veth pair, and brings both up. What the kernel sends over it has complete checksums.
+/// Joins two ends by a veth pair, and brings both up. What the kernel sends over it has complete checksums,
+/// save from an end that is [`offloading`](End::offloading).
 pub fn link(left: &End<'_>, right: &End<'_>) {
     make_pair(left, right)
         .unwrap_or_else(|error| panic!("cannot make the veth pair {} - {}: {error}", left.name, right.name));
@@ -83,7 +91,9 @@ fn configure(end: &End<'_>) -> io::Result<()> {
     if !end.ipv6 {
         end.namespace.sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", end.name), "1");
     }
-    sys::complete_checksums(&end.name)?;
+    if !end.offloads {
+        sys::complete_checksums(&end.name)?;
+    }
     end.namespace.up(&end.name);
     add_addresses(&end.name, &end.addresses)
 }

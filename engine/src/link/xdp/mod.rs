@@ -3,10 +3,11 @@
 //!
 //! - `send`: the sending half, a queue of the device for each sender.
 //! - `receive`: the receiving half, all queues of the device, with an XDP program that hands over what is ours
-//!   (`filter`); usable beside any sending half.
+//!   (`filter`); usable beside any sending half. What the kernel then does not see, it does not close: `resets` does.
 
 mod filter;
 mod receive;
+mod resets;
 mod send;
 
 use std::io;
