@@ -158,12 +158,19 @@ pub(crate) fn take_off(
     outbox: &mut Outbox,
 ) -> Result<(), Lost> {
     for (link, rx) in links.iter_mut().enumerate() {
-        let layer = rx.layer();
+        let (layer, takes_away) = (rx.layer(), rx.takes_away());
+        let mut resets = Vec::new();
         let taken = rx.receive(clock, &mut |received| {
+            if takes_away {
+                resets.extend(receiver.reset(received.frame, received.checksum));
+            }
             if let Some(verdict) = receiver.frame(received.at, layer, received.frame, received.checksum) {
                 outbox.send(Event::Verdict(verdict));
             }
         });
+        if takes_away {
+            rx.reset(&resets);
+        }
         match taken {
             Err(source) if is_fatal(&source) => return Err(Lost { link, source }),
             _ => {}

@@ -31,6 +31,7 @@ use crate::target::{Index, Seq, Target};
 use crate::time::Time;
 use crate::verdict::{Reason, State, Verdict};
 use crate::wire::reply::{self, Checksum, IcmpReply, Layer, Quote, Reply, Segment, TcpReply, Unusable};
+use crate::wire::rst::Rst;
 use crate::work::Work;
 
 /// Receives a scan's answers.
@@ -93,6 +94,20 @@ impl Receiver {
                 None
             }
         }
+    }
+
+    /// The RST that closes what an Ethernet frame half opens, if that answers one of our probes, whatever has become of its
+    /// target: early or late, for the first time or again. The kernel's task, where the kernel sees the frame.
+    pub(crate) fn reset(&self, frame: &[u8], checksum: Checksum) -> Option<Rst> {
+        let Ok(Reply::Tcp(tcp)) = reply::read(Layer::Ethernet, frame, checksum) else { return None };
+        self.work.pass(tcp.destination_port)?;
+        let target = Target { address: tcp.source, port: tcp.source_port };
+        let is_due = match tcp.kind {
+            Segment::SynAck => tcp.ack == self.work.cookie.seq(tcp.destination, tcp.destination_port, target).next(),
+            Segment::Syn => self.work.source(target) == Some(tcp.destination),
+            Segment::Rst | Segment::Other => false,
+        };
+        is_due.then(|| Rst::answering(frame, &tcp))?
     }
 
     #[inline]
@@ -430,6 +445,43 @@ mod tests {
         assert_eq!(bench.syn_ack(22), Some(expected));
         assert_eq!((bench.counts(), bench.strays().total()), ((1, 0, 0), 0));
         assert_eq!(load(&bench.shared.receiver.srtt), 5_000_000);
+    }
+
+    #[test]
+    fn what_is_half_opened_is_closed_whatever_becomes_of_the_target() {
+        let mut bench = v4();
+        let ethernet = |frame: &[u8]| [&[2; 12][..], &[8, 0], frame].concat();
+        let cookie = bench.cookie(1, 22);
+        let frame = |flags: (bool, bool, bool), ack: u32| {
+            let mut header = TcpHeader::new(22, PORT + 1, 9, 1024);
+            (header.syn, header.ack, header.rst, header.acknowledgment_number) = (flags.0, flags.1, flags.2, ack);
+            ethernet(&tcp_from(HOST, header))
+        };
+        let answer = |bench: &Bench, frame: &[u8]| {
+            let rst = bench.receiver.reset(frame, Checksum::Unknown)?;
+            match reply::read(Layer::Ethernet, rst.frame(), Checksum::Unknown) {
+                Ok(Reply::Tcp(tcp)) => Some((tcp.kind, tcp.seq, tcp.ack)),
+                other => panic!("{other:?}"),
+            }
+        };
+        let syn_ack = frame((true, true, false), cookie.wrapping_add(1));
+        let expected = Some((Segment::Rst, Seq(cookie.wrapping_add(1)), Seq(0)));
+        assert_eq!(answer(&bench, &syn_ack), expected);
+        bench.take(&syn_ack[14..]);
+        assert_eq!(answer(&bench, &syn_ack), expected, "a second one");
+        bench.shared.set_turn(Turn::Closed);
+        bench.receiver.turn();
+        assert_eq!(answer(&bench, &syn_ack), expected, "a late one");
+        let split = frame((true, false, false), 0);
+        assert_eq!(answer(&bench, &split), Some((Segment::Rst, Seq(0), Seq(10))));
+        for unasked in [
+            frame((true, true, false), cookie),
+            frame((true, true, true), cookie.wrapping_add(1)),
+            frame((false, true, false), cookie.wrapping_add(1)),
+            syn_ack[..40].to_vec(),
+        ] {
+            assert_eq!(answer(&bench, &unasked), None);
+        }
     }
 
     #[test]

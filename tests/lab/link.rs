@@ -22,12 +22,14 @@ pub struct End<'a> {
     addresses: Vec<(IpAddr, u8)>,
     ipv6: bool,
     polling: bool,
+    offloads: bool,
 }
 
 impl<'a> End<'a> {
     /// An interface called `name` in `namespace`, with no address but the link-local one.
     pub fn new(namespace: &'a Namespace, name: &str) -> End<'a> {
-        End { namespace, name: name.into(), mac: None, addresses: Vec::new(), ipv6: true, polling: false }
+        let addresses = Vec::new();
+        End { namespace, name: name.into(), mac: None, addresses, ipv6: true, polling: false, offloads: false }
     }
 
     /// Adds an address with its prefix length, `10.0.0.1/24` or `2001:db8::1/64`; usable at once.
@@ -48,6 +50,12 @@ impl<'a> End<'a> {
         self
     }
 
+    /// Leaves the checksums of what the kernel sends from this end to the device: over a veth pair they stay unfinished.
+    pub fn offloading(mut self) -> End<'a> {
+        self.offloads = true;
+        self
+    }
+
     /// Has the kernel say nothing by itself on this end: no IPv6.
     pub(crate) fn silent(mut self) -> End<'a> {
         self.ipv6 = false;
@@ -55,7 +63,8 @@ impl<'a> End<'a> {
     }
 }
 
-/// Joins two ends by a veth pair, and brings both up. What the kernel sends over it has complete checksums.
+/// Joins two ends by a veth pair, and brings both up. What the kernel sends over it has complete checksums,
+/// save from an end that is [`offloading`](End::offloading).
 pub fn link(left: &End<'_>, right: &End<'_>) {
     make_pair(left, right)
         .unwrap_or_else(|error| panic!("cannot make the veth pair {} - {}: {error}", left.name, right.name));
@@ -98,7 +107,9 @@ fn configure(end: &End<'_>) -> io::Result<()> {
     if !end.ipv6 {
         end.namespace.sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", end.name), "1");
     }
-    sys::complete_checksums(&end.name)?;
+    if !end.offloads {
+        sys::complete_checksums(&end.name)?;
+    }
     if end.polling {
         sys::receive_by_polling(&end.name)?;
     }

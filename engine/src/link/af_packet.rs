@@ -34,7 +34,8 @@ pub(super) fn receiving(interface: &Interface, settings: LinkSettings) -> io::Re
     Ok(Box::new(RingRx::open(interface, Layer::Ethernet, settings)?))
 }
 
-fn sending_socket(interface: &Interface) -> io::Result<PacketSocket> {
+/// A socket that sends past the queueing discipline.
+pub(super) fn sending_socket(interface: &Interface) -> io::Result<PacketSocket> {
     let socket = PacketSocket::new(Layer::Ethernet)?;
     socket.bypass_qdisc()?;
     socket.send_buffer(SEND_BUFFER)?;

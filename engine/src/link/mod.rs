@@ -33,6 +33,7 @@ use crate::pace::Rate;
 use crate::route::{Interface, InterfaceKind};
 use crate::time::Time;
 use crate::wire::reply::{Checksum, Layer};
+use crate::wire::rst::Rst;
 use crate::wire::syn::{Probe, SynTemplate};
 
 /// A kind of link.
@@ -222,6 +223,14 @@ pub trait LinkRx: Send {
 
     /// What becomes readable when there is something to receive; none for a link without a socket.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Whether the kernel does not see what is handed over, and so does not close the connections that it half opens.
+    fn takes_away(&self) -> bool {
+        false
+    }
+
+    /// Sends these, and what of earlier ones the device did not take yet; only on a link that takes away.
+    fn reset(&mut self, _: &[Rst]) {}
 
     /// Frames lost since the link was opened because nobody took them off in time.
     fn drops(&mut self) -> u64;

@@ -7,6 +7,7 @@ pub mod fuzzing;
 mod mac;
 pub mod ndp;
 pub mod reply;
+pub mod rst;
 pub mod syn;
 
 pub use mac::MacAddr;

@@ -16,12 +16,14 @@ use std::time::Duration;
 use halfopen_bpf::{Kind, Mode, Program, SocketMap, XdpLink};
 use rustix::event::epoll;
 
+use super::resets::Resets;
 use super::{Refusal, filter};
 use crate::link::{Clock, LinkRx, LinkSettings, Received, filter as link_filter};
 use crate::pace::Rate;
 use crate::route::Interface;
 use crate::sys::{CHUNK, Channels, PacketSocket, XdpQueue, XdpRequest, XdpRxRing, XdpTxRing, is_no_queue};
 use crate::wire::reply::{Checksum, Layer};
+use crate::wire::rst::Rst;
 
 /// Queues that are listened to at most.
 const QUEUES: u32 = 64;
@@ -51,6 +53,7 @@ pub(in crate::link) struct XdpRx {
     any: OwnedFd,
     /// Notices when the device goes down, which AF_XDP sockets do not.
     watch: PacketSocket,
+    resets: Resets,
     mode: Mode,
     _program: XdpLink,
 }
@@ -82,8 +85,9 @@ impl XdpRx {
             sockets.insert(queue, ring)?;
         }
         let watch = watch(interface).map_err(system("watch the device"))?;
+        let resets = Resets::open(interface).map_err(system("open a packet socket to send resets"))?;
         let any = any(&rx, &watch).map_err(system("wait for several queues"))?;
-        Ok(XdpBoth { rx: XdpRx { queues: rx, any, watch, mode, _program: program }, tx, zero_copy })
+        Ok(XdpBoth { rx: XdpRx { queues: rx, any, watch, resets, mode, _program: program }, tx, zero_copy })
     }
 
     /// How it listens: `xdp(native)` or `xdp(generic)`.
@@ -208,6 +212,14 @@ impl LinkRx for XdpRx {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.any.as_fd())
+    }
+
+    fn takes_away(&self) -> bool {
+        true
+    }
+
+    fn reset(&mut self, resets: &[Rst]) {
+        self.resets.send(resets);
     }
 
     fn drops(&mut self) -> u64 {
