@@ -22,6 +22,9 @@
 //! lap in its own block (release), where the sender finds it (acquire). Between the two, what a block says of the slice is
 //! the walker's to write; else it is the sender's.
 //!
+//! **Drops** are counted by whoever sees them, and then the receiver's thread stores the time until which the counts are
+//! complete (release); a walker reads that time first (acquire) and then the counts, so that they can only be newer.
+//!
 //! `Relaxed` is enough for the rest: a counter publishes nothing but itself.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -80,6 +83,10 @@ pub(crate) struct SenderCounters {
 pub(crate) struct WalkerCounters {
     /// Probes sent, by pass.
     pub(crate) sent: [AtomicU64; MAX_PASSES as usize],
+    /// Probes sent once more within their pass, because our own side had dropped something.
+    pub(crate) again: AtomicU64,
+    /// Silent targets that our own drops may have silenced to the end.
+    pub(crate) doubtful: AtomicU64,
     /// Positions of the whole scan walked in pass 0.
     pub(crate) walked: AtomicU64,
     /// Targets passed over because their host is down.
@@ -118,6 +125,10 @@ pub(crate) struct ReceiverCounters {
     pub(crate) replies: AtomicU64,
     pub(crate) duplicates: AtomicU64,
     pub(crate) ring_drops: AtomicU64,
+    /// What the devices lost while the scan ran, but for what was sent at a later try.
+    pub(crate) device_drops: AtomicU64,
+    /// Until when (nanoseconds) the counts of drops are complete.
+    looked: AtomicU64,
     /// Smoothed RTT in nanoseconds; 0 while there is none.
     pub(crate) srtt: AtomicU64,
     /// Probes a second over the last second or so, in thousandths.
@@ -246,6 +257,21 @@ impl Shared {
     /// One counter of all walkers.
     pub(crate) fn sum(&self, counter: impl Fn(&WalkerCounters) -> &AtomicU64) -> u64 {
         self.walkers.iter().map(|walker| load(counter(walker))).sum()
+    }
+
+    /// What our own side is known to have dropped: answers, and probes after they were sent.
+    pub(crate) fn dropped(&self) -> u64 {
+        load(&self.receiver.ring_drops) + load(&self.receiver.device_drops) + self.sum(|walker| &walker.send_drops)
+    }
+
+    /// Until when the counts of drops are complete. To be read before them.
+    pub(crate) fn looked(&self) -> Time {
+        Time(self.receiver.looked.load(Ordering::Acquire))
+    }
+
+    /// Says that the counts of drops are complete until then.
+    pub(crate) fn set_looked(&self, at: Time) {
+        self.receiver.looked.store(at.0, Ordering::Release);
     }
 
     /// When any walker sent its last probe.
@@ -416,6 +442,11 @@ impl StrayCounters {
 #[inline]
 pub(crate) fn add(counter: &AtomicU64, by: u64) {
     counter.store(load(counter).wrapping_add(by), Ordering::Relaxed);
+}
+
+/// Raises a counter that only the caller writes; it never falls.
+pub(crate) fn raise(counter: &AtomicU64, to: u64) {
+    set(counter, to.max(load(counter)));
 }
 
 /// Reads a counter.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crate::counters::Shared;
-use crate::drive::{self, Outbox};
+use crate::drive::{self, Lookout, Outbox};
 use crate::error::Error;
 use crate::event::Phase;
 use crate::launch::spawn;
@@ -20,11 +20,12 @@ pub(crate) struct Hand {
     pub(crate) links: Vec<Box<dyn LinkTx>>,
 }
 
-/// The receiver, its halves, and the way out for events.
+/// The receiver, its halves, the way out for events, and the watch for drops.
 pub(crate) struct Ear {
     pub(crate) receiver: Receiver,
     pub(crate) links: Vec<Box<dyn LinkRx>>,
     pub(crate) outbox: Outbox,
+    pub(crate) lookout: Lookout,
 }
 
 /// The threads of a scan beside the scan's own.
@@ -90,8 +91,8 @@ fn send(lead: Option<Sender>, mut hand: Hand, clock: Clock, shared: &Arc<Shared>
 
 fn receive(ear: Ear, clock: Clock, shared: &Arc<Shared>) -> Result<(), Lost> {
     let _guard = AbortOnPanic(Arc::clone(shared));
-    let Ear { mut receiver, mut links, mut outbox } = ear;
-    let received = drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox);
+    let Ear { mut receiver, mut links, mut outbox, mut lookout } = ear;
+    let received = drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox, &mut lookout);
     if received.is_err() {
         shared.abort();
     }

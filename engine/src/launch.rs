@@ -12,7 +12,7 @@ use crossbeam_channel::{Sender as Channel, bounded};
 use crate::cookie::Cookie;
 use crate::counters::{Shared, add, load};
 use crate::crew::{Crew, Ear, Hand};
-use crate::drive::{self, Outbox};
+use crate::drive::{self, Lookout, Outbox};
 use crate::error::Error;
 use crate::event::Event;
 use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx, Opened, Receive};
@@ -226,6 +226,14 @@ fn device_losses(interfaces: &[(Arc<Interface>, LinkKind)]) -> Result<DeviceLoss
     route::device_losses(&indices)
 }
 
+/// Watches the devices. One that cannot be asked has nothing to say.
+fn lookout(interfaces: Vec<(Arc<Interface>, LinkKind)>, before: DeviceLosses) -> Lookout {
+    Lookout::new(move || {
+        let lost = device_losses(&interfaces).map(|now| now.since(before)).unwrap_or_default();
+        (lost.rx, lost.tx)
+    })
+}
+
 /// Everything that the scan's own thread needs.
 struct Launch {
     plan: Plan,
@@ -272,7 +280,8 @@ impl Launch {
         });
         let (hands, lead) = (hands.collect(), Sender::new(Arc::clone(&shared), settings.cooldown, targets, most));
         let receiver = Receiver::new(work, Arc::clone(&shared), clock.started);
-        let ear = Ear { receiver, links: rx, outbox: Outbox::new(events, targets, settings.passes) };
+        let outbox = Outbox::new(events, targets, settings.passes);
+        let ear = Ear { receiver, links: rx, outbox, lookout: lookout(interfaces.clone(), before) };
         let ran = Crew::new(&shared, clock).run(lead, hands, ear)?;
         ran.map_err(|lost| lost_link(lost, &settings, shared.total_sent()))?;
         let device = device_losses(&interfaces)?.since(before);
@@ -375,6 +384,7 @@ pub(crate) fn summarize(
         unclassified,
         hosts_down: load(&shared.sender.hosts_down),
         sent: (0..settings.passes).map(|pass| shared.sent(pass)).collect(),
+        again: shared.sum(|walker| &walker.again),
         replies: load(&receiver.replies),
         duplicates: load(&receiver.duplicates),
         strays: receiver.strays.snapshot(),

@@ -29,6 +29,7 @@ mod work;
 pub mod wire;
 mod sender;
 mod walker;
+mod suspects;
 pub mod link;
 mod receiver;
 pub mod table;

@@ -19,13 +19,12 @@ pub(crate) fn snapshot(shared: &Shared, targets: u64, passes: u8, now: Time) -> 
         targets,
         done,
         sent,
+        again: shared.sum(|walker| &walker.again),
         open: load(&receiver.open),
         closed: load(&receiver.closed),
         filtered: load(&receiver.filtered),
         hosts_down: load(&shared.sender.hosts_down),
-        drops: load(&receiver.ring_drops)
-            + shared.sum(|walker| &walker.send_drops)
-            + shared.sum(|walker| &walker.send_errors),
+        drops: shared.dropped() + shared.sum(|walker| &walker.send_errors),
         elapsed: now.since(Time::ZERO),
         rate,
         remaining: time_left(left, rate).and_then(|time| time.checked_add(shared.wait())),

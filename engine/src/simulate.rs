@@ -9,7 +9,7 @@ use crossbeam_channel::unbounded;
 
 use crate::cookie::Cookie;
 use crate::counters::{Shared, Turn, add};
-use crate::drive::{self, Outbox, Timekeeper};
+use crate::drive::{self, Lookout, Outbox, Timekeeper};
 use crate::error::Error;
 use crate::event::Event;
 use crate::launch::{host_down, summarize};
@@ -144,9 +144,11 @@ impl Simulation {
         let mut receiver = Receiver::new(work, Arc::clone(&self.shared), self.clock.started);
         let (channel, reader) = unbounded();
         let mut outbox = Outbox::new(channel, self.plan.len(), self.settings.passes);
+        let mut lookout = self.lookout();
         while let Some(until) = self.poll(&mut sender, &mut walkers, stop) {
             let turn = receiver.turn();
             let _ = drive::take_off(&mut receiver, &mut self.rx, &self.clock, &mut outbox);
+            lookout.look(self.world.now(), &mut self.rx, &self.shared);
             if turn == Turn::Closing {
                 receiver.close(self.world.now(), CLOSING, |verdict| outbox.send(Event::Verdict(verdict)));
             } else {
@@ -155,11 +157,22 @@ impl Simulation {
             self.events.extend(reader.try_iter());
         }
         let end = progress::snapshot(&self.shared, self.plan.len(), self.settings.passes, self.world.now());
+        self.events.extend(drive::doubts(&self.shared));
         self.events.push(Event::Progress(end));
         let mut summary =
             summarize(&self.shared, self.plan.len(), &self.settings, &self.clock, DeviceLosses::default());
+        let dropped = self.world.own_drops();
+        (summary.drops.device_rx, summary.drops.device_tx) = (dropped.device_rx, dropped.device_tx);
         summary.elapsed = self.world.now().since(Time::ZERO);
         (self.events, summary)
+    }
+
+    fn lookout(&self) -> Lookout {
+        let world = self.world.clone();
+        Lookout::new(move || {
+            let dropped = world.own_drops();
+            (dropped.device_rx, dropped.device_tx)
+        })
     }
 
     fn walkers(&mut self, work: &Arc<Work>) -> Vec<Walker> {

@@ -34,6 +34,8 @@ pub struct Summary {
     pub hosts_down: u64,
     /// Probes sent, by pass.
     pub sent: Vec<u64>,
+    /// Probes sent once more within their pass, because our own side had dropped something at the time; not in `sent`.
+    pub again: u64,
     /// Replies that were ours and meant something, duplicates included.
     pub replies: u64,
     /// Replies that changed nothing.
@@ -48,7 +50,7 @@ pub struct Summary {
     pub started: SystemTime,
     /// From the beginning to the end, cooldown included.
     pub elapsed: Duration,
-    /// Time spent in passes, without neighbours, spacing and cooldown.
+    /// Time spent in passes, without neighbours, spacing, cooldown, and probing again after our own drops.
     pub sending: Duration,
     /// The seed that fixed the order.
     pub seed: u64,

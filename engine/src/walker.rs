@@ -7,8 +7,18 @@
 //! send log and counters.
 //!
 //! ```text
-//! Idle --> Pass 0 --> Pass 1 .. --> Cooldown --> Idle (until the next stripe)
+//! Idle --> Pass 0 --> Pass 1 .. --> Settle --> Idle (until the next stripe)
+//!            |                       ^  |
+//!            +--> Settle <--> Round -+--+  once our own side has dropped something
 //! ```
+//!
+//! **Own drops.** What our own side dropped is no silence of the network's. When drops become known, what was under way
+//! is suspect (`suspects.rs`); at the end of the pass, when answers had their time and the count of drops is complete,
+//! the suspects that have not answered are probed again in the same pass, from the same port: at half the rate at which
+//! drops were seen, then a quarter, at most [`ROUNDS`] times. Drops in a round make new suspects. A pass without drops
+//! goes straight on to the next; drops that become known only then concern its end as well, which is then probed again
+//! at the end of the next, so that every position has as many chances as there are passes. Suspects that are left at
+//! the end are counted as doubtful.
 
 use std::io;
 use std::ops::Add;
@@ -18,10 +28,11 @@ use std::time::Duration;
 use crate::counters::{Shared, Slice, Turn, WalkerCounters, add, set};
 use crate::event::Phase;
 use crate::link::{LinkTx, PATIENCE, TemplateId, TxLosses, stuck};
-use crate::pace::{Pace, Rate};
+use crate::pace::{Pace, Pps, Rate};
 use crate::permute::{Stripe, Walk};
 use crate::rtt::WAIT_FLOOR;
 use crate::sender::{Cooldown, Step};
+use crate::suspects::{Ranges, Suspects};
 use crate::target::Position;
 use crate::time::Time;
 use crate::work::{Fate, Work};
@@ -40,6 +51,13 @@ const LOOKED_AT: usize = 4096;
 const QUEUE_FULL: Duration = Duration::from_micros(50);
 /// How soon to look again when the reader of the events is behind.
 const READER_BEHIND: Duration = Duration::from_millis(1);
+/// How soon to ask again whether the count of drops is complete.
+const COUNTING: Duration = Duration::from_millis(5);
+/// How often a pass's suspects are probed again at most: a sixteenth of the rate is slow enough for any machine that
+/// came so far.
+const ROUNDS: u8 = 4;
+/// The rate, in probes a second, that is halved where drops came too early to tell at which they were seen.
+const UNMEASURED: u64 = 1_000_000;
 
 /// When the next probe is further away than this, links may rest: what it costs to wake one is less than to stay awake.
 const REST: Duration = Duration::from_millis(50);
@@ -50,6 +68,8 @@ pub(crate) struct Walker {
     shared: Arc<Shared>,
     /// Which of the scan's walkers it is.
     number: usize,
+    rate: Rate,
+    batch: usize,
     cooldown: Cooldown,
     pace: Pace,
     /// By egress, then by pass.
@@ -60,6 +80,17 @@ pub(crate) struct Walker {
     stripe: Stripe,
     slice: Slice,
     stage: Stage,
+    pass: u8,
+    /// 0 for the pass itself, then how often its suspects are probed again.
+    round: u8,
+    suspects: Suspects,
+    /// What this round is about.
+    todo: Ranges,
+    /// The rate at which this pass saw drops.
+    dropping: u64,
+    /// Probes sent in this round, and in all.
+    in_round: u64,
+    sent: u64,
     last_sent: Time,
     /// Since when a batch waits to be sent; none while none does.
     stuck: Option<Time>,
@@ -68,8 +99,13 @@ pub(crate) struct Walker {
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Idle,
-    Pass { pass: u8, cursor: u64, since: Time },
-    Cooldown,
+    /// In a pass or a round.
+    Walk {
+        cursor: u64,
+        since: Time,
+    },
+    /// Answers may still come.
+    Settle,
 }
 
 /// What stopped a run of probes.
@@ -106,6 +142,8 @@ impl Walker {
             work,
             shared,
             number,
+            rate,
+            batch,
             cooldown,
             pace: Pace::new(rate, batch, now),
             templates,
@@ -114,6 +152,13 @@ impl Walker {
             stripe: Stripe { start: Position(0), len: 0 },
             slice: Slice::default(),
             stage: Stage::Idle,
+            pass: 0,
+            round: 0,
+            suspects: Suspects::default(),
+            todo: Ranges::default(),
+            dropping: 0,
+            in_round: 0,
+            sent: 0,
             last_sent: now,
             stuck: None,
         }
@@ -135,8 +180,8 @@ impl Walker {
         }
         match self.stage {
             Stage::Idle => Ok(self.idle(now)),
-            Stage::Pass { pass, cursor, since } => self.pass(pass, cursor, since, now, links),
-            Stage::Cooldown => Ok(self.cool_down(now)),
+            Stage::Walk { cursor, since } => self.walk(cursor, since, now, links),
+            Stage::Settle => Ok(self.settle(now)),
         }
     }
 
@@ -155,47 +200,80 @@ impl Walker {
         }
         self.lap = lap;
         (self.stripe, self.slice) = (self.shared.stripe(), self.counters().slice());
+        let looked = self.shared.looked();
+        self.suspects.reset(looked, self.shared.dropped());
         self.begin_pass(0, now)
     }
 
     fn begin_pass(&mut self, pass: u8, now: Time) -> Step {
         self.counters().set_pass(pass);
+        if self.round > 0 {
+            self.pace = Pace::new(self.rate, self.batch, now);
+        }
+        self.begin_walk(pass, 0, now)
+    }
+
+    /// Probes the suspects again, more slowly than before.
+    fn begin_round(&mut self, now: Time) -> Step {
+        if self.round == 0 {
+            let limit = if let Rate::Fixed(Pps(pps)) = self.rate { Some(pps) } else { self.suspects.rate() };
+            self.dropping = limit.unwrap_or(UNMEASURED);
+            self.todo = self.suspects.take();
+        } else {
+            self.todo = self.suspects.take().within(&self.todo);
+        }
+        let round = self.round + 1;
+        self.pace = Pace::new(Rate::Fixed(Pps(self.dropping >> round)), self.batch, now);
+        self.begin_walk(self.pass, round, now)
+    }
+
+    fn begin_walk(&mut self, pass: u8, round: u8, now: Time) -> Step {
+        (self.pass, self.round, self.in_round) = (pass, round, 0);
         self.pace.restart(now);
-        self.stage = Stage::Pass { pass, cursor: self.slice.start, since: now };
+        self.suspects.begin_leg(now, self.slice.start, self.sent);
+        self.stage = Stage::Walk { cursor: self.slice.start, since: now };
         Step::Until(now)
     }
 
-    fn pass(
-        &mut self,
-        pass: u8,
-        mut cursor: u64,
-        since: Time,
-        now: Time,
-        links: &mut [Box<dyn LinkTx>],
-    ) -> Result<Step, Lost> {
-        add(&self.counters().sending, now.since(since).as_nanos() as u64);
-        self.stage = Stage::Pass { pass, cursor, since: now };
+    fn walk(&mut self, mut cursor: u64, since: Time, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Step, Lost> {
+        if self.round == 0 {
+            add(&self.counters().sending, now.since(since).as_nanos() as u64);
+        }
+        self.stage = Stage::Walk { cursor, since: now };
         if self.shared.congested() && !self.shared.stopped() {
             self.flush(now, links)?;
             self.pace.restart(now);
             return Ok(Step::Until(now + READER_BEHIND));
         }
-        let run = if self.shared.stopped() { Run::Stopped } else { self.run(pass, &mut cursor, now, links)? };
+        let run = if self.shared.stopped() { Run::Stopped } else { self.run(&mut cursor, now, links)? };
         let empty = self.flush(now, links)?;
-        if pass == 0 {
-            self.counters().set_walked(cursor);
-        }
-        self.stage = Stage::Pass { pass, cursor, since: now };
-        if cursor > self.slice.start {
-            self.counters().enter(Phase::Probing { pass });
-        }
+        self.came_to(cursor, now, empty);
         Ok(match run {
             Run::Spent => Step::Until(self.pace.next(now)),
-            Run::Early(due) => self.space(pass, due, now),
-            Run::Over if empty => self.after_pass(pass, now),
-            Run::Stopped if empty => self.begin_cooldown(now),
+            Run::Early(due) => self.space(due, now),
+            Run::Over | Run::Stopped if empty => self.after_walk(cursor, now),
             Run::Full | Run::Over | Run::Stopped => Step::Until(now + QUEUE_FULL),
         })
+    }
+
+    /// Notes how far the walk has come. What still waits in a link has not been sent when its time comes to be noted.
+    fn came_to(&mut self, cursor: u64, now: Time, empty: bool) {
+        if self.pass == 0 && self.round == 0 {
+            self.counters().set_walked(cursor);
+        }
+        self.stage = Stage::Walk { cursor, since: now };
+        if cursor > self.slice.start {
+            self.counters().enter(Phase::Probing { pass: self.pass });
+        }
+        if empty && self.suspects.mark(now, cursor, self.sent, false) {
+            self.look();
+        }
+    }
+
+    /// Whether our own side has dropped something since the last look.
+    fn look(&mut self) {
+        let looked = self.shared.looked();
+        self.suspects.look(looked, self.shared.dropped(), self.shared.wait());
     }
 
     /// Sends what waits in the links; whether all of it went. A link that does not get rid of a batch for long is lost.
@@ -219,33 +297,40 @@ impl Walker {
         if now.since(since) > PATIENCE { Err(Lost { link, source: stuck() }) } else { Ok(false) }
     }
 
-    /// Sends as many probes of this pass as may leave now, and accounts for them.
-    fn run(&mut self, pass: u8, cursor: &mut u64, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Run, Lost> {
+    /// Sends as many probes as may leave now, and accounts for them.
+    fn run(&mut self, cursor: &mut u64, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Run, Lost> {
         let allowed = self.pace.allowance(now);
         let mut left = allowed;
-        let run = self.send(pass, cursor, &mut left, now, links);
+        let run = self.send(cursor, &mut left, now, links);
         if left < allowed {
             self.pace.spend(allowed - left);
             self.last_sent = now;
-            add(&self.counters().sent[usize::from(pass)], allowed - left);
+            self.account(allowed - left);
         }
         run
     }
 
+    fn account(&mut self, probes: u64) {
+        self.sent += probes;
+        self.in_round += probes;
+        let counters = self.counters();
+        add(if self.round == 0 { &counters.sent[usize::from(self.pass)] } else { &counters.again }, probes);
+    }
+
     fn send(
         &mut self,
-        pass: u8,
         cursor: &mut u64,
         left: &mut u64,
         now: Time,
         links: &mut [Box<dyn LinkTx>],
     ) -> Result<Run, Lost> {
+        let (pass, round) = (self.pass, self.round);
         for _ in 0..LOOKED_AT {
             if *left == 0 {
                 return Ok(Run::Spent);
             }
-            let Some(offset) = self.next(pass, *cursor) else { return Ok(Run::Over) };
-            if let Some(due) = self.due(pass, offset, now) {
+            let Some(offset) = self.next(pass, round, *cursor) else { return Ok(Run::Over) };
+            if let Some(due) = self.due(pass, round, offset, now) {
                 return Ok(Run::Early(due));
             }
             let index = self.walk.index(&self.work.permutation, self.stripe.position(offset));
@@ -255,11 +340,11 @@ impl Walker {
                         return Ok(Run::Full);
                     }
                     // Before the probe leaves: its answer may be there at once.
-                    self.shared.log.note(pass, offset, now);
+                    self.note(pass, round, offset, now);
                     links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe);
                     *left -= 1;
                 }
-                _ if pass == 0 => add(&self.counters().skipped, 1),
+                _ if pass == 0 && round == 0 => add(&self.counters().skipped, 1),
                 _ => {}
             }
             *cursor = offset + 1;
@@ -267,37 +352,69 @@ impl Walker {
         Ok(Run::Spent)
     }
 
-    fn next(&self, pass: u8, cursor: u64) -> Option<u64> {
-        if pass == 0 {
-            return (cursor < self.slice.end).then_some(cursor);
+    #[inline]
+    fn next(&self, pass: u8, round: u8, cursor: u64) -> Option<u64> {
+        let table = &self.shared.table;
+        match (pass, round) {
+            (0, 0) => (cursor < self.slice.end).then_some(cursor),
+            (_, 0) => table.next_unanswered(cursor, self.slice.end),
+            _ => self.todo.from(cursor).find_map(|(from, to)| table.next_unanswered(from, to)),
         }
-        self.shared.table.next_unanswered(cursor, self.slice.end)
     }
 
     /// When a position may be probed again, if that is not yet: not before an answer to the last probe had its time.
-    fn due(&self, pass: u8, offset: u64, now: Time) -> Option<Time> {
-        let last = self.shared.log.sent(pass.checked_sub(1)?, offset, now)?;
-        let due = last + self.shared.wait();
+    #[inline]
+    fn due(&self, pass: u8, round: u8, offset: u64, now: Time) -> Option<Time> {
+        let last = if round > 0 { pass } else { pass.checked_sub(1)? };
+        let due = self.shared.log.sent(last, offset, now)? + self.shared.wait();
         (due > now).then_some(due)
     }
 
-    /// Waits for answers to the pass before. Looks again in between: once they are here the wait may be shorter.
-    fn space(&mut self, pass: u8, due: Time, now: Time) -> Step {
+    #[inline]
+    fn note(&self, pass: u8, round: u8, offset: u64, now: Time) {
+        let (log, table) = (&self.shared.log, &self.shared.table);
+        if round == 0 {
+            log.note(pass, offset, now);
+        } else {
+            log.note_again(pass, offset, now, |first| table.state(first).is_none());
+        }
+    }
+
+    /// Waits for answers to the probes before. Looks again in between: once they are here the wait may be shorter.
+    fn space(&mut self, due: Time, now: Time) -> Step {
         self.pace.restart(due);
-        if let Stage::Pass { cursor, .. } = self.stage {
-            self.stage = Stage::Pass { pass, cursor, since: due };
-            if cursor == self.slice.start {
-                self.counters().enter(Phase::Spacing { pass: pass - 1 });
+        if let Stage::Walk { cursor, .. } = self.stage {
+            self.stage = Stage::Walk { cursor, since: due };
+            if cursor == self.slice.start && self.round == 0 {
+                self.counters().enter(Phase::Spacing { pass: self.pass.saturating_sub(1) });
             }
         }
         Step::Until(due.min(now + WAIT_FLOOR))
     }
 
-    fn after_pass(&mut self, pass: u8, now: Time) -> Step {
-        if pass + 1 < self.work.passes && !self.all_answered() {
-            return self.begin_pass(pass + 1, now);
+    fn after_walk(&mut self, cursor: u64, now: Time) -> Step {
+        self.suspects.mark(now, cursor, self.sent, true);
+        self.look();
+        if self.round == 0 && self.has_next_pass() && !self.is_suspicious() {
+            return self.begin_pass(self.pass + 1, now);
         }
-        self.begin_cooldown(now)
+        let over = !self.has_next_pass() && !self.is_suspicious();
+        self.counters().enter(if over { Phase::Cooldown } else { Phase::Spacing { pass: self.pass } });
+        self.stage = Stage::Settle;
+        Step::Until(now)
+    }
+
+    fn has_next_pass(&self) -> bool {
+        self.pass + 1 < self.work.passes && !self.shared.stopped() && !self.all_answered()
+    }
+
+    /// Whether there are suspects to be probed again.
+    fn is_suspicious(&self) -> bool {
+        let table = &self.shared.table;
+        let mut suspects = self.suspects.ranges().from(self.slice.start);
+        self.round < ROUNDS
+            && !self.shared.stopped()
+            && suspects.any(|(from, to)| table.next_unanswered(from, to).is_some())
     }
 
     fn all_answered(&self) -> bool {
@@ -305,23 +422,55 @@ impl Walker {
         self.shared.table.next_unanswered(walked.start, walked.end).is_none()
     }
 
-    fn begin_cooldown(&mut self, now: Time) -> Step {
-        self.counters().enter(Phase::Cooldown);
-        self.stage = Stage::Cooldown;
-        Step::Until(now)
+    /// Waits until no answer can come any more. What then has not answered and is suspect is probed again.
+    fn settle(&mut self, now: Time) -> Step {
+        self.look();
+        let again = self.is_suspicious();
+        if !again && !self.has_next_pass() {
+            return self.cool_down(now);
+        }
+        if let Some(until) = self.unsettled(now) {
+            return Step::Until(until);
+        }
+        if again {
+            return self.begin_round(now);
+        }
+        self.suspects.take();
+        self.begin_pass(self.pass + 1, now)
+    }
+
+    /// Until when it has to be waited for answers to the last probe, or for the count of drops meanwhile.
+    fn unsettled(&self, now: Time) -> Option<Time> {
+        let due = self.last_sent + self.shared.wait();
+        let answered = (now < due).then(|| due.min(now + WAIT_FLOOR));
+        answered.or_else(|| (self.shared.looked() < due).then(|| now + COUNTING))
     }
 
     /// Looks again every so often, because the estimate changes with what comes in.
     fn cool_down(&mut self, now: Time) -> Step {
+        self.counters().enter(Phase::Cooldown);
         let end = self.last_sent + self.cooldown.listening(self.shared.wait(), self.all_answered());
         if now < end {
             return Step::Until(end.min(now + WAIT_FLOOR));
         }
+        self.finish();
+        // The sender may go on at once.
+        Step::Until(now)
+    }
+
+    fn finish(&mut self) {
+        add(&self.counters().doubtful, self.doubtful());
         self.stage = Stage::Idle;
         self.counters().set_last_sent(self.last_sent);
         self.counters().set_done(self.lap);
-        // The sender may go on at once.
-        Step::Until(now)
+    }
+
+    /// How many silent targets are suspects still; no more than were probed again, for those of hosts that are down are
+    /// not.
+    fn doubtful(&self) -> u64 {
+        let ranges = self.suspects.ranges().from(self.slice.start);
+        let silent = ranges.map(|(from, to)| self.shared.table.unanswered(from, to)).sum::<u64>();
+        if self.round > 0 { silent.min(self.in_round) } else { silent }
     }
 
     fn counters(&self) -> &WalkerCounters {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use halfopen::link::sim::Network;
 use halfopen::{
     DownReason, Error, Event, MacAddr, Plan, PlanBuilder, Progress, Running, ScanBuilder, SimPlace, State, Summary,
     Target, Time, Verdict, simulate, simulate_until,
@@ -61,7 +62,17 @@ pub fn simulated(builder: ScanBuilder, network: &Watched) -> Found {
 
 /// The same, stopped at this time.
 pub fn simulated_until(builder: ScanBuilder, network: &Watched, stop: Time) -> Found {
-    let simulated = simulate_until(builder, gateway_place(), network.clone(), stop);
+    simulated_on_until(builder, network.clone(), stop)
+}
+
+/// The same on a network of the test's own.
+pub fn simulated_on(builder: ScanBuilder, network: impl Network + 'static) -> Found {
+    simulated_on_until(builder, network, Time::NEVER)
+}
+
+/// The same, stopped at this time.
+pub fn simulated_on_until(builder: ScanBuilder, network: impl Network + 'static, stop: Time) -> Found {
+    let simulated = simulate_until(builder, gateway_place(), network, stop);
     let (events, summary) = simulated.unwrap_or_else(|error| panic!("the scan does not start: {error}"));
     Found::of(events, summary)
 }

@@ -67,6 +67,8 @@ pub(crate) struct Counts {
 pub(crate) struct Probes {
     pub(crate) total: u64,
     pub(crate) by_pass: Vec<u64>,
+    /// Once more within a pass, because something was dropped on this side.
+    pub(crate) again: u64,
 }
 
 /// The settings in effect.
@@ -126,7 +128,7 @@ impl Account {
             blocked: size.blocked,
             excluded: size.excluded,
             counts: Counts::new(summary),
-            probes: Probes { total: summary.sent.iter().sum(), by_pass: summary.sent.clone() },
+            probes: Probes::new(summary),
             rate: (summary.rate() * 10.0).round() / 10.0,
             replies: summary.replies,
             duplicates: summary.duplicates,
@@ -135,6 +137,13 @@ impl Account {
             drops: summary.drops.by_layer().into_iter().collect(),
             settings: Effective::new(asked, used),
         }
+    }
+}
+
+impl Probes {
+    fn new(summary: &Summary) -> Probes {
+        let by_pass = summary.sent.clone();
+        Probes { total: by_pass.iter().sum::<u64>() + summary.again, by_pass, again: summary.again }
     }
 }
 
