@@ -8,10 +8,12 @@ use halfopen::Target;
 use halfopen::cookie::Cookie;
 use halfopen_bench::{INPUTS, SEED, numbers};
 
+use crate::processor_time::ProcessorTime;
+
 /// An address made of a number.
 type Make = fn(u64) -> IpAddr;
 
-pub(crate) fn cookie(c: &mut Criterion) {
+pub(crate) fn cookie(c: &mut Criterion<ProcessorTime>) {
     let cookie = Cookie::new(SEED, !SEED);
     let families: [(&str, Make); 2] = [
         ("v4", |n| Ipv4Addr::from_bits(n as u32).into()),
