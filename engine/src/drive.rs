@@ -161,11 +161,11 @@ pub(crate) fn take_off(
 ) -> Result<(), Lost> {
     for (link, rx) in links.iter_mut().enumerate() {
         let layer = rx.layer();
+        let mut sink = |verdict| outbox.send(Event::Verdict(verdict));
         let taken = rx.receive(clock, &mut |received| {
-            if let Some(verdict) = receiver.frame(received.at, layer, received.frame, received.verify) {
-                outbox.send(Event::Verdict(verdict));
-            }
+            receiver.frame(received.at, layer, received.frame, received.verify, &mut sink);
         });
+        receiver.settle(&mut sink);
         match taken {
             Err(source) if is_fatal(&source) => return Err(Lost { link, source }),
             _ => {}

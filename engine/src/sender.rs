@@ -19,7 +19,7 @@ use crate::pace::{Pace, Rate};
 use crate::permute::{Stripe, Walk};
 use crate::rtt::{WAIT_FLOOR, WAIT_UNHEARD};
 use crate::time::Time;
-use crate::work::{Fate, Work};
+use crate::work::{Fate, Origins, Work};
 
 /// How long to listen after the last probe of a stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -65,6 +65,7 @@ pub(crate) struct Sender {
     cooldown: Cooldown,
     /// By egress, then by pass.
     templates: Vec<Vec<TemplateId>>,
+    origins: Origins,
     walk: Walk,
     stripe: Stripe,
     most: u64,
@@ -117,8 +118,21 @@ impl Sender {
         let stripe = Stripe { start: crate::target::Position(0), len: 0 };
         let pace = Pace::new(rate, batch, now);
         let stage = Stage::Begin { from: 0 };
-        let walk = Walk::default();
-        Sender { work, shared, pace, cooldown, templates, walk, stripe, most, stage, last_sent: now, stuck: None }
+        let (walk, origins) = (Walk::default(), work.origins());
+        Sender {
+            work,
+            shared,
+            pace,
+            cooldown,
+            templates,
+            origins,
+            walk,
+            stripe,
+            most,
+            stage,
+            last_sent: now,
+            stuck: None,
+        }
     }
 
     /// Does what is to be done now.
@@ -218,14 +232,14 @@ impl Sender {
                 return Ok(Run::Early(due));
             }
             let index = self.walk.index(&self.work.permutation, self.stripe.position(offset));
-            match &self.work.probe(index, pass) {
+            match &self.work.probe(index, pass, &self.origins) {
                 Some(Fate::Send(out)) => {
                     if !has_room(links, out.link)? {
                         return Ok(Run::Full);
                     }
                     // Before the probe leaves: its answer may be there at once.
                     self.note(pass, offset, now);
-                    links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe);
+                    links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe());
                     allowed -= 1;
                 }
                 _ if pass == 0 => add(&self.shared.sender.skipped, 1),
@@ -325,9 +339,10 @@ impl Sender {
 }
 
 fn has_room(links: &mut [Box<dyn LinkTx>], link: usize) -> Result<bool, Lost> {
-    if links[link].room() == 0 {
-        flush(link, &mut *links[link])?;
+    if links[link].room() > 0 {
+        return Ok(true);
     }
+    flush(link, &mut *links[link])?;
     Ok(links[link].room() > 0)
 }
 

@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::cookie::Cookie;
+use crate::cookie::{Cookie, Origin};
 use crate::permute::Permutation;
-use crate::plan::{EgressId, Located, Plan};
+use crate::plan::{EgressId, Found, Plan};
 use crate::route::Neighbours;
-use crate::target::{Index, Position, Target};
+use crate::target::{Family, Index, Position, Seq, Target};
 use crate::verdict::{DownReason, State};
 use crate::wire::MacAddr;
 use crate::wire::syn::{LinkHeader, Probe, SynTemplate};
@@ -39,12 +39,29 @@ pub(crate) struct Path {
     pub(crate) neighbours: Option<Arc<Neighbours>>,
 }
 
+/// The cookies of every path and pass, as far as they are the same for all its probes.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    by_egress: Vec<OriginsOfPath>,
+}
+
+#[derive(Debug)]
+struct OriginsOfPath {
+    family: Family,
+    source: u128,
+    by_pass: Vec<Origin>,
+}
+
 /// A probe and the way it takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outgoing {
     pub(crate) egress: EgressId,
     pub(crate) link: usize,
-    pub(crate) probe: Probe,
+    port: u16,
+    seq: Seq,
+    mac: Option<MacAddr>,
+    family: Family,
+    address: u128,
 }
 
 /// What becomes of a position.
@@ -95,17 +112,51 @@ impl Work {
 
     /// The probe for a target, by its index, in a pass.
     #[inline]
-    pub(crate) fn probe(&self, index: Index, pass: u8) -> Option<Fate> {
-        let Located { target, egress } = self.plan.locate(index)?;
+    pub(crate) fn probe(&self, index: Index, pass: u8, origins: &Origins) -> Option<Fate> {
+        let Found { family, address, port, egress } = self.plan.find(index)?;
         let path = self.paths.get(usize::from(egress.0))?;
-        let Some(mac) = path.mac(target.address) else { return Some(Fate::Down) };
-        let seq = self.cookie.seq(path.source, self.port(pass), target);
-        Some(Fate::Send(Outgoing { egress, link: path.link, probe: Probe { target, seq, mac } }))
+        let Some(mac) = path.mac(|| family.address(address)) else { return Some(Fate::Down) };
+        let seq = origins.of(egress, pass)?.seq_of(family, address, port);
+        Some(Fate::Send(Outgoing { family, address, port, seq, mac, egress, link: path.link }))
+    }
+
+    /// The cookies of all paths and passes.
+    pub(crate) fn origins(&self) -> Origins {
+        let row = |path: &Path| {
+            let (family, source) = Family::number(path.source);
+            let by_pass = (0..self.passes).map(|pass| self.cookie.origin(path.source, self.port(pass))).collect();
+            OriginsOfPath { family, source, by_pass }
+        };
+        Origins { by_egress: self.paths.iter().map(row).collect() }
     }
 
     /// Whether the target at this position belongs to a host that is down.
     pub(crate) fn is_down(&self, target: Target, egress: EgressId) -> bool {
-        self.paths.get(usize::from(egress.0)).is_none_or(|path| path.mac(target.address).is_none())
+        self.paths.get(usize::from(egress.0)).is_none_or(|path| path.mac(|| target.address).is_none())
+    }
+}
+
+impl Outgoing {
+    /// What it changes of its template.
+    #[inline]
+    pub(crate) fn probe(&self) -> Probe {
+        let target = Target { address: self.family.address(self.address), port: self.port };
+        Probe { target, seq: self.seq, mac: self.mac }
+    }
+}
+
+impl Origins {
+    /// Of the probes that leave through an egress in a pass.
+    #[inline]
+    pub(crate) fn of(&self, egress: EgressId, pass: u8) -> Option<&Origin> {
+        self.by_egress.get(usize::from(egress.0))?.by_pass.get(usize::from(pass))
+    }
+
+    /// Of the probes that left from an address in a pass; none if none left from there.
+    #[inline]
+    pub(crate) fn from(&self, family: Family, source: u128, pass: u8) -> Option<&Origin> {
+        let path = self.by_egress.iter().find(|path| path.source == source && path.family == family)?;
+        path.by_pass.get(usize::from(pass))
     }
 }
 
@@ -113,10 +164,10 @@ impl Path {
     /// The MAC to put into a probe: `Some(None)` leaves the template's, `None` means that the host is down.
     #[inline]
     #[expect(clippy::option_option, reason = "two questions: can it be reached, and does the frame need its MAC")]
-    fn mac(&self, address: IpAddr) -> Option<Option<MacAddr>> {
+    fn mac(&self, address: impl FnOnce() -> IpAddr) -> Option<Option<MacAddr>> {
         match &self.neighbours {
             None => Some(None),
-            Some(neighbours) => neighbours.lookup(address).map(Some),
+            Some(neighbours) => neighbours.lookup(address()).map(Some),
         }
     }
 }
