@@ -39,12 +39,11 @@ pub(crate) fn sum_u128(value: u128) -> u64 {
 
 /// Folds a sum and complements it: the value of the checksum field.
 #[inline]
-pub(crate) fn fold(mut sum: u64) -> u16 {
-    sum = (sum & 0xffff_ffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    !(sum as u16)
+pub(crate) fn fold(sum: u64) -> u16 {
+    let (halves, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    let halves = halves + u32::from(carry);
+    // Each half plus the other: the upper one then has the carry of the lower.
+    !((halves.wrapping_add(halves.rotate_left(16)) >> 16) as u16)
 }
 
 #[cfg(test)]
