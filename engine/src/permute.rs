@@ -120,10 +120,11 @@ impl Permutation {
         mix(row, key)
     }
 
-    /// A hash below `rows`: the high half of the product with it.
+    /// A hash below `rows`: the high half of the product with it. That half hangs on the highest bits of what is
+    /// multiplied, and they on every bit of the column; there is nothing to fold.
     #[inline]
     fn row_hash(&self, column: u64, key: RoundKey) -> u64 {
-        high_half(mix(column, key), self.rows)
+        high_half((column ^ key.mask).wrapping_mul(key.multiplier), self.rows)
     }
 }
 
