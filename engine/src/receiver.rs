@@ -176,7 +176,7 @@ impl Receiver {
     #[inline]
     fn cookie(&self, tcp: &PlainTcp) -> Option<Seq> {
         let pass = self.work.pass(tcp.destination_port)?;
-        let origin = self.origins.from(tcp.family, tcp.destination, pass)?;
+        let origin = self.origins.from((tcp.family, tcp.destination), pass)?;
         Some(origin.seq_of(tcp.family, tcp.source, tcp.source_port))
     }
 

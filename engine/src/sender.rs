@@ -19,7 +19,7 @@ use crate::pace::{Pace, Rate};
 use crate::permute::{Stripe, Walk};
 use crate::rtt::{WAIT_FLOOR, WAIT_UNHEARD};
 use crate::time::Time;
-use crate::work::{Fate, Origins, Work};
+use crate::work::{Fate, Origins, Path, Work};
 
 /// How long to listen after the last probe of a stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -63,7 +63,7 @@ pub(crate) struct Sender {
     shared: Arc<Shared>,
     pace: Pace,
     cooldown: Cooldown,
-    /// By egress, then by pass.
+    /// By pass, then by egress.
     templates: Vec<Vec<TemplateId>>,
     origins: Origins,
     walk: Walk,
@@ -110,11 +110,9 @@ impl Sender {
         now: Time,
     ) -> Self {
         let batch = links.iter().map(|link| link.room()).max().unwrap_or(1);
-        let templates = work
-            .paths
-            .iter()
-            .map(|path| (0..work.passes).map(|pass| links[path.link].prepare(&work.template(path, pass))).collect())
-            .collect();
+        let mut prepare = |path: &Path, pass| links[path.link].prepare(&work.template(path, pass));
+        let templates =
+            (0..work.passes).map(|pass| work.paths.iter().map(|path| prepare(path, pass)).collect()).collect();
         let stripe = Stripe { start: crate::target::Position(0), len: 0 };
         let pace = Pace::new(rate, batch, now);
         let stage = Stage::Begin { from: 0 };
@@ -222,27 +220,44 @@ impl Sender {
 
     /// Sends as many probes of this pass as may leave now.
     fn run(&mut self, pass: u8, cursor: &mut u64, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Run, Lost> {
-        let mut allowed = self.pace.allowance(now);
+        let allowed = self.pace.allowance(now);
+        let mut left = allowed;
+        let run = self.send(pass, cursor, &mut left, now, links);
+        self.account(pass, allowed - left, now);
+        run
+    }
+
+    /// Sends until `left` is used up. What is the same for all probes is looked up or counted once, outside.
+    fn send(
+        &mut self,
+        pass: u8,
+        cursor: &mut u64,
+        left: &mut u64,
+        now: Time,
+        links: &mut [Box<dyn LinkTx>],
+    ) -> Result<Run, Lost> {
+        let (work, shared) = (&*self.work, &*self.shared);
+        let (templates, origins) = (&self.templates[usize::from(pass)], self.origins.of(pass));
         for _ in 0..LOOKED_AT {
-            if allowed == 0 {
+            if *left == 0 {
                 return Ok(Run::Spent);
             }
             let Some(offset) = self.next(pass, *cursor) else { return Ok(Run::Over) };
             if let Some(due) = self.due(pass, offset, now) {
                 return Ok(Run::Early(due));
             }
-            let index = self.walk.index(&self.work.permutation, self.stripe.position(offset));
-            match &self.work.probe(index, pass, &self.origins) {
+            let index = self.walk.index(&work.permutation, self.stripe.position(offset));
+            match &work.probe(index, origins) {
                 Some(Fate::Send(out)) => {
                     if !has_room(links, out.link)? {
                         return Ok(Run::Full);
                     }
                     // Before the probe leaves: its answer may be there at once.
-                    self.note(pass, offset, now);
-                    links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe());
-                    allowed -= 1;
+                    shared.log.note(pass, offset, now);
+                    links[out.link].probe(templates[usize::from(out.egress.0)], &out.probe());
+                    *left -= 1;
                 }
-                _ if pass == 0 => add(&self.shared.sender.skipped, 1),
+                _ if pass == 0 => add(&shared.sender.skipped, 1),
                 _ => {}
             }
             *cursor = offset + 1;
@@ -264,11 +279,12 @@ impl Sender {
         (due > now).then_some(due)
     }
 
-    fn note(&mut self, pass: u8, offset: u64, now: Time) {
-        self.shared.log.note(pass, offset, now);
-        self.pace.spend(1);
-        self.last_sent = now;
-        add(&self.shared.sender.sent[usize::from(pass)], 1);
+    fn account(&mut self, pass: u8, sent: u64, now: Time) {
+        if sent > 0 {
+            self.pace.spend(sent);
+            self.last_sent = now;
+            add(&self.shared.sender.sent[usize::from(pass)], sent);
+        }
     }
 
     /// Waits for answers to the pass before. Looks again in between: once they are here the wait may be shorter.

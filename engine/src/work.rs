@@ -39,17 +39,13 @@ pub(crate) struct Path {
     pub(crate) neighbours: Option<Arc<Neighbours>>,
 }
 
-/// The cookies of every path and pass, as far as they are the same for all its probes.
+/// The cookies of every pass and path, as far as they are the same for all its probes.
 #[derive(Debug)]
 pub(crate) struct Origins {
-    by_egress: Vec<OriginsOfPath>,
-}
-
-#[derive(Debug)]
-struct OriginsOfPath {
-    family: Family,
-    source: u128,
-    by_pass: Vec<Origin>,
+    /// By egress.
+    sources: Vec<(Family, u128)>,
+    /// By pass, then by egress.
+    origins: Vec<Vec<Origin>>,
 }
 
 /// A probe and the way it takes.
@@ -110,24 +106,21 @@ impl Work {
         Some(self.paths.get(usize::from(located.egress.0))?.source)
     }
 
-    /// The probe for a target, by its index, in a pass.
+    /// The probe for a target, by its index, in the pass of these origins.
     #[inline]
-    pub(crate) fn probe(&self, index: Index, pass: u8, origins: &Origins) -> Option<Fate> {
+    pub(crate) fn probe(&self, index: Index, origins: &[Origin]) -> Option<Fate> {
         let Found { family, address, port, egress } = self.plan.find(index)?;
         let path = self.paths.get(usize::from(egress.0))?;
         let Some(mac) = path.mac(|| family.address(address)) else { return Some(Fate::Down) };
-        let seq = origins.of(egress, pass)?.seq_of(family, address, port);
+        let seq = origins.get(usize::from(egress.0))?.seq_of(family, address, port);
         Some(Fate::Send(Outgoing { family, address, port, seq, mac, egress, link: path.link }))
     }
 
     /// The cookies of all paths and passes.
     pub(crate) fn origins(&self) -> Origins {
-        let row = |path: &Path| {
-            let (family, source) = Family::number(path.source);
-            let by_pass = (0..self.passes).map(|pass| self.cookie.origin(path.source, self.port(pass))).collect();
-            OriginsOfPath { family, source, by_pass }
-        };
-        Origins { by_egress: self.paths.iter().map(row).collect() }
+        let sources = || self.paths.iter().map(|path| path.source);
+        let of_pass = |pass| sources().map(|source| self.cookie.origin(source, self.port(pass))).collect();
+        Origins { sources: sources().map(Family::number).collect(), origins: (0..self.passes).map(of_pass).collect() }
     }
 
     /// Whether the target at this position belongs to a host that is down.
@@ -146,17 +139,16 @@ impl Outgoing {
 }
 
 impl Origins {
-    /// Of the probes that leave through an egress in a pass.
+    /// Of the probes that leave in a pass, by egress.
     #[inline]
-    pub(crate) fn of(&self, egress: EgressId, pass: u8) -> Option<&Origin> {
-        self.by_egress.get(usize::from(egress.0))?.by_pass.get(usize::from(pass))
+    pub(crate) fn of(&self, pass: u8) -> &[Origin] {
+        self.origins.get(usize::from(pass)).map_or(&[], Vec::as_slice)
     }
 
     /// Of the probes that left from an address in a pass; none if none left from there.
     #[inline]
-    pub(crate) fn from(&self, family: Family, source: u128, pass: u8) -> Option<&Origin> {
-        let path = self.by_egress.iter().find(|path| path.source == source && path.family == family)?;
-        path.by_pass.get(usize::from(pass))
+    pub(crate) fn from(&self, source: (Family, u128), pass: u8) -> Option<&Origin> {
+        self.of(pass).get(self.sources.iter().position(|other| *other == source)?)
     }
 }
 
