@@ -9,6 +9,7 @@ mod craft;
 mod parse;
 mod table;
 mod pipeline;
+mod size;
 mod processor_time;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -25,6 +26,7 @@ criterion_group! {
         craft::craft,
         parse::parse,
         table::table,
-        pipeline::pipeline
+        pipeline::pipeline,
+        size::size
 }
 criterion_main!(benches);
