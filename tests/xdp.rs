@@ -273,6 +273,6 @@ lab_test!(what_is_no_ethernet_device_is_an_error, |_lab| {
     let text = "link: af_xdp needs an Ethernet device and lo is none; use raw_ip, or auto to choose by device";
     assert_eq!(sends.map_err(|error| error.to_string()), Err(text.into()));
     let receives = on_loopback().receive(Receive::XdpGeneric).start().map(drop);
-    let text = "receive: raw_ip on lo does not receive by XDP; af_packet and af_xdp on Ethernet devices do";
+    let text = "receive: raw_ip on lo does not receive by XDP; af_packet, af_xdp and xdp_live on Ethernet devices do";
     assert_eq!(receives.map_err(|error| error.to_string()), Err(text.into()));
 });

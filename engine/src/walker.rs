@@ -35,7 +35,7 @@ use crate::sender::{Cooldown, Step};
 use crate::suspects::{Ranges, Suspects};
 use crate::target::Position;
 use crate::time::Time;
-use crate::work::{Fate, Work};
+use crate::work::{Fate, Origins, Path, Work};
 
 /// A link that gave up.
 #[derive(Debug)]
@@ -72,8 +72,9 @@ pub(crate) struct Walker {
     batch: usize,
     cooldown: Cooldown,
     pace: Pace,
-    /// By egress, then by pass.
+    /// By pass, then by egress.
     templates: Vec<Vec<TemplateId>>,
+    origins: Origins,
     walk: Walk,
     /// The stripe that it walks or has walked, as the sender counts them.
     lap: u64,
@@ -133,11 +134,10 @@ impl Walker {
         now: Time,
     ) -> Self {
         let batch = links.iter().map(|link| link.room()).max().unwrap_or(1);
-        let templates = work
-            .paths
-            .iter()
-            .map(|path| (0..work.passes).map(|pass| links[path.link].prepare(&work.template(path, pass))).collect())
-            .collect();
+        let mut prepare = |path: &Path, pass| links[path.link].prepare(&work.template(path, pass));
+        let templates =
+            (0..work.passes).map(|pass| work.paths.iter().map(|path| prepare(path, pass)).collect()).collect();
+        let origins = work.origins();
         Walker {
             work,
             shared,
@@ -147,6 +147,7 @@ impl Walker {
             cooldown,
             pace: Pace::new(rate, batch, now),
             templates,
+            origins,
             walk: Walk::default(),
             lap: 0,
             stripe: Stripe { start: Position(0), len: 0 },
@@ -325,6 +326,8 @@ impl Walker {
         links: &mut [Box<dyn LinkTx>],
     ) -> Result<Run, Lost> {
         let (pass, round) = (self.pass, self.round);
+        let (work, templates) = (&*self.work, &self.templates[usize::from(pass)]);
+        let origins = self.origins.of(pass);
         for _ in 0..LOOKED_AT {
             if *left == 0 {
                 return Ok(Run::Spent);
@@ -333,15 +336,15 @@ impl Walker {
             if let Some(due) = self.due(pass, round, offset, now) {
                 return Ok(Run::Early(due));
             }
-            let index = self.walk.index(&self.work.permutation, self.stripe.position(offset));
-            match &self.work.probe(index, pass) {
+            let index = self.walk.index(&work.permutation, self.stripe.position(offset));
+            match &work.probe(index, origins) {
                 Some(Fate::Send(out)) => {
                     if !has_room(links, out.link)? {
                         return Ok(Run::Full);
                     }
                     // Before the probe leaves: its answer may be there at once.
                     self.note(pass, round, offset, now);
-                    links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe);
+                    links[out.link].probe(templates[usize::from(out.egress.0)], &out.probe());
                     *left -= 1;
                 }
                 _ if pass == 0 && round == 0 => add(&self.counters().skipped, 1),
