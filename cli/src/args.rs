@@ -83,7 +83,8 @@ Exit codes: 0 done, 1 runtime error, 2 usage error, 130 interrupted (143 by SIGT
 results went away.
 
 Rights: raw sockets need CAP_NET_RAW. Run as root (sudo halfopen ...), or grant it once with \
-`sudo setcap cap_net_raw+ep $(command -v halfopen)`. Without it, --method auto falls back to connect().";
+`sudo setcap cap_net_raw+ep $(command -v halfopen)`. Without it, --method auto falls back to connect(). XDP \
+needs CAP_NET_ADMIN and CAP_BPF, too.";
 
 /// `halfopen scan`, as typed.
 #[derive(Debug, Args)]
@@ -249,6 +250,14 @@ pub(crate) struct NetworkArgs {
     /// How packets are put on the wire
     #[arg(long, value_name = "LINK", value_enum, default_value_t = LinkArg::Auto)]
     pub(crate) link: LinkArg,
+
+    /// How replies are received; xdp attaches a program to the interface
+    ///
+    /// auto goes by --link. An XDP program takes the replies, and nothing else, before the system sees them; it is gone
+    /// when the scan ends, however it ends, and never replaces one that is there. Where XDP cannot be had, replies are
+    /// received by af_packet, with a warning.
+    #[arg(long, value_name = "WAY", value_enum, default_value_t = ReceiveArg::Auto)]
+    pub(crate) receive: ReceiveArg,
 }
 
 /// `--resolve`.
@@ -314,11 +323,33 @@ pub(crate) enum LinkArg {
     /// Packet sockets with a receive ring; Ethernet only
     #[value(name = "af_packet")]
     AfPacket,
+    /// AF_XDP sockets, past more of the system; Ethernet only
+    #[value(name = "af_xdp")]
+    AfXdp,
+    /// A program in the kernel that sends XDP frames: the fastest, takes a processor of its own
+    #[value(name = "xdp_live")]
+    XdpLive,
     /// Raw IP sockets; loopback, tunnels, any interface
     #[value(name = "raw_ip")]
     RawIp,
     /// The portable datalink channel
     Pnet,
+}
+
+/// `--receive`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReceiveArg {
+    /// xdp with --link af_xdp (in the driver, but not on an interface with a default route), else a socket
+    Auto,
+    /// A packet socket; attaches nothing
+    #[value(name = "af_packet")]
+    AfPacket,
+    /// An XDP program in the system's generic path
+    #[value(name = "xdp_generic")]
+    XdpGeneric,
+    /// An XDP program in the driver; some drivers take the link down for seconds
+    #[value(name = "xdp_native")]
+    XdpNative,
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use halfopen::{Cooldown, LinkKind, Method, Plan, PlanBuilder, Resolve, Scan, ScanBuilder, State};
+use halfopen::{Cooldown, LinkKind, Method, Plan, PlanBuilder, Receive, Resolve, Scan, ScanBuilder, State};
 
-use crate::args::{CooldownArg, FormatArg, LinkArg, MethodArg, ResolveArg, ScanArgs, ShowArg};
+use crate::args::{CooldownArg, FormatArg, LinkArg, MethodArg, ReceiveArg, ResolveArg, ScanArgs, ShowArg};
 use crate::failure::Failure;
 use crate::screen::Style;
 
@@ -105,6 +105,7 @@ impl Settings {
             .cooldown(probing.cooldown.into())
             .method(probing.method.into())
             .link(network.link.into())
+            .receive(network.receive.into())
             .memory_limit(probing.memory_limit)
             .report(&report);
         scan = network.interface.iter().fold(scan, |scan, name| scan.interface(name.clone()));
@@ -201,8 +202,21 @@ impl From<LinkArg> for LinkKind {
         match link {
             LinkArg::Auto => LinkKind::Auto,
             LinkArg::AfPacket => LinkKind::AfPacket,
+            LinkArg::AfXdp => LinkKind::AfXdp,
+            LinkArg::XdpLive => LinkKind::XdpLive,
             LinkArg::RawIp => LinkKind::RawIp,
             LinkArg::Pnet => LinkKind::Pnet,
+        }
+    }
+}
+
+impl From<ReceiveArg> for Receive {
+    fn from(receive: ReceiveArg) -> Receive {
+        match receive {
+            ReceiveArg::Auto => Receive::Auto,
+            ReceiveArg::AfPacket => Receive::AfPacket,
+            ReceiveArg::XdpGeneric => Receive::XdpGeneric,
+            ReceiveArg::XdpNative => Receive::XdpNative,
         }
     }
 }

@@ -163,12 +163,19 @@ pub(crate) fn take_off(
     outbox: &mut Outbox,
 ) -> Result<(), Lost> {
     for (link, rx) in links.iter_mut().enumerate() {
-        let layer = rx.layer();
+        let (layer, takes_away) = (rx.layer(), rx.takes_away());
+        let mut resets = Vec::new();
+        let mut sink = |verdict| outbox.send(Event::Verdict(verdict));
         let taken = rx.receive(clock, &mut |received| {
-            if let Some(verdict) = receiver.frame(received.at, layer, received.frame, received.verify) {
-                outbox.send(Event::Verdict(verdict));
+            if takes_away {
+                resets.extend(receiver.reset(received.frame, received.checksum));
             }
+            receiver.frame(received.at, layer, received.frame, received.checksum, &mut sink);
         });
+        receiver.settle(&mut sink);
+        if takes_away {
+            rx.reset(&resets);
+        }
         match taken {
             Err(source) if is_fatal(&source) => return Err(Lost { link, source }),
             _ => {}

@@ -15,7 +15,7 @@ use crate::crew::{Crew, Ear, Hand};
 use crate::drive::{self, Lookout, Outbox};
 use crate::error::Error;
 use crate::event::Event;
-use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx};
+use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx, Opened, Receive};
 use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
 use crate::plan::{AddressRange, EgressId, Plan};
@@ -64,11 +64,11 @@ pub(crate) fn start(mut plan: Plan, mut settings: Settings) -> Result<Running, E
     let ports = SourcePorts::hold(settings.source_port, settings.passes, families, random::number)?;
     settings.senders = settings.useful_senders(plan.len());
     let mut links = Links::open(&routed, &settings, ports.first)?;
-    let headers = links.headers(&routed, &overrides, &clock)?;
+    let headers = links.headers(&routed, &overrides, &settings, &clock)?;
 
     settings.method = Method::Syn;
     settings.source_port = Some(ports.first);
-    settings.links = links.names();
+    settings.links.clone_from(&links.names);
     settings.senders = links.senders();
     let targets = plan.len();
     let cells = settings.cells(targets);
@@ -91,8 +91,11 @@ pub(crate) fn spawn<T: Send + 'static>(
 }
 
 /// The links of a scan, one for each interface.
+#[derive(Default)]
 struct Links {
     interfaces: Vec<(Arc<Interface>, LinkKind)>,
+    names: Vec<String>,
+    warnings: Vec<String>,
     /// By interface, then by sender.
     tx: Vec<Vec<Box<dyn LinkTx>>>,
     rx: Vec<Box<dyn LinkRx>>,
@@ -101,13 +104,18 @@ struct Links {
 impl Links {
     fn open(routed: &Routed, settings: &Settings, first: u16) -> Result<Self, Error> {
         let ports = (first, first + u16::from(settings.passes) - 1);
-        let mut links = Links { interfaces: Vec::new(), tx: Vec::new(), rx: Vec::new() };
+        let mut links = Links::default();
         for egress in &routed.egresses {
             if links.find(&egress.interface).is_none() {
                 let kind = settings.link.on(&egress.interface)?;
-                let asked = LinkSettings { ports, rate: settings.rate, senders: settings.senders.into() };
-                let Halves { tx, rx } = link::open(kind, &egress.interface, asked)?;
+                let families = families_through(routed, &egress.interface);
+                let xdp = settings.receive.modes(kind, carries_default(&egress.interface, kind, settings.receive)?);
+                let asked =
+                    LinkSettings { ports, rate: settings.rate, senders: settings.senders.into(), families, xdp };
+                let Opened { halves: Halves { tx, rx }, name, warnings } = link::open(kind, &egress.interface, asked)?;
                 links.interfaces.push((Arc::clone(&egress.interface), kind));
+                links.names.push(format!("{name}@{}", egress.interface.name));
+                links.warnings.extend(warnings);
                 links.tx.push(tx);
                 links.rx.push(rx);
             }
@@ -115,11 +123,18 @@ impl Links {
         Ok(links)
     }
 
-    /// A link that asks for neighbours, beside the one that sends probes.
-    fn open_to_ask(&self, interface: &Interface, settings: &Settings) -> Result<Halves, Error> {
+    /// A link that asks for neighbours, beside one that sends nothing but probes, or does not hear the answers.
+    fn asking(&self, link: usize, settings: &Settings) -> Result<Option<Halves>, Error> {
+        let (interface, kind) = &self.interfaces[link];
+        let can =
+            matches!(kind, LinkKind::AfPacket | LinkKind::Pnet) && settings.receive.modes(*kind, false).is_empty();
+        if can || interface.kind != InterfaceKind::Ethernet {
+            return Ok(None);
+        }
         let port = settings.source_port.unwrap_or(0);
-        let asked = LinkSettings { ports: (port, port), rate: settings.rate, senders: 1 };
-        link::open(LinkKind::AfPacket, interface, asked)
+        let families = (true, true);
+        let asked = LinkSettings { ports: (port, port), rate: settings.rate, senders: 1, families, xdp: &[] };
+        link::open(LinkKind::AfPacket, interface, asked).map(|opened| Some(opened.halves))
     }
 
     /// As many as the least of the links has sending halves for.
@@ -137,33 +152,52 @@ impl Links {
         self.interfaces.iter().position(|(own, _)| own.index == interface.index)
     }
 
-    fn names(&self) -> Vec<String> {
-        self.interfaces.iter().map(|(interface, kind)| format!("{kind}@{}", interface.name)).collect()
-    }
-
     /// The link header of every egress; asks gateways that the kernel does not know.
-    fn headers(&mut self, routed: &Routed, overrides: &Overrides, clock: &Clock) -> Result<Vec<LinkHeader>, Error> {
-        routed.egresses.iter().map(|egress| self.header(egress, overrides, clock)).collect()
+    fn headers(
+        &mut self,
+        routed: &Routed,
+        overrides: &Overrides,
+        settings: &Settings,
+        clock: &Clock,
+    ) -> Result<Vec<LinkHeader>, Error> {
+        routed.egresses.iter().map(|egress| self.header(egress, overrides, settings, clock)).collect()
     }
 
-    fn header(&mut self, egress: &Egress, overrides: &Overrides, clock: &Clock) -> Result<LinkHeader, Error> {
+    fn header(
+        &mut self,
+        egress: &Egress,
+        overrides: &Overrides,
+        settings: &Settings,
+        clock: &Clock,
+    ) -> Result<LinkHeader, Error> {
         let link = self.find(&egress.interface).unwrap_or(0);
         let (interface, kind) = &self.interfaces[link];
         let Some(source) = interface.mac.filter(|_| *kind != LinkKind::RawIp) else { return Ok(LinkHeader::None) };
         let destination = match egress.next_hop {
             NextHop::Gateway(gateway) => match route::known_gateway(egress, overrides)? {
                 Some(mac) => mac,
-                None => self.ask(link, egress, gateway, clock)?,
+                None => self.ask(link, egress, gateway, settings, clock)?,
             },
             NextHop::OnLink | NextHop::Direct => MacAddr::ZERO,
         };
         Ok(LinkHeader::Ethernet { source, destination })
     }
 
-    fn ask(&mut self, link: usize, egress: &Egress, gateway: IpAddr, clock: &Clock) -> Result<MacAddr, Error> {
+    fn ask(
+        &mut self,
+        link: usize,
+        egress: &Egress,
+        gateway: IpAddr,
+        settings: &Settings,
+        clock: &Clock,
+    ) -> Result<MacAddr, Error> {
         let asker = Asker::on(&egress.interface, &[egress.source]);
         let mut sweep = Sweep::new(asker, AddressRange::new(gateway, gateway).into_iter(), SWEEP_RATE as u32);
-        let (tx, rx) = (&mut *self.tx[link][0], &mut self.rx[link]);
+        let mut asking = self.asking(link, settings)?;
+        let (tx, rx) = match &mut asking {
+            Some(Halves { tx, rx }) => (&mut *tx[0], rx),
+            None => (&mut *self.tx[link][0], &mut self.rx[link]),
+        };
         drive::sweep(&mut sweep, tx, rx, clock, clock, &|| false)
             .map_err(|source| Error::System { operation: format!("ask for gateway {gateway}"), source })?;
         sweep.neighbours().lookup(gateway).ok_or_else(|| Error::GatewaySilent {
@@ -172,6 +206,18 @@ impl Links {
             protocol: if gateway.is_ipv4() { "ARP" } else { "NDP" },
         })
     }
+}
+
+/// Whether IPv4 and whether IPv6 leaves through an interface.
+fn families_through(routed: &Routed, interface: &Interface) -> (bool, bool) {
+    let sources = routed.egresses.iter().filter(|egress| egress.interface.index == interface.index);
+    sources.fold((false, false), |(v4, v6), egress| (v4 || egress.source.is_ipv4(), v6 || egress.source.is_ipv6()))
+}
+
+/// Whether a device carries a default route, where that matters to how it receives.
+fn carries_default(interface: &Interface, kind: LinkKind, receive: Receive) -> Result<bool, Error> {
+    let matters = receive.modes(kind, true) != receive.modes(kind, false);
+    Ok(matters && route::carries_default(interface.index)?)
 }
 
 /// What the devices say they lost so far.
@@ -205,9 +251,10 @@ struct Launch {
 
 impl Launch {
     fn run(mut self) -> Result<Summary, Error> {
+        std::mem::take(&mut self.links.warnings).into_iter().for_each(|text| self.warn(text));
         let neighbours = self.neighbours()?;
         let Launch { plan, routed, links, headers, ports, settings, clock, shared, events, before } = self;
-        let Links { tx, rx, interfaces } = links;
+        let Links { tx, rx, interfaces, .. } = links;
         let paths = routed.egresses.iter().zip(headers).enumerate().map(|(id, (egress, header))| Path {
             link: interfaces.iter().position(|(own, _)| own.index == egress.interface.index).unwrap_or(0),
             source: egress.source,
@@ -272,7 +319,7 @@ impl Launch {
     }
 
     fn sweep(&mut self, link: usize, on_link: &[EgressId]) -> Result<Neighbours, Error> {
-        let (interface, kind) = self.links.interfaces[link].clone();
+        let interface = Arc::clone(&self.links.interfaces[link].0);
         let sources: Vec<IpAddr> =
             on_link.iter().map(|egress| self.routed.egresses[usize::from(egress.0)].source).collect();
         let ranges = self.routed.runs.iter().filter(|(_, egress)| on_link.contains(egress)).map(|(range, _)| *range);
@@ -281,11 +328,7 @@ impl Launch {
             Rate::Max => SWEEP_RATE,
         };
         let mut sweep = Sweep::new(Asker::on(&interface, &sources), ranges, rate as u32);
-        // A raw IP socket cannot ask; a link of another kind does it for it.
-        let mut asking = match (kind, interface.kind) {
-            (LinkKind::RawIp, InterfaceKind::Ethernet) => Some(self.links.open_to_ask(&interface, &self.settings)?),
-            _ => None,
-        };
+        let mut asking = self.links.asking(link, &self.settings)?;
         let (tx, rx) = match &mut asking {
             Some(Halves { tx, rx }) => (&mut *tx[0], rx),
             None => (&mut *self.links.tx[link][0], &mut self.links.rx[link]),

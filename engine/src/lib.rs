@@ -59,7 +59,7 @@ mod verdict;
 
 pub use error::{Error, Place};
 pub use event::{Event, Phase, Progress};
-pub use link::LinkKind;
+pub use link::{LinkKind, Receive};
 pub use pace::{Pps, Rate};
 pub use plan::{AddressRange, Block, EgressId, Located, Plan, PlanBuilder, PortSet, Resolve};
 pub use route::{Interface, InterfaceAddress, InterfaceKind, interfaces};

@@ -13,7 +13,7 @@ use crossbeam_channel::Receiver as Channel;
 use crate::counters::{MAX_PASSES, Shared};
 use crate::error::Error;
 use crate::event::{Event, Progress};
-use crate::link::{Clock, LinkKind};
+use crate::link::{Clock, LinkKind, Receive};
 use crate::pace::Rate;
 use crate::permute::Permutation;
 use crate::plan::Plan;
@@ -109,9 +109,12 @@ pub struct Settings {
     pub gateway_mac: Option<MacAddr>,
     /// The kind of link.
     pub link: LinkKind,
+    /// How replies are received.
+    pub receive: Receive,
     /// The most memory for the table of verdicts, in bytes. Default 256 MiB, for 2^30 targets at a time.
     pub memory_limit: u64,
-    /// After the start: the links in use, as `kind@interface`.
+    /// After the start: the links in use, as `kind@interface`; `sends+receives@interface` where those are two kinds, with
+    /// the mode of AF_XDP and XDP: `af_xdp(copy)+xdp(native)@eth0`.
     pub links: Vec<String>,
 }
 
@@ -130,6 +133,7 @@ impl Default for Settings {
             source_port: None,
             gateway_mac: None,
             link: LinkKind::Auto,
+            receive: Receive::Auto,
             memory_limit: 256 << 20,
             links: Vec::new(),
         }
@@ -252,6 +256,12 @@ impl ScanBuilder {
     /// The kind of link.
     pub fn link(mut self, kind: LinkKind) -> Self {
         self.settings.link = kind;
+        self
+    }
+
+    /// How replies are received.
+    pub fn receive(mut self, receive: Receive) -> Self {
+        self.settings.receive = receive;
         self
     }
 

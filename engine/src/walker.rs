@@ -35,7 +35,7 @@ use crate::sender::{Cooldown, Step};
 use crate::suspects::{Ranges, Suspects};
 use crate::target::Position;
 use crate::time::Time;
-use crate::work::{Fate, Work};
+use crate::work::{Fate, Origins, Path, Work};
 
 /// A link that gave up.
 #[derive(Debug)]
@@ -59,6 +59,9 @@ const ROUNDS: u8 = 4;
 /// The rate, in probes a second, that is halved where drops came too early to tell at which they were seen.
 const UNMEASURED: u64 = 1_000_000;
 
+/// When the next probe is further away than this, links may rest: what it costs to wake one is less than to stay awake.
+const REST: Duration = Duration::from_millis(50);
+
 /// Sends the probes of its slices.
 pub(crate) struct Walker {
     work: Arc<Work>,
@@ -69,8 +72,9 @@ pub(crate) struct Walker {
     batch: usize,
     cooldown: Cooldown,
     pace: Pace,
-    /// By egress, then by pass.
+    /// By pass, then by egress.
     templates: Vec<Vec<TemplateId>>,
+    origins: Origins,
     walk: Walk,
     /// The stripe that it walks or has walked, as the sender counts them.
     lap: u64,
@@ -130,11 +134,10 @@ impl Walker {
         now: Time,
     ) -> Self {
         let batch = links.iter().map(|link| link.room()).max().unwrap_or(1);
-        let templates = work
-            .paths
-            .iter()
-            .map(|path| (0..work.passes).map(|pass| links[path.link].prepare(&work.template(path, pass))).collect())
-            .collect();
+        let mut prepare = |path: &Path, pass| links[path.link].prepare(&work.template(path, pass));
+        let templates =
+            (0..work.passes).map(|pass| work.paths.iter().map(|path| prepare(path, pass)).collect()).collect();
+        let origins = work.origins();
         Walker {
             work,
             shared,
@@ -144,6 +147,7 @@ impl Walker {
             cooldown,
             pace: Pace::new(rate, batch, now),
             templates,
+            origins,
             walk: Walk::default(),
             lap: 0,
             stripe: Stripe { start: Position(0), len: 0 },
@@ -165,6 +169,9 @@ impl Walker {
     pub(crate) fn poll(&mut self, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Step, Lost> {
         let step = self.step(now, links);
         self.count_losses(links);
+        if matches!(step, Ok(Step::Until(until)) if until > now + REST) {
+            links.iter_mut().for_each(|link| link.rest());
+        }
         step
     }
 
@@ -275,15 +282,18 @@ impl Walker {
         let mut full = None;
         for (link, tx) in links.iter_mut().enumerate() {
             if !flush(link, &mut **tx)? {
-                full = Some(link);
+                full = Some((link, tx.moves()));
             }
         }
-        let Some(link) = full else {
+        let Some((link, moves)) = full else {
             if self.stuck.take().is_some() {
                 self.last_sent = now;
             }
             return Ok(true);
         };
+        if moves {
+            self.stuck = Some(now);
+        }
         let since = *self.stuck.get_or_insert(now);
         if now.since(since) > PATIENCE { Err(Lost { link, source: stuck() }) } else { Ok(false) }
     }
@@ -316,6 +326,8 @@ impl Walker {
         links: &mut [Box<dyn LinkTx>],
     ) -> Result<(Run, u64), Lost> {
         let (pass, round) = (self.pass, self.round);
+        let (work, templates) = (&*self.work, &self.templates[usize::from(pass)]);
+        let origins = self.origins.of(pass);
         for _ in 0..LOOKED_AT {
             if left == 0 {
                 return Ok((Run::Spent, left));
@@ -324,15 +336,15 @@ impl Walker {
             if let Some(due) = self.due(pass, round, offset, now) {
                 return Ok((Run::Early(due), left));
             }
-            let index = self.walk.index(&self.work.permutation, self.stripe.position(offset));
-            match &self.work.probe(index, pass) {
+            let index = self.walk.index(&work.permutation, self.stripe.position(offset));
+            match &work.probe(index, origins) {
                 Some(Fate::Send(out)) => {
                     if !has_room(links, out.link)? {
                         return Ok((Run::Full, left));
                     }
                     // Before the probe leaves: its answer may be there at once.
                     self.note(pass, round, offset, now);
-                    links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe);
+                    links[out.link].probe(templates[usize::from(out.egress.0)], &out.probe());
                     left -= 1;
                 }
                 _ if pass == 0 && round == 0 => add(&self.counters().skipped, 1),

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use halfopen_bpf::SocketMap;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::namespace::Namespace;
@@ -51,6 +52,13 @@ pub fn skip(why: &str) {
     let _ = writeln!(io::stderr(), "skipped: {why}");
     if env::var_os(CHILD).is_some() {
         exit(SKIPPED);
+    }
+}
+
+/// Skips a test that needs XDP where programs may not be loaded: they need CAP_BPF outside every user namespace.
+pub fn needs_xdp() {
+    if let Err(error) = SocketMap::new(1) {
+        skip(&format!("XDP needs root's rights in the initial user namespace: {error}"));
     }
 }
 

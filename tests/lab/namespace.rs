@@ -158,6 +158,18 @@ impl Namespace {
         self.set_flag(device, LinkFlags::empty());
     }
 
+    /// The index of an interface.
+    pub fn index(&self, device: &str) -> u32 {
+        let index = self.run(|| netlink::index_of(device));
+        index.unwrap_or_else(|error| panic!("no {device} in {}: {error}", self.name))
+    }
+
+    /// The XDP program on an interface, by its number in the kernel.
+    pub fn xdp_program(&self, device: &str) -> Option<u32> {
+        let told = self.run(|| netlink::xdp_program(netlink::index_of(device)?));
+        told.unwrap_or_else(|error| panic!("cannot ask for {device} in {}: {error}", self.name))
+    }
+
     fn set_flag(&self, device: &str, flags: LinkFlags) {
         let set = self.run(|| {
             let mut message = LinkMessage::default();

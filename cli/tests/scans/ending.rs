@@ -1,8 +1,9 @@
 //! Scans that end before their end: by signals, and because nobody takes the results.
 
 use std::fs::OpenOptions;
+use std::os::unix::process::ExitStatusExt;
 
-use halfopen_lab::{lab_test, skip};
+use halfopen_lab::{End, Namespace, lab_test, link, needs_xdp, skip};
 use rustix::process::Signal;
 
 use super::{Scan, assert_adds_up, halfopen, number, records, text};
@@ -42,6 +43,22 @@ lab_test!(an_interrupt_ends_with_the_summary_record, |_lab| {
     // The first one has been read.
     let probed = number(&summary["targets"]) - number(&summary["counts"]["unclassified"]);
     assert_eq!(verdicts + 1, probed);
+});
+
+lab_test!(a_killed_scan_leaves_no_program_on_the_device, |lab| {
+    needs_xdp();
+    let far = Namespace::new("far");
+    link(&End::new(lab, "scan0").address("10.1.0.1/24"), &End::new(&far, "far0").address("10.1.0.2/24"));
+    for way in ["xdp_native", "xdp_generic"] {
+        let line = format!("scan 10.1.0.2 -p- --rate 100 --show all --link af_xdp --receive {way}");
+        let mut scan = Scan::start(&line);
+        assert!(scan.line().contains("10.1.0.2"));
+        assert!(lab.xdp_program("scan0").is_some(), "{way}");
+        scan.signal(Signal::KILL);
+        let (_, said, status) = scan.end();
+        assert_eq!((status.signal(), &said[..]), (Some(9), ""));
+        assert_eq!(lab.xdp_program("scan0"), None, "{way}");
+    }
 });
 
 lab_test!(a_second_signal_does_not_wait_for_the_cooldown, |_lab| {

@@ -4,7 +4,7 @@ use std::io;
 
 use super::queue::Queue;
 use super::ring::RingRx;
-use super::{Halves, LinkSettings, LinkTx, TemplateId, TxLosses, opening};
+use super::{Halves, LinkRx, LinkSettings, LinkTx, TemplateId, TxLosses, opening};
 use crate::error::Error;
 use crate::route::Interface;
 use crate::sys::PacketSocket;
@@ -20,11 +20,22 @@ pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Halv
 }
 
 fn halves(interface: &Interface, settings: LinkSettings) -> io::Result<Halves> {
-    let tx = (0..settings.senders).map(|_| Ok(Box::new(AfPacketTx::open(interface)?) as Box<dyn LinkTx>));
-    Ok(Halves { tx: tx.collect::<io::Result<_>>()?, rx: Box::new(RingRx::open(interface, Layer::Ethernet, settings)?) })
+    let tx = (0..settings.senders).map(|_| sending(interface));
+    Ok(Halves { tx: tx.collect::<io::Result<_>>()?, rx: receiving(interface, settings)? })
 }
 
-fn sending_socket(interface: &Interface) -> io::Result<PacketSocket> {
+/// A sending half.
+pub(super) fn sending(interface: &Interface) -> io::Result<Box<dyn LinkTx>> {
+    Ok(Box::new(AfPacketTx { socket: sending_socket(interface)?, queue: Queue::new() }))
+}
+
+/// The receiving half.
+pub(super) fn receiving(interface: &Interface, settings: LinkSettings) -> io::Result<Box<dyn LinkRx>> {
+    Ok(Box::new(RingRx::open(interface, Layer::Ethernet, settings)?))
+}
+
+/// A socket that sends past the queueing discipline.
+pub(super) fn sending_socket(interface: &Interface) -> io::Result<PacketSocket> {
     let socket = PacketSocket::new(Layer::Ethernet)?;
     socket.bypass_qdisc()?;
     socket.send_buffer(SEND_BUFFER)?;
@@ -35,12 +46,6 @@ fn sending_socket(interface: &Interface) -> io::Result<PacketSocket> {
 struct AfPacketTx {
     socket: PacketSocket,
     queue: Queue,
-}
-
-impl AfPacketTx {
-    fn open(interface: &Interface) -> io::Result<Self> {
-        Ok(AfPacketTx { socket: sending_socket(interface)?, queue: Queue::new() })
-    }
 }
 
 impl LinkTx for AfPacketTx {

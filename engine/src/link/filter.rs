@@ -193,13 +193,13 @@ impl Assembler {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use etherparse::PacketBuilder;
 
     use super::*;
 
     /// Runs the assembled program the way the kernel does, on the opcodes that the assembler has.
-    fn accepts(layer: Layer, protocol: u32, packet_type: u32, frame: &[u8]) -> bool {
+    pub(in crate::link) fn accepts(layer: Layer, protocol: u32, packet_type: u32, frame: &[u8]) -> bool {
         let program = program(layer, 40_000, 40_003);
         let (mut at, mut a, mut x) = (0, 0u32, 0u32);
         let byte = |at: u32| frame.get(at as usize).map(|b| u32::from(*b));
@@ -243,7 +243,7 @@ mod tests {
         panic!("does not end");
     }
 
-    fn tcp4(port: u16, options: &[u8]) -> Vec<u8> {
+    pub(in crate::link) fn tcp4(port: u16, options: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
         let mut header = etherparse::Ipv4Header::new(20, 64, etherparse::IpNumber::TCP, [1; 4], [2; 4]).unwrap();
         header.options = options.try_into().unwrap();

@@ -5,6 +5,7 @@
 //! | kind | send | receive | where |
 //! |---|---|---|---|
 //! | `af_packet` | sendmmsg, no queueing discipline | TPACKET_V3 ring, filter in the kernel | any Ethernet device |
+//! | `af_xdp` | AF_XDP ring, past the queueing discipline | XDP program and AF_XDP rings, or as `af_packet` | Ethernet devices |
 //! | `raw_ip` | raw IP sockets, sendmmsg | TPACKET_V3 ring without link header, filter in the kernel | loopback, tun, wireguard |
 //! | `pnet` | pnet's datalink channel | the same, filter in the kernel | portable |
 //! | `sim` | in memory | in memory | tests and benches |
@@ -16,6 +17,7 @@ mod queue;
 mod raw_ip;
 mod ring;
 pub mod sim;
+mod xdp;
 
 use std::fmt;
 use std::io;
@@ -24,11 +26,14 @@ use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
+use halfopen_bpf::Mode;
+
 use crate::error::Error;
 use crate::pace::Rate;
 use crate::route::{Interface, InterfaceKind};
 use crate::time::Time;
-use crate::wire::reply::Layer;
+use crate::wire::reply::{Checksum, Layer};
+use crate::wire::rst::Rst;
 use crate::wire::syn::{Probe, SynTemplate};
 
 /// A kind of link.
@@ -40,6 +45,10 @@ pub enum LinkKind {
     Auto,
     /// AF_PACKET sockets.
     AfPacket,
+    /// AF_XDP sockets; what a device cannot do of it is done by `AfPacket`, with a warning.
+    AfXdp,
+    /// XDP frames from a program in the kernel.
+    XdpLive,
     /// Raw IP sockets.
     RawIp,
     /// pnet's datalink channel.
@@ -48,13 +57,16 @@ pub enum LinkKind {
 
 impl LinkKind {
     /// All kinds that can be asked for.
-    pub const ALL: [LinkKind; 4] = [LinkKind::Auto, LinkKind::AfPacket, LinkKind::RawIp, LinkKind::Pnet];
+    pub const ALL: [LinkKind; 6] =
+        [LinkKind::Auto, LinkKind::AfPacket, LinkKind::AfXdp, LinkKind::XdpLive, LinkKind::RawIp, LinkKind::Pnet];
 
-    /// `auto`, `af_packet`, `raw_ip`, `pnet`.
+    /// `auto`, `af_packet`, `af_xdp`, `xdp_live`, `raw_ip`, `pnet`.
     pub fn name(self) -> &'static str {
         match self {
             LinkKind::Auto => "auto",
             LinkKind::AfPacket => "af_packet",
+            LinkKind::AfXdp => "af_xdp",
+            LinkKind::XdpLive => "xdp_live",
             LinkKind::RawIp => "raw_ip",
             LinkKind::Pnet => "pnet",
         }
@@ -66,13 +78,15 @@ impl LinkKind {
         match self {
             LinkKind::Auto if ethernet => Ok(LinkKind::AfPacket),
             LinkKind::Auto => Ok(LinkKind::RawIp),
-            LinkKind::AfPacket | LinkKind::Pnet if !ethernet => Err(Error::Setting {
-                setting: "link",
-                problem: format!(
-                    "{self} needs an Ethernet device and {} is none; use raw_ip, or auto to choose by device",
-                    interface.name
-                ),
-            }),
+            LinkKind::AfPacket | LinkKind::AfXdp | LinkKind::XdpLive | LinkKind::Pnet if !ethernet => {
+                Err(Error::Setting {
+                    setting: "link",
+                    problem: format!(
+                        "{self} needs an Ethernet device and {} is none; use raw_ip, or auto to choose by device",
+                        interface.name
+                    ),
+                })
+            }
             kind => Ok(kind),
         }
     }
@@ -90,6 +104,54 @@ impl FromStr for LinkKind {
     fn from_str(name: &str) -> Result<Self, String> {
         let known = LinkKind::ALL.into_iter().find(|kind| kind.name() == name);
         known.ok_or_else(|| format!("expected one of {}", LinkKind::ALL.map(LinkKind::name).join(", ")))
+    }
+}
+
+/// How replies are received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Receive {
+    /// As suits the kind of link: by XDP for `af_xdp` and `xdp_live`, natively where the driver can; else from a socket. Never natively on
+    /// a device with a default route: some drivers take the device down for seconds to make ready for it.
+    #[default]
+    Auto,
+    /// From a packet socket. Nothing is attached to the device.
+    AfPacket,
+    /// By an XDP program in the kernel's generic path, which any Ethernet device can.
+    XdpGeneric,
+    /// By an XDP program in the driver.
+    XdpNative,
+}
+
+impl Receive {
+    /// All ways that can be asked for.
+    pub const ALL: [Receive; 4] = [Receive::Auto, Receive::AfPacket, Receive::XdpGeneric, Receive::XdpNative];
+
+    /// `auto`, `af_packet`, `xdp_generic`, `xdp_native`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Receive::Auto => "auto",
+            Receive::AfPacket => "af_packet",
+            Receive::XdpGeneric => "xdp_generic",
+            Receive::XdpNative => "xdp_native",
+        }
+    }
+
+    /// The modes of XDP that are tried, in this order, on a link of this kind; none for a socket.
+    pub(crate) fn modes(self, kind: LinkKind, carries_default: bool) -> &'static [Mode] {
+        match (self, kind) {
+            (Receive::XdpGeneric, _) => &[Mode::Generic],
+            (Receive::XdpNative, _) => &[Mode::Native],
+            (Receive::Auto, LinkKind::AfXdp | LinkKind::XdpLive) if carries_default => &[Mode::Generic],
+            (Receive::Auto, LinkKind::AfXdp | LinkKind::XdpLive) => &[Mode::Native, Mode::Generic],
+            _ => &[],
+        }
+    }
+}
+
+impl fmt::Display for Receive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
@@ -111,6 +173,15 @@ pub trait LinkTx: Send {
     /// Sends the batch, and says whether all of it went. What the device does not take now stays in it, for the next
     /// time. An error means that the link is gone.
     fn flush(&mut self) -> io::Result<bool>;
+
+    /// Whether probes have left since the last call although some still wait. A link that is fed faster than it sends
+    /// always has some waiting, and is not stuck.
+    fn moves(&mut self) -> bool {
+        false
+    }
+
+    /// Nothing will come for a while: what costs processor time while it waits, may stop. The next probe wakes it.
+    fn rest(&mut self) {}
 
     /// Sends one frame that is no probe (ARP, neighbour solicitation), now. Whether it arrives is nobody's promise.
     fn frame(&mut self, frame: &[u8]) -> io::Result<()>;
@@ -153,6 +224,14 @@ pub trait LinkRx: Send {
     /// What becomes readable when there is something to receive; none for a link without a socket.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
+    /// Whether the kernel does not see what is handed over, and so does not close the connections that it half opens.
+    fn takes_away(&self) -> bool {
+        false
+    }
+
+    /// Sends these, and what of earlier ones the device did not take yet; only on a link that takes away.
+    fn reset(&mut self, _: &[Rst]) {}
+
     /// Frames lost since the link was opened because nobody took them off in time.
     fn drops(&mut self) -> u64;
 }
@@ -164,9 +243,8 @@ pub struct Received<'a> {
     pub frame: &'a [u8],
     /// When it arrived.
     pub at: Time,
-    /// Whether its transport checksum has to be checked: not if the kernel did, or never filled it in (a packet of this
-    /// very machine).
-    pub verify: bool,
+    /// What is known of its transport checksum.
+    pub checksum: Checksum,
 }
 
 /// The clock of a scan: monotonic, from its start; and the way from the kernel's wall-clock time stamps to it.
@@ -203,6 +281,22 @@ pub(crate) struct Halves {
     pub(crate) rx: Box<dyn LinkRx>,
 }
 
+/// What became of the wish for a link: perhaps less than was asked for.
+pub(crate) struct Opened {
+    pub(crate) halves: Halves,
+    /// What it is: `af_packet`, or `af_xdp(copy)+xdp(native)`, by what sends and what receives.
+    pub(crate) name: String,
+    /// What its owner should know of it.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Opened {
+    /// Just as it was asked for.
+    fn plain(kind: LinkKind, halves: Halves) -> Self {
+        Opened { halves, name: kind.name().into(), warnings: Vec::new() }
+    }
+}
+
 /// What a link is opened for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkSettings {
@@ -212,6 +306,10 @@ pub(crate) struct LinkSettings {
     pub(crate) rate: Rate,
     /// How many senders there will be, at least one: each sends through a half of its own, from a thread of its own.
     pub(crate) senders: usize,
+    /// Whether IPv4 and whether IPv6 probes leave through it.
+    pub(crate) families: (bool, bool),
+    /// The modes of XDP by which it may receive, best first; none for a packet socket.
+    pub(crate) xdp: &'static [Mode],
 }
 
 /// The least and the most ring memory. At 1 MiB a busy machine with two cores lost replies at 40,000 a second: a thread
@@ -230,11 +328,22 @@ impl LinkSettings {
 }
 
 /// Opens a link of this kind (not `Auto`) on an interface.
-pub(crate) fn open(kind: LinkKind, interface: &Interface, settings: LinkSettings) -> Result<Halves, Error> {
+pub(crate) fn open(kind: LinkKind, interface: &Interface, settings: LinkSettings) -> Result<Opened, Error> {
     match kind {
-        LinkKind::Auto | LinkKind::AfPacket => af_packet::open(interface, settings),
-        LinkKind::RawIp => raw_ip::open(interface, settings),
-        LinkKind::Pnet => pnet::open(interface, settings),
+        LinkKind::AfXdp => xdp::open(xdp::Sends::AfXdp, interface, settings),
+        LinkKind::XdpLive => xdp::open(xdp::Sends::Live, interface, settings),
+        LinkKind::Auto | LinkKind::AfPacket if !settings.xdp.is_empty() => {
+            xdp::open(xdp::Sends::AfPacket, interface, settings)
+        }
+        _ if !settings.xdp.is_empty() => Err(Error::Setting {
+            setting: "receive",
+            problem: format!(
+                "{kind} on {interface} does not receive by XDP; af_packet, af_xdp and xdp_live on Ethernet devices do"
+            ),
+        }),
+        LinkKind::Auto | LinkKind::AfPacket => Ok(Opened::plain(kind, af_packet::open(interface, settings)?)),
+        LinkKind::RawIp => Ok(Opened::plain(kind, raw_ip::open(interface, settings)?)),
+        LinkKind::Pnet => Ok(Opened::plain(kind, pnet::open(interface, settings)?)),
     }
 }
 
@@ -274,12 +383,32 @@ mod tests {
         for kind in LinkKind::ALL {
             assert_eq!(kind.name().parse(), Ok(kind));
         }
-        assert_eq!("xdp".parse::<LinkKind>(), Err("expected one of auto, af_packet, raw_ip, pnet".into()));
+        assert_eq!(
+            "xdp".parse::<LinkKind>(),
+            Err("expected one of auto, af_packet, af_xdp, xdp_live, raw_ip, pnet".into())
+        );
+    }
+
+    #[test]
+    fn xdp_is_attached_where_it_was_asked_for_and_natively_not_on_the_default_route() {
+        use Mode::{Generic, Native};
+        for kind in LinkKind::ALL {
+            for default in [true, false] {
+                assert!(Receive::AfPacket.modes(kind, default).is_empty());
+                assert_eq!(Receive::XdpNative.modes(kind, default), [Native]);
+                assert_eq!(Receive::XdpGeneric.modes(kind, default), [Generic]);
+                let auto = Receive::Auto.modes(kind, default);
+                assert_eq!(auto.is_empty(), !matches!(kind, LinkKind::AfXdp | LinkKind::XdpLive), "{kind}");
+            }
+        }
+        assert_eq!(Receive::Auto.modes(LinkKind::AfXdp, true), [Generic]);
+        assert_eq!(Receive::Auto.modes(LinkKind::AfXdp, false), [Native, Generic]);
     }
 
     #[test]
     fn rings_hold_a_tenth_of_a_second() {
-        let bytes = |rate| LinkSettings { ports: (1, 2), rate, senders: 1 }.ring_bytes();
+        let bytes =
+            |rate| LinkSettings { ports: (1, 2), rate, senders: 1, families: (true, true), xdp: &[] }.ring_bytes();
         assert_eq!(bytes(Rate::default()), 4 << 20);
         assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(1_000_000))), 25_600_000);
         assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(u64::MAX))), 64 << 20);

@@ -11,7 +11,7 @@ use libc::{tpacket_block_desc, tpacket_hdr_v1, tpacket3_hdr};
 use super::{Clock, LinkRx, LinkSettings, Received, filter};
 use crate::route::Interface;
 use crate::sys::{PacketSocket, RxRing};
-use crate::wire::reply::Layer;
+use crate::wire::reply::{Checksum, Layer};
 
 const BLOCK_HEADER: usize = offset_of!(tpacket_block_desc, hdr);
 const FRAMES: usize = BLOCK_HEADER + offset_of!(tpacket_hdr_v1, num_pkts);
@@ -80,7 +80,7 @@ fn walk(block: &[u8], layer: Layer, clock: &Clock, sink: &mut dyn FnMut(Received
         let Some(header) = Header::at(block, at) else { return };
         let Some(frame) = header.frame(block, at, layer) else { return };
         let age = wall.duration_since(header.stamp()).ok().filter(|age| *age < LONGEST_STAY).unwrap_or_default();
-        sink(Received { frame, at: now - age, verify: header.verify() });
+        sink(Received { frame, at: now - age, checksum: header.checksum() });
         if header.next == 0 {
             return;
         }
@@ -123,9 +123,12 @@ impl Header {
         SystemTime::UNIX_EPOCH + Duration::new(self.seconds.into(), self.nanos.min(999_999_999))
     }
 
-    /// Not if the device or the kernel did, nor if the checksum is still to be filled in.
-    fn verify(&self) -> bool {
-        self.status & (libc::TP_STATUS_CSUM_VALID | libc::TP_STATUS_CSUMNOTREADY) == 0
+    /// Trusted if the device or the kernel has verified it, or if it is still to be filled in.
+    fn checksum(&self) -> Checksum {
+        match self.status & (libc::TP_STATUS_CSUM_VALID | libc::TP_STATUS_CSUMNOTREADY) {
+            0 => Checksum::Unknown,
+            _ => Checksum::Trusted,
+        }
     }
 }
 

@@ -33,6 +33,7 @@ mod attribute {
     pub(super) const RTA_OIF: u16 = 4;
     pub(super) const RTA_GATEWAY: u16 = 5;
     pub(super) const RTA_PREFSRC: u16 = 7;
+    pub(super) const RTA_MULTIPATH: u16 = 9;
     pub(super) const RTA_TABLE: u16 = 15;
     pub(super) const RTA_VIA: u16 = 18;
     pub(super) const NDA_DST: u16 = 1;
@@ -189,6 +190,16 @@ fn routes(family: Family) -> Result<Vec<Prefix>, Error> {
         .map_err(|failure| system(format!("list the {} routes", family.name()), failure.into_io()))
 }
 
+/// The interfaces that default routes lead out of, in all tables.
+pub(super) fn default_interfaces(family: Family) -> Result<Vec<u32>, Error> {
+    let mut question = RouteMessage::default();
+    question.header.address_family = family.into();
+    netlink::dump(&RouteNetlinkMessage::GetRoute(question), |payload, list| {
+        list.extend(read_default(payload, family).into_iter().flatten());
+    })
+    .map_err(|failure| system(format!("list the {} routes", family.name()), failure.into_io()))
+}
+
 /// The policy rules; none where the kernel knows no rules.
 fn rules(family: Family) -> Result<Vec<Rule>, Error> {
     let mut question = RuleMessage::default();
@@ -299,6 +310,32 @@ fn read_route(payload: &[u8], family: Family) -> Option<Prefix> {
     let destination = attributes(payload, &header).find(|(kind, _)| *kind == attribute::RTA_DST);
     let address = destination.map_or(Some(family.address(0)), |(_, value)| address(value))?;
     Some(Prefix { address, length: header.destination_prefix_length })
+}
+
+/// The interfaces of a route, if it is a default route.
+fn read_default(payload: &[u8], family: Family) -> Option<Vec<u32>> {
+    let header = RouteHeader::parse(payload).ok().filter(|header| header.address_family == family.into())?;
+    if header.destination_prefix_length > 0 || header.kind != RouteType::Unicast {
+        return None;
+    }
+    let of = |(kind, value): (u16, &[u8])| match kind {
+        attribute::RTA_OIF => word(value).into_iter().collect(),
+        attribute::RTA_MULTIPATH => hops(value),
+        _ => Vec::new(),
+    };
+    Some(attributes(payload, &header).flat_map(of).collect())
+}
+
+/// The interfaces of several next hops: each a `struct rtnexthop` (linux/rtnetlink.h: length, flags, hops, interface) with
+/// attributes behind it, which the length includes.
+fn hops(mut value: &[u8]) -> Vec<u32> {
+    let mut interfaces = Vec::new();
+    while let Some(&[a, b, _, _, w, x, y, z]) = value.first_chunk() {
+        interfaces.push(u32::from_ne_bytes([w, x, y, z]));
+        let len = usize::from(u16::from_ne_bytes([a, b])).max(8).next_multiple_of(4);
+        value = value.get(len..).unwrap_or(&[]);
+    }
+    interfaces
 }
 
 fn read_rule(payload: &[u8], family: Family) -> Option<Rule> {
@@ -459,6 +496,24 @@ mod tests {
         let octets = payload(&route(RouteType::Unicast, 254), &[]);
         assert_eq!(read_route(&octets, Family::V4), Some(Prefix { address: [0, 0, 0, 0].into(), length: 0 }));
         assert_eq!(read_route(&octets, Family::V6), None);
+    }
+
+    #[test]
+    fn the_interfaces_of_default_routes() {
+        let hop = |interface: u8| [16, 0, 0, 0, interface, 0, 0, 0, 8, 0, 5, 0, 10, 0, 0, 1];
+        let several = [hop(3), hop(9)].concat();
+        let default = route(RouteType::Unicast, 254);
+        for (attributes, expected) in [
+            (&[(attribute::RTA_OIF, &[7, 0, 0, 0][..])][..], vec![7]),
+            (&[(attribute::RTA_MULTIPATH, &several)], vec![3, 9]),
+            (&[(attribute::RTA_MULTIPATH, &several[..5])], vec![]),
+        ] {
+            assert_eq!(read_default(&payload(&default, attributes), Family::V4), Some(expected));
+        }
+        let mut network = default.clone();
+        network.destination_prefix_length = 8;
+        assert_eq!(read_default(&payload(&network, &[(attribute::RTA_OIF, &[7, 0, 0, 0])]), Family::V4), None);
+        assert_eq!(read_default(&payload(&route(RouteType::Unreachable, 254), &[]), Family::V4), None);
     }
 
     #[test]

@@ -103,6 +103,12 @@ pub(crate) fn known_gateway(egress: &Egress, overrides: &Overrides) -> Result<Op
     Ok(known.get(&gateway).copied())
 }
 
+/// Whether a default route, of either family and in any table, leads out of this interface.
+pub(crate) fn carries_default(interface: u32) -> Result<bool, Error> {
+    let of = |family| Ok(kernel::default_interfaces(family)?.contains(&interface));
+    Ok(of(Family::V4)? || of(Family::V6)?)
+}
+
 /// What these interfaces say they lost since they came up, all together. An interface that is gone has nothing to say.
 pub(crate) fn device_losses(interfaces: &[u32]) -> Result<DeviceLosses, Error> {
     let links = kernel::links()?;

@@ -1,10 +1,18 @@
-//! Every `unsafe` line of the engine: packet sockets, the receive ring, sendmmsg. Each file wraps one thing into an
-//! interface that cannot be misused from safe code; only `link`, `route` and start-up code import it.
+//! Every `unsafe` line of the engine: packet sockets and AF_XDP sockets, their rings, sendmmsg. Each file wraps one thing
+//! into an interface that cannot be misused from safe code; only `link`, `route` and start-up code import it.
 
 mod batch;
+mod channels;
+mod interrupt;
+mod mapping;
 mod packet;
 mod ring;
+mod xdp;
+mod xdp_ring;
 
 pub(crate) use batch::SendBatch;
+pub(crate) use channels::Channels;
+pub(crate) use interrupt::Interruptible;
 pub(crate) use packet::PacketSocket;
 pub(crate) use ring::RxRing;
+pub(crate) use xdp::{CHUNK, XdpQueue, XdpRequest, XdpRxRing, XdpTxRing, is_no_queue};

@@ -10,6 +10,9 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
 use crate::wire::reply::Layer;
 
+/// An EtherType for local experiments (IEEE 802, "Local Experimental Ethertype 1").
+const LOCAL_EXPERIMENT: u16 = 0x88b5;
+
 /// An AF_PACKET socket.
 #[derive(Debug)]
 pub(crate) struct PacketSocket(Socket);
@@ -38,6 +41,12 @@ impl PacketSocket {
     /// Binds to a device to send through it; nothing is received.
     pub(crate) fn bind_to_send(&self, index: u32) -> io::Result<()> {
         self.bind(index, 0)
+    }
+
+    /// Binds to a device to be told when it goes down: a socket that receives nothing at all is not told
+    /// (net/packet/af_packet.c, `packet_notifier`), so this one is for frames of a kind that nobody sends.
+    pub(crate) fn bind_to_watch(&self, index: u32) -> io::Result<()> {
+        self.bind(index, LOCAL_EXPERIMENT.to_be())
     }
 
     fn bind(&self, index: u32, protocol: u16) -> io::Result<()> {

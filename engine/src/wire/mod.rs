@@ -6,7 +6,9 @@ mod checksum;
 pub mod fuzzing;
 mod mac;
 pub mod ndp;
+pub(crate) mod plain;
 pub mod reply;
+pub mod rst;
 pub mod syn;
 
 pub use mac::MacAddr;

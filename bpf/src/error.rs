@@ -1,0 +1,40 @@
+//! What the kernel refused.
+
+use std::io;
+
+/// A refused operation.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The verifier did not accept a program.
+    #[error("the kernel's verifier refused the program {program}: {source}\n{log}")]
+    Verifier {
+        /// Which program.
+        program: String,
+        /// What the verifier says of it.
+        log: String,
+        /// The error itself.
+        source: io::Error,
+    },
+    /// Something else.
+    #[error("cannot {operation}: {source}")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// The error itself.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The system's error behind it.
+    pub fn source(&self) -> &io::Error {
+        match self {
+            Error::Verifier { source, .. } | Error::System { source, .. } => source,
+        }
+    }
+}
+
+/// Names the operation that failed.
+pub(crate) fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::System { operation, source }
+}
