@@ -236,3 +236,37 @@ fn without_drops_not_one_probe_more() {
         assert_eq!((&found.summary.sent[..], found.summary.again), (&[6144, 2048, 2048][..], 0));
     }
 }
+
+/// Silence, and one frame dropped on the way back after a while.
+struct OneDrop {
+    after: Time,
+    now: Time,
+}
+
+impl Network for OneDrop {
+    fn send(&mut self, now: Time, _: &[u8]) {
+        self.now = now;
+    }
+
+    fn next_arrival(&self) -> Option<Time> {
+        None
+    }
+
+    fn receive(&mut self, _: Time, _: &mut dyn FnMut(Time, &[u8])) {}
+
+    fn own_drops(&self) -> OwnDrops {
+        OwnDrops { ring: u64::from(self.now > self.after), ..OwnDrops::default() }
+    }
+}
+
+// With more than 2^20 targets, two neighbours share a send time.
+#[test]
+fn a_round_is_not_held_up_where_send_times_are_shared() {
+    let after = Time::from(Duration::from_millis(500));
+    let scan = builder(plan("10.0.0.0/11", "80"), Rate::Fixed(Pps(2_000_000))).report(&[]);
+    let (_, summary) =
+        halfopen::simulate(scan, halfopen::SimPlace::default(), OneDrop { after, now: Time::ZERO }).unwrap();
+    assert!(summary.again > 100_000, "{summary:?}");
+    // A second of sending, at most as long again for the round, and the waits.
+    assert!(summary.elapsed < Duration::from_secs(6), "{summary:?}");
+}
