@@ -104,6 +104,12 @@ pub(super) enum Refusal {
     Rights,
     #[error("another program's AF_XDP socket has its queue {queue}")]
     QueueTaken { queue: u32 },
+    #[error("it has more than {most} queues")]
+    TooManyQueues { most: u32 },
+    #[error("too little memory may be locked (ulimit -l) for what AF_XDP needs")]
+    Memory,
+    #[error("its link did not come up again after XDP was set up in its driver")]
+    Down,
     #[error("its queue {queue} cannot be opened with AF_XDP: {source}")]
     Queue { queue: u32, source: io::Error },
     #[error("{0}")]
@@ -128,6 +134,7 @@ impl Refusal {
         match source.raw_os_error() {
             Some(libc::EBUSY) => Refusal::QueueTaken { queue },
             Some(libc::EPERM) => Refusal::Rights,
+            Some(libc::ENOBUFS) => Refusal::Memory,
             _ => Refusal::Queue { queue, source },
         }
     }
