@@ -159,11 +159,14 @@ const CLASS_ALU32: u8 = 0x04;
 const CLASS_JMP: u8 = 0x05;
 const CLASS_ALU64: u8 = 0x07;
 const MODE_MEM: u8 = 0x60;
+const MODE_ATOMIC: u8 = 0xc0;
 const SOURCE_REGISTER: u8 = 0x08;
 const OP_END: u8 = 0xd0;
 const OP_CALL: u8 = 0x80;
 const OP_EXIT: u8 = 0x90;
 const TO_BIG_ENDIAN: u8 = 0x08;
+/// `BPF_FETCH`, on `BPF_ADD` which is zero.
+const FETCH_ADD: i32 = 0x01;
 /// `BPF_PSEUDO_MAP_FD` and `BPF_PSEUDO_MAP_VALUE`: what the source field of a 64-bit load says.
 const MAP: Register = Register(1);
 const MAP_VALUE: Register = Register(2);
@@ -217,6 +220,16 @@ impl Assembler {
             Operand::Register(from) => self.push(CLASS_STX | MODE_MEM | size as u8, to, from, offset, 0),
             Operand::Number(number) => self.push(CLASS_ST | MODE_MEM | size as u8, to, R0, offset, number),
         }
+    }
+
+    /// `*(to + offset) += value` over 64 bits, whole even when other processors do the same.
+    pub fn atomic_add(&mut self, to: Register, offset: i16, value: Register) -> &mut Self {
+        self.push(CLASS_STX | MODE_ATOMIC | Size::Double as u8, to, value, offset, 0)
+    }
+
+    /// The same, and `value` becomes what was there before (Linux 5.12).
+    pub fn fetch_add(&mut self, to: Register, offset: i16, value: Register) -> &mut Self {
+        self.push(CLASS_STX | MODE_ATOMIC | Size::Double as u8, to, value, offset, FETCH_ADD)
     }
 
     /// `to = number`, all 64 bits of it.
@@ -310,6 +323,7 @@ mod tests {
         let mut code = Assembler::new();
         code.mov(R0, 2).alu(Alu::Add, R1, R2).alu32(Alu::And, R3, 0xff).big_endian(R4, 16);
         code.load(Size::Half, R5, R1, 12).store(Size::Double, R10, -8, R6).store(Size::Byte, R1, 3, 7);
+        code.atomic_add(R1, 16, R2).fetch_add(R1, 24, R2);
         code.mov_wide(R7, 0x1122_3344_5566_7788).call(Helper::Redirect).exit();
         let expected = [
             "b7 00 0000 00000002",
@@ -319,6 +333,8 @@ mod tests {
             "69 15 000c 00000000",
             "7b 6a fff8 00000000",
             "72 01 0003 00000007",
+            "db 21 0010 00000000",
+            "db 21 0018 00000001",
             "18 07 0000 55667788",
             "00 00 0000 11223344",
             "85 00 0000 00000017",

@@ -158,6 +158,12 @@ pub(crate) struct ProbingArgs {
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, default_value = "10k", value_parser = values::rate)]
     pub(crate) rate: Rate,
 
+    /// How many threads send, each its share of the targets and of the rate
+    ///
+    /// More than one helps where one cannot fill the wire, and where there are processors to spare.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(crate) senders: u8,
+
     /// How often a target is probed at most
     ///
     /// Later passes probe only what has not answered, and not before an answer could have come.
@@ -320,6 +326,9 @@ pub(crate) enum LinkArg {
     /// AF_XDP sockets, past more of the system; Ethernet only
     #[value(name = "af_xdp")]
     AfXdp,
+    /// A program in the kernel that sends XDP frames: the fastest, takes a processor of its own
+    #[value(name = "xdp_live")]
+    XdpLive,
     /// Raw IP sockets; loopback, tunnels, any interface
     #[value(name = "raw_ip")]
     RawIp,
@@ -365,7 +374,7 @@ mod tests {
     fn defaults() {
         let args = scan("192.0.2.1").unwrap();
         assert_eq!(args.probing.rate, Rate::Fixed(Pps(10_000)));
-        assert_eq!(args.probing.passes, 2);
+        assert_eq!((args.probing.passes, args.probing.senders), (2, 1));
         assert_eq!(args.probing.seed, None);
         assert_eq!(args.probing.cooldown, CooldownArg::Auto);
         assert_eq!(args.probing.memory_limit, 256 << 20);
@@ -415,6 +424,8 @@ mod tests {
         for line in [
             "--passes 0",
             "--passes 17",
+            "--senders 0",
+            "--senders 17",
             "--source-port 0",
             "--rate 0",
             "--seed -1",

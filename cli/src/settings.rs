@@ -99,6 +99,7 @@ impl Settings {
         let report = self.reported(plan.len());
         let mut scan = Scan::builder(plan)
             .rate(probing.rate)
+            .senders(probing.senders)
             .passes(probing.passes)
             .seed(self.seed)
             .cooldown(probing.cooldown.into())
@@ -202,6 +203,7 @@ impl From<LinkArg> for LinkKind {
             LinkArg::Auto => LinkKind::Auto,
             LinkArg::AfPacket => LinkKind::AfPacket,
             LinkArg::AfXdp => LinkKind::AfXdp,
+            LinkArg::XdpLive => LinkKind::XdpLive,
             LinkArg::RawIp => LinkKind::RawIp,
             LinkArg::Pnet => LinkKind::Pnet,
         }

@@ -18,7 +18,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::counters::{Shared, Turn, add, set};
+use crate::counters::{Shared, Turn, WalkerCounters, add, set};
 use crate::drive::Outbox;
 use crate::error::Error;
 use crate::event::{Event, Phase};
@@ -59,6 +59,7 @@ pub(crate) fn start(plan: Plan, mut settings: Settings, instead_of: Option<Error
     // Only to fail early and in the same words: the kernel routes each connection by itself.
     route::resolve(plan.ranges(), &overrides)?;
     settings.method = Method::Connect;
+    settings.senders = 1;
     settings.links = vec!["connect".into()];
     let targets = plan.len();
     let shared = Arc::new(Shared::new(settings.cells(targets), settings.passes));
@@ -178,7 +179,7 @@ impl ConnectScan {
             if self.shared.stopped() {
                 break;
             }
-            self.shared.set_pass(pass);
+            self.walker().set_pass(pass);
             self.shared.sender.set_phase(Phase::Probing { pass });
             self.pass(stripe, pass)?;
         }
@@ -194,7 +195,7 @@ impl ConnectScan {
             let pause = if self.shared.stopped() { Pause::Over } else { self.begin_some(stripe, pass, &mut cursor)? };
             if !matches!(pause, Pause::Over) {
                 let now = self.clock.now();
-                add(&self.shared.sender.sending, now.since(last).as_nanos() as u64);
+                add(&self.walker().sending, now.since(last).as_nanos() as u64);
                 last = now;
             } else if self.free.len() == self.slots.len() {
                 return Ok(());
@@ -224,7 +225,7 @@ impl ConnectScan {
             }
             *cursor = offset + 1;
             if pass == 0 {
-                self.shared.set_walked(*cursor);
+                self.walker().set_walked(*cursor);
             }
             self.pace.spend(1);
             allowed -= 1;
@@ -232,11 +233,16 @@ impl ConnectScan {
         Ok(Pause::Over)
     }
 
+    /// There is but one.
+    fn walker(&self) -> &WalkerCounters {
+        &self.shared.walkers[0]
+    }
+
     fn next(&self, stripe: Stripe, pass: u8, cursor: u64) -> Option<u64> {
         if pass == 0 {
             return (cursor < stripe.len).then_some(cursor);
         }
-        self.shared.table.next_unanswered(cursor, self.shared.walked())
+        self.shared.next_silent(cursor)
     }
 
     fn begin(&mut self, target: Target, offset: u64, pass: u8) -> Result<Begun, Error> {
@@ -287,13 +293,13 @@ impl ConnectScan {
 
     fn count(&mut self, pass: u8) -> Begun {
         self.short = None;
-        add(&self.shared.sender.sent[usize::from(pass)], 1);
+        add(&self.walker().sent[usize::from(pass)], 1);
         Begun::Yes
     }
 
     /// A shortage passes once attempts under way have ended; if none is, others have what we lack, and not for ever.
     fn not_now(&mut self, source: io::Error, target: Target) -> Result<Begun, Error> {
-        add(&self.shared.sender.send_retries, 1);
+        add(&self.walker().send_retries, 1);
         let now = self.clock.now();
         let since = *self.short.get_or_insert(now);
         if now.since(since) > PATIENCE && self.free.len() == self.slots.len() {
@@ -394,12 +400,11 @@ impl ConnectScan {
 
     /// What has not answered is filtered.
     fn close(&mut self, stripe: Stripe) {
-        let walked = self.shared.walked();
         if !self.report.filtered {
-            return self.count_silent(self.shared.table.unanswered(walked));
+            return self.count_silent(self.shared.silent());
         }
         let mut from = 0;
-        while let Some(offset) = self.shared.table.next_unanswered(from, walked) {
+        while let Some(offset) = self.shared.next_silent(from) {
             from = offset + 1;
             while self.outbox.room() == 0 && !self.shared.aborted() {
                 self.outbox.flush();
@@ -428,7 +433,7 @@ impl ConnectScan {
         let now = self.clock.now();
         if now.since(self.reported) >= crate::drive::REPORT {
             self.reported = now;
-            set(&self.shared.receiver.recent_rate, self.meter.mark(now, self.shared.sender.total_sent()));
+            set(&self.shared.receiver.recent_rate, self.meter.mark(now, self.shared.total_sent()));
             self.outbox.progress(&self.shared, now);
         }
     }

@@ -1,9 +1,10 @@
-//! What sender and receiver share, and all that they share: the table, the send log, counters, and the phase.
+//! What sender, walkers and receiver share, and all that they share: the table, the send log, counters, and whose turn
+//! it is.
 //!
-//! Each counter has one writer: the sender's stand on one cache line, the receiver's on another, so that counting costs
-//! neither of them anything. Readers (progress, summary) see each counter exactly and the set of them roughly.
+//! Each counter has one writer: each walker's stand on cache lines of its own, so do the receiver's, and counting costs
+//! none of them anything. Readers (progress, summary) see each counter exactly and the set of them roughly.
 //!
-//! **The phase** hands the table back and forth at a stripe's end:
+//! **The turn** hands the table back and forth at a stripe's end:
 //!
 //! ```text
 //!          sender: cooldown is over        receiver: silent targets reported
@@ -12,10 +13,19 @@
 //!    +-------------------- sender: table reset, next stripe -------------------+----> Done (sender: no next stripe)
 //! ```
 //!
-//! In `Open` the receiver records answers and the sender reads; in `Closing` the receiver alone uses the table; in
-//! `Closed` the sender alone. Each store of the phase is a release and each load an acquire, so whoever takes the table
-//! over sees all that the other did to it, the bounds of the next stripe included. `Relaxed` is enough for the rest: a
-//! counter publishes nothing but itself.
+//! In `Open` the receiver records answers and the walkers read; in `Closing` the receiver alone uses the table; in
+//! `Closed` the sender alone. Each store of the turn is a release and each load an acquire, so whoever takes the table
+//! over sees all that the other did to it, the bounds of the next stripe included.
+//!
+//! **The lap** hands the slices of a stripe to the walkers and back, while the turn is `Open`: the sender cuts the slices
+//! and raises the lap (release); a walker that sees a new lap (acquire) walks its slice, and when it is done stores that
+//! lap in its own block (release), where the sender finds it (acquire). Between the two, what a block says of the slice is
+//! the walker's to write; else it is the sender's.
+//!
+//! **Drops** are counted by whoever sees them, and then the receiver's thread stores the time until which the counts are
+//! complete (release); a walker reads that time first (acquire) and then the counts, so that they can only be newer.
+//!
+//! `Relaxed` is enough for the rest: a counter publishes nothing but itself.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +38,7 @@ use crate::rtt::{SendLog, WAIT_UNHEARD};
 use crate::summary::Strays;
 use crate::table::VerdictTable;
 use crate::target::Position;
+use crate::time::Time;
 use crate::verdict::State;
 
 /// Shared by one scan's sender, receiver and owner.
@@ -36,13 +47,12 @@ pub(crate) struct Shared {
     pub(crate) table: VerdictTable,
     pub(crate) log: SendLog,
     pub(crate) sender: CachePadded<SenderCounters>,
+    pub(crate) walkers: Box<[CachePadded<WalkerCounters>]>,
     pub(crate) receiver: CachePadded<ReceiverCounters>,
     turn: AtomicU8,
+    /// Counts the stripes that were opened.
+    lap: AtomicU64,
     stripe: [AtomicU64; 2],
-    /// How many positions of the stripe pass 0 has walked: only those can be called silent.
-    walked: AtomicU64,
-    /// The last pass begun in this stripe.
-    pass: AtomicU8,
     /// How long an answer may take, in nanoseconds, by the receiver's estimate.
     wait: AtomicU64,
     stop: AtomicBool,
@@ -60,22 +70,49 @@ pub(crate) enum Turn {
     Done = 3,
 }
 
-/// Written by the sender alone.
+/// Written by the sender, which leads the walkers, alone.
 #[derive(Debug, Default)]
 pub(crate) struct SenderCounters {
+    /// On-link hosts that did not answer.
+    pub(crate) hosts_down: AtomicU64,
+    phase: AtomicU8,
+}
+
+/// Written by one walker alone, save between two laps.
+#[derive(Debug, Default)]
+pub(crate) struct WalkerCounters {
     /// Probes sent, by pass.
     pub(crate) sent: [AtomicU64; MAX_PASSES as usize],
-    /// Positions of whole scan walked in pass 0.
+    /// Probes sent once more within their pass, because our own side had dropped something.
+    pub(crate) again: AtomicU64,
+    /// Silent targets that our own drops may have silenced to the end.
+    pub(crate) doubtful: AtomicU64,
+    /// Positions of the whole scan walked in pass 0.
     pub(crate) walked: AtomicU64,
     /// Targets passed over because their host is down.
     pub(crate) skipped: AtomicU64,
-    /// On-link hosts that did not answer.
-    pub(crate) hosts_down: AtomicU64,
     /// Nanoseconds spent in passes.
     pub(crate) sending: AtomicU64,
     pub(crate) send_errors: AtomicU64,
     pub(crate) send_retries: AtomicU64,
+    /// Dropped by the device after the link had taken them.
+    pub(crate) send_drops: AtomicU64,
+    /// First and last offset of its slice of the stripe, the last excluded, and how far pass 0 has come in it.
+    slice: [AtomicU64; 3],
+    /// The last pass begun in this slice.
+    pass: AtomicU8,
     phase: AtomicU8,
+    /// When the last probe left, in nanoseconds.
+    last_sent: AtomicU64,
+    /// The last lap that it has done with.
+    done: AtomicU64,
+}
+
+/// A walker's share of a stripe: offsets `start..end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Slice {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
 }
 
 /// Written by the receiver alone.
@@ -88,6 +125,10 @@ pub(crate) struct ReceiverCounters {
     pub(crate) replies: AtomicU64,
     pub(crate) duplicates: AtomicU64,
     pub(crate) ring_drops: AtomicU64,
+    /// What the devices lost while the scan ran, but for what was sent at a later try.
+    pub(crate) device_drops: AtomicU64,
+    /// Until when (nanoseconds) the counts of drops are complete.
+    looked: AtomicU64,
     /// Smoothed RTT in nanoseconds; 0 while there is none.
     pub(crate) srtt: AtomicU64,
     /// Probes a second over the last second or so, in thousandths.
@@ -112,17 +153,22 @@ pub(crate) struct StrayCounters {
 pub(crate) const MAX_PASSES: u8 = 16;
 
 impl Shared {
-    /// For stripes of at most `cells` positions and so many passes.
+    /// For stripes of at most `cells` positions, so many passes, and one walker.
     pub(crate) fn new(cells: u64, passes: u8) -> Self {
+        Shared::with_walkers(cells, passes, 1)
+    }
+
+    /// The same for at least one walker.
+    pub(crate) fn with_walkers(cells: u64, passes: u8, walkers: usize) -> Self {
         Shared {
             table: VerdictTable::new(cells),
             log: SendLog::new(cells, passes),
             sender: CachePadded::default(),
+            walkers: (0..walkers.max(1)).map(|_| CachePadded::default()).collect(),
             receiver: CachePadded::default(),
             turn: AtomicU8::new(Turn::Closed as u8),
+            lap: AtomicU64::new(0),
             stripe: [AtomicU64::new(0), AtomicU64::new(0)],
-            walked: AtomicU64::new(0),
-            pass: AtomicU8::new(0),
             wait: AtomicU64::new(WAIT_UNHEARD.as_nanos() as u64),
             stop: AtomicBool::new(false),
             abort: AtomicBool::new(false),
@@ -149,9 +195,22 @@ impl Shared {
         self.log.reset();
         self.stripe[0].store(stripe.start.0, Ordering::Relaxed);
         self.stripe[1].store(stripe.len, Ordering::Relaxed);
-        self.walked.store(0, Ordering::Relaxed);
-        self.pass.store(0, Ordering::Relaxed);
+        for (walker, slice) in self.walkers.iter().zip(slices(stripe.len, self.walkers.len(), self.log.granule())) {
+            walker.take_over(slice);
+        }
         self.set_turn(Turn::Open);
+        self.lap.store(self.lap() + 1, Ordering::Release);
+    }
+
+    /// Which stripe is open, counted from 1; 0 before the first. Who sees it sees its slices too.
+    pub(crate) fn lap(&self) -> u64 {
+        self.lap.load(Ordering::Acquire)
+    }
+
+    /// Whether all walkers are done with the open stripe.
+    pub(crate) fn walked_through(&self) -> bool {
+        let lap = self.lap();
+        self.walkers.iter().all(|walker| walker.done.load(Ordering::Acquire) == lap)
     }
 
     pub(crate) fn stripe(&self) -> Stripe {
@@ -159,22 +218,70 @@ impl Shared {
         Stripe { start: Position(start.load(Ordering::Relaxed)), len: len.load(Ordering::Relaxed) }
     }
 
-    pub(crate) fn walked(&self) -> u64 {
-        self.walked.load(Ordering::Relaxed)
+    /// The first unanswered offset from `from` on that pass 0 has walked: only those can be called silent.
+    pub(crate) fn next_silent(&self, from: u64) -> Option<u64> {
+        self.walkers.iter().find_map(|walker| {
+            let slice = walker.walked_slice();
+            self.table.next_unanswered(from.max(slice.start), slice.end)
+        })
     }
 
-    /// Pass 0 has come as far as `offset` in this stripe.
-    pub(crate) fn set_walked(&self, offset: u64) {
-        let before = self.walked.swap(offset, Ordering::Relaxed);
-        add(&self.sender.walked, offset - before);
+    /// How many offsets have been walked and not answered.
+    pub(crate) fn silent(&self) -> u64 {
+        let slices = self.walkers.iter().map(|walker| walker.walked_slice());
+        slices.map(|slice| self.table.unanswered(slice.start, slice.end)).sum()
     }
 
+    /// The last pass begun in this stripe by any walker.
     pub(crate) fn pass(&self) -> u8 {
-        self.pass.load(Ordering::Relaxed)
+        self.walkers.iter().map(|walker| walker.pass.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 
-    pub(crate) fn set_pass(&self, pass: u8) {
-        self.pass.store(pass, Ordering::Relaxed);
+    /// What the scan is doing: while the walkers walk, what the hindmost of them does.
+    pub(crate) fn phase(&self) -> Phase {
+        let code = self.sender.phase.load(Ordering::Relaxed);
+        let hindmost = || self.walkers.iter().map(|walker| walker.phase.load(Ordering::Relaxed)).min();
+        decode(if code == AS_WALKERS { hindmost().unwrap_or(code) } else { code })
+    }
+
+    /// Probes sent in a pass.
+    pub(crate) fn sent(&self, pass: u8) -> u64 {
+        self.sum(|walker| &walker.sent[usize::from(pass)])
+    }
+
+    /// Probes sent.
+    pub(crate) fn total_sent(&self) -> u64 {
+        self.walkers.iter().flat_map(|walker| &walker.sent).map(load).sum()
+    }
+
+    /// One counter of all walkers.
+    pub(crate) fn sum(&self, counter: impl Fn(&WalkerCounters) -> &AtomicU64) -> u64 {
+        self.walkers.iter().map(|walker| load(counter(walker))).sum()
+    }
+
+    /// What our own side is known to have dropped: answers, and probes after they were sent.
+    pub(crate) fn dropped(&self) -> u64 {
+        load(&self.receiver.ring_drops) + load(&self.receiver.device_drops) + self.sum(|walker| &walker.send_drops)
+    }
+
+    /// Until when the counts of drops are complete. To be read before them.
+    pub(crate) fn looked(&self) -> Time {
+        Time(self.receiver.looked.load(Ordering::Acquire))
+    }
+
+    /// Says that the counts of drops are complete until then.
+    pub(crate) fn set_looked(&self, at: Time) {
+        self.receiver.looked.store(at.0, Ordering::Release);
+    }
+
+    /// When any walker sent its last probe.
+    pub(crate) fn last_sent(&self) -> Time {
+        Time(self.walkers.iter().map(|walker| load(&walker.last_sent)).max().unwrap_or(0))
+    }
+
+    /// Time spent in passes: the walkers' at the same time, so that it is the longest.
+    pub(crate) fn sending(&self) -> Duration {
+        Duration::from_nanos(self.walkers.iter().map(|walker| load(&walker.sending)).max().unwrap_or(0))
     }
 
     /// How long an answer may take.
@@ -213,30 +320,95 @@ impl Shared {
     }
 }
 
+/// Cuts `0..len` into as many contiguous slices as there are walkers, as even as whole granules allow: positions that
+/// share a stamp of the send log stay together.
+fn slices(len: u64, walkers: usize, granule: u64) -> impl Iterator<Item = Slice> {
+    let cut = move |i: usize| {
+        let at = (u128::from(len) * i as u128 / walkers as u128) as u64;
+        if i == walkers { len } else { at / granule * granule }
+    };
+    (0..walkers).map(move |i| Slice { start: cut(i), end: cut(i + 1) })
+}
+
 impl SenderCounters {
-    pub(crate) fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
-            0 => Phase::Neighbours,
-            1 => Phase::Cooldown,
-            2 => Phase::Done,
-            code if code < 64 => Phase::Probing { pass: code - 16 },
-            code => Phase::Spacing { pass: code - 64 },
-        }
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.store(encode(phase), Ordering::Relaxed);
     }
 
-    pub(crate) fn set_phase(&self, phase: Phase) {
-        let code = match phase {
-            Phase::Neighbours => 0,
-            Phase::Cooldown => 1,
-            Phase::Done => 2,
-            Phase::Probing { pass } => 16 + pass,
-            Phase::Spacing { pass } => 64 + pass,
-        };
+    /// From now on the phase is the hindmost walker's.
+    pub(crate) fn follow_walkers(&self) {
+        self.phase.store(AS_WALKERS, Ordering::Relaxed);
+    }
+}
+
+impl WalkerCounters {
+    /// The sender's, between two laps.
+    fn take_over(&self, slice: Slice) {
+        set(&self.slice[0], slice.start);
+        set(&self.slice[1], slice.end);
+        set(&self.slice[2], slice.start);
+        self.pass.store(0, Ordering::Relaxed);
+        self.phase.store(encode(Phase::Probing { pass: 0 }), Ordering::Relaxed);
+    }
+
+    pub(crate) fn slice(&self) -> Slice {
+        Slice { start: load(&self.slice[0]), end: load(&self.slice[1]) }
+    }
+
+    /// The part of the slice that pass 0 has walked.
+    pub(crate) fn walked_slice(&self) -> Slice {
+        Slice { start: load(&self.slice[0]), end: load(&self.slice[2]) }
+    }
+
+    /// Pass 0 has come as far as `offset`.
+    pub(crate) fn set_walked(&self, offset: u64) {
+        add(&self.walked, offset - load(&self.slice[2]));
+        set(&self.slice[2], offset);
+    }
+
+    pub(crate) fn set_pass(&self, pass: u8) {
+        self.pass.store(pass, Ordering::Relaxed);
+    }
+
+    /// Goes on to a phase; never back in a slice.
+    pub(crate) fn enter(&self, phase: Phase) {
+        let code = encode(phase).max(self.phase.load(Ordering::Relaxed));
         self.phase.store(code, Ordering::Relaxed);
     }
 
-    pub(crate) fn total_sent(&self) -> u64 {
-        self.sent.iter().map(load).sum()
+    pub(crate) fn set_last_sent(&self, at: Time) {
+        set(&self.last_sent, at.0);
+    }
+
+    /// Gives the slice back to the sender.
+    pub(crate) fn set_done(&self, lap: u64) {
+        self.done.store(lap, Ordering::Release);
+    }
+}
+
+/// The code for "see the walkers".
+const AS_WALKERS: u8 = u8::MAX;
+const COOLDOWN: u8 = 100;
+const DONE: u8 = 101;
+
+/// Codes grow in the order in which a stripe goes through its phases.
+fn encode(phase: Phase) -> u8 {
+    match phase {
+        Phase::Neighbours => 0,
+        Phase::Probing { pass } => 1 + 2 * pass,
+        Phase::Spacing { pass } => 2 + 2 * pass,
+        Phase::Cooldown => COOLDOWN,
+        Phase::Done => DONE,
+    }
+}
+
+fn decode(code: u8) -> Phase {
+    match code {
+        0 => Phase::Neighbours,
+        COOLDOWN => Phase::Cooldown,
+        DONE => Phase::Done,
+        code if code % 2 == 1 => Phase::Probing { pass: code / 2 },
+        code => Phase::Spacing { pass: code / 2 - 1 },
     }
 }
 
@@ -272,6 +444,11 @@ pub(crate) fn add(counter: &AtomicU64, by: u64) {
     counter.store(load(counter).wrapping_add(by), Ordering::Relaxed);
 }
 
+/// Raises a counter that only the caller writes; it never falls.
+pub(crate) fn raise(counter: &AtomicU64, to: u64) {
+    set(counter, to.max(load(counter)));
+}
+
 /// Reads a counter.
 #[inline]
 pub(crate) fn load(counter: &AtomicU64) -> u64 {
@@ -290,13 +467,25 @@ mod tests {
 
     #[test]
     fn phases_survive_their_encoding() {
-        let counters = SenderCounters::default();
-        assert_eq!(counters.phase(), Phase::Neighbours);
+        let shared = Shared::new(1, 1);
+        assert_eq!(shared.phase(), Phase::Neighbours);
         let passes = (0..MAX_PASSES).flat_map(|pass| [Phase::Probing { pass }, Phase::Spacing { pass }]);
         for phase in passes.chain([Phase::Neighbours, Phase::Cooldown, Phase::Done]) {
-            counters.set_phase(phase);
-            assert_eq!(counters.phase(), phase);
+            shared.sender.set_phase(phase);
+            assert_eq!(shared.phase(), phase);
         }
+    }
+
+    #[test]
+    fn the_hindmost_walker_says_what_is_done() {
+        let shared = Shared::with_walkers(100, 2, 2);
+        shared.open(Stripe { start: Position(0), len: 100 });
+        shared.sender.follow_walkers();
+        shared.walkers[0].enter(Phase::Cooldown);
+        assert_eq!(shared.phase(), Phase::Probing { pass: 0 });
+        shared.walkers[1].enter(Phase::Spacing { pass: 0 });
+        shared.walkers[1].enter(Phase::Probing { pass: 0 });
+        assert_eq!(shared.phase(), Phase::Spacing { pass: 0 }, "and never goes back");
     }
 
     #[test]
@@ -304,9 +493,35 @@ mod tests {
         let shared = Shared::new(100, 1);
         for _ in 0..2 {
             shared.open(Stripe { start: Position(0), len: 100 });
-            shared.set_walked(60);
-            shared.set_walked(100);
+            shared.walkers[0].set_walked(60);
+            shared.walkers[0].set_walked(100);
         }
-        assert_eq!(load(&shared.sender.walked), 200);
+        assert_eq!(shared.sum(|walker| &walker.walked), 200);
+    }
+
+    #[test]
+    fn slices_are_a_partition_in_whole_granules() {
+        for (len, walkers, granule) in [(100, 3, 1), (3, 8, 1), (1, 1, 1), (0, 2, 1), (5000, 7, 16), (u64::MAX, 16, 4)]
+        {
+            let mut at = 0;
+            for (i, slice) in slices(len, walkers, granule).enumerate() {
+                assert_eq!((slice.start, slice.start % granule), (at, 0));
+                assert!(slice.end >= slice.start && (i + 1 == walkers || slice.end % granule == 0));
+                at = slice.end;
+            }
+            assert_eq!(at, len);
+        }
+    }
+
+    #[test]
+    fn only_what_was_walked_is_silent() {
+        let shared = Shared::with_walkers(100, 1, 4);
+        shared.open(Stripe { start: Position(0), len: 100 });
+        shared.walkers[0].set_walked(2);
+        shared.walkers[2].set_walked(53);
+        shared.table.record(51, State::Open);
+        let silent: Vec<u64> =
+            std::iter::successors(shared.next_silent(0), |offset| shared.next_silent(offset + 1)).collect();
+        assert_eq!((silent, shared.silent()), (vec![0, 1, 50, 52], 4));
     }
 }

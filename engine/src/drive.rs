@@ -9,19 +9,22 @@ use std::time::Duration;
 use crossbeam_channel::{Sender as Channel, TrySendError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::counters::{Shared, Turn, add, load, set};
+use crate::counters::{Shared, Turn, raise, set};
 use crate::event::{Event, Phase, Progress};
 use crate::link::{Clock, LinkRx, LinkTx, PATIENCE, is_busy, is_fatal, stuck};
 use crate::progress::{self, RateMeter};
 use crate::receiver::Receiver;
 use crate::route::{self, Sweep};
-use crate::sender::{Lost, Sender, Step};
+use crate::sender::{Sender, Step};
 use crate::time::Time;
+use crate::walker::{Lost, Walker};
 
 /// Nobody sleeps longer than this: it is how soon a wish to stop is noticed.
 const NAP: Duration = Duration::from_millis(5);
 /// How often progress is reported.
 pub(crate) const REPORT: Duration = Duration::from_millis(250);
+/// How often drops are looked for: each look asks the kernel for the state of all its devices.
+const LOOK: Duration = Duration::from_millis(100);
 /// Silent targets reported between two looks at the links.
 const CLOSING: usize = 4096;
 /// The same when nobody reads, so that nothing has to be waited for.
@@ -97,22 +100,19 @@ impl Outlet {
     }
 }
 
-/// Runs the sender until it is done.
+/// Runs a walker until it is done, and in the same thread the sender, if it is this one's business.
 pub(crate) fn send(
-    sender: &mut Sender,
+    mut sender: Option<Sender>,
+    walker: &mut Walker,
     links: &mut [Box<dyn LinkTx>],
     clock: &Clock,
-    shared: &Shared,
 ) -> Result<(), Lost> {
     loop {
-        let step = sender.poll(clock.now(), links);
-        let losses = links.iter().map(|link| link.losses());
-        let (errors, retries) = losses.fold((0, 0), |(errors, retries), l| (errors + l.errors, retries + l.retries));
-        set(&shared.sender.send_errors, errors);
-        set(&shared.sender.send_retries, retries);
-        match step? {
-            Step::Until(until) => nap(until.since(clock.now()).min(NAP)),
-            Step::Done => return Ok(()),
+        let now = clock.now();
+        let led = sender.as_mut().map_or(Step::Until(Time::NEVER), |sender| sender.poll(now));
+        match (led, walker.poll(now, links)?) {
+            (Step::Until(led), Step::Until(until)) => nap(until.min(led).since(clock.now()).min(NAP)),
+            _ => return Ok(()),
         }
     }
 }
@@ -130,9 +130,11 @@ pub(crate) fn receive(
     clock: &Clock,
     shared: &Shared,
     outbox: &mut Outbox,
+    lookout: &mut Lookout,
 ) -> Result<(), Lost> {
     let mut reporter = Reporter::default();
     loop {
+        lookout.look(clock.now(), links, shared);
         let turn = receiver.turn();
         if turn == Turn::Done || shared.aborted() {
             break;
@@ -148,7 +150,8 @@ pub(crate) fn receive(
             clock.wait(links, clock.now() + if outbox.backlog.is_empty() { NAP } else { NAP / 5 });
         }
     }
-    reporter.count_drops(links, shared);
+    count_drops(links, shared);
+    doubts(shared).into_iter().for_each(|warning| outbox.send(warning));
     Ok(())
 }
 
@@ -194,16 +197,56 @@ impl Reporter {
             return;
         }
         self.next = now + REPORT;
-        set(&shared.receiver.recent_rate, self.meter.mark(now, shared.sender.total_sent()));
-        self.count_drops(links, shared);
+        set(
+            &shared.receiver.recent_rate,
+            self.meter.mark(now, shared.total_sent() + shared.sum(|walker| &walker.again)),
+        );
+        count_drops(links, shared);
         outbox.progress(shared, now);
     }
+}
 
-    fn count_drops(&self, links: &mut [Box<dyn LinkRx>], shared: &Shared) {
-        let drops = links.iter_mut().map(|link| link.drops()).sum::<u64>();
-        let counter = &shared.receiver.ring_drops;
-        add(counter, drops.saturating_sub(load(counter)));
+fn count_drops(links: &mut [Box<dyn LinkRx>], shared: &Shared) {
+    raise(&shared.receiver.ring_drops, links.iter_mut().map(|link| link.drops()).sum());
+}
+
+/// Looks for what our own side drops, so that it can be probed again.
+pub(crate) struct Lookout {
+    next: Time,
+    /// Drops of the devices since the scan began: received, and to be sent.
+    device: Box<dyn FnMut() -> (u64, u64) + Send>,
+}
+
+impl Lookout {
+    pub(crate) fn new(device: impl FnMut() -> (u64, u64) + Send + 'static) -> Self {
+        Lookout { next: Time::ZERO, device: Box::new(device) }
     }
+
+    /// Looks, if it is time to.
+    pub(crate) fn look(&mut self, now: Time, links: &mut [Box<dyn LinkRx>], shared: &Shared) {
+        if now < self.next {
+            return;
+        }
+        self.next = now + LOOK;
+        count_drops(links, shared);
+        // A full queue's refusal is a drop to some drivers; what was refused is sent later.
+        let (received, sent) = (self.device)();
+        let refused = shared.sum(|walker| &walker.send_retries);
+        raise(&shared.receiver.device_drops, received + sent.saturating_sub(refused));
+        shared.set_looked(now);
+    }
+}
+
+/// What is to be said at the end where our own drops did not end.
+pub(crate) fn doubts(shared: &Shared) -> Option<Event> {
+    let doubtful = shared.sum(|walker| &walker.doubtful);
+    let verb = if doubtful == 1 { "target is" } else { "targets are" };
+    (doubtful > 0).then(|| {
+        Event::Warning(format!(
+            "this machine or its device dropped packets to the end, although what they may have concerned was probed again \
+             more slowly: {doubtful} {verb} called filtered that may have answered; scan with a lower rate"
+        ))
+    })
 }
 
 /// The way out for events: a bounded channel, and behind it a backlog for what the channel does not take. While there is

@@ -60,6 +60,8 @@ pub struct Progress {
     pub done: f64,
     /// Probes sent.
     pub sent: u64,
+    /// Probes sent once more because our own side had dropped something; not in `sent`.
+    pub again: u64,
     /// Targets found open.
     pub open: u64,
     /// Targets found closed.

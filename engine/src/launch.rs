@@ -11,9 +11,10 @@ use crossbeam_channel::{Sender as Channel, bounded};
 
 use crate::cookie::Cookie;
 use crate::counters::{Shared, add, load};
-use crate::drive::{self, Outbox};
+use crate::crew::{Crew, Ear, Hand};
+use crate::drive::{self, Lookout, Outbox};
 use crate::error::Error;
-use crate::event::{Event, Phase};
+use crate::event::Event;
 use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx, Opened, Receive};
 use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
@@ -24,10 +25,11 @@ use crate::route::{
     self, Asker, DeviceLosses, Egress, Interface, InterfaceKind, Neighbours, NextHop, Overrides, Routed, Sweep,
 };
 use crate::scan::{Method, Running, Settings};
-use crate::sender::{Lost, Sender};
+use crate::sender::Sender;
 use crate::source_ports::{Families, SourcePorts};
 use crate::summary::{Drops, Outcome, Summary};
 use crate::sys::PacketSocket;
+use crate::walker::{Lost, Walker};
 use crate::wire::MacAddr;
 use crate::wire::reply::Layer;
 use crate::wire::syn::LinkHeader;
@@ -37,8 +39,6 @@ use crate::work::{Path, Report, Work, down_reason};
 pub(crate) const EVENTS: usize = 1 << 14;
 /// ARP and NDP requests a second at most: a switch's and a host's slow path handles them.
 const SWEEP_RATE: u64 = 10_000;
-/// Threads that send.
-const SENDERS: usize = 1;
 
 /// Whether this process may open raw sockets.
 pub(crate) fn permitted() -> Result<(), Error> {
@@ -62,14 +62,17 @@ pub(crate) fn start(mut plan: Plan, mut settings: Settings) -> Result<Running, E
     plan.assign(&routed.runs);
     let families = Families { v4: plan.has_v4(), v6: plan.has_v6() };
     let ports = SourcePorts::hold(settings.source_port, settings.passes, families, random::number)?;
+    settings.senders = settings.useful_senders(plan.len());
     let mut links = Links::open(&routed, &settings, ports.first)?;
     let headers = links.headers(&routed, &overrides, &settings, &clock)?;
 
     settings.method = Method::Syn;
     settings.source_port = Some(ports.first);
     settings.links.clone_from(&links.names);
+    settings.senders = links.senders();
     let targets = plan.len();
-    let shared = Arc::new(Shared::new(settings.cells(targets), settings.passes));
+    let cells = settings.cells(targets);
+    let shared = Arc::new(Shared::with_walkers(cells, settings.passes, settings.senders.into()));
     let (events, reader) = bounded(EVENTS);
     let before = device_losses(&links.interfaces)?;
     let launch = Launch { plan, routed, links, headers, ports, settings, clock, shared, events, before };
@@ -93,7 +96,8 @@ struct Links {
     interfaces: Vec<(Arc<Interface>, LinkKind)>,
     names: Vec<String>,
     warnings: Vec<String>,
-    tx: Vec<Box<dyn LinkTx>>,
+    /// By interface, then by sender.
+    tx: Vec<Vec<Box<dyn LinkTx>>>,
     rx: Vec<Box<dyn LinkRx>>,
 }
 
@@ -104,13 +108,15 @@ impl Links {
         for egress in &routed.egresses {
             if links.find(&egress.interface).is_none() {
                 let kind = settings.link.on(&egress.interface)?;
+                let families = families_through(routed, &egress.interface);
                 let xdp = settings.receive.modes(kind, carries_default(&egress.interface, kind, settings.receive)?);
-                let asked = LinkSettings { ports, rate: settings.rate, senders: SENDERS, xdp };
+                let asked =
+                    LinkSettings { ports, rate: settings.rate, senders: settings.senders.into(), families, xdp };
                 let Opened { halves: Halves { tx, rx }, name, warnings } = link::open(kind, &egress.interface, asked)?;
                 links.interfaces.push((Arc::clone(&egress.interface), kind));
                 links.names.push(format!("{name}@{}", egress.interface.name));
                 links.warnings.extend(warnings);
-                links.tx.extend(tx);
+                links.tx.push(tx);
                 links.rx.push(rx);
             }
         }
@@ -126,8 +132,20 @@ impl Links {
             return Ok(None);
         }
         let port = settings.source_port.unwrap_or(0);
-        let asked = LinkSettings { ports: (port, port), rate: settings.rate, senders: 1, xdp: &[] };
+        let families = (true, true);
+        let asked = LinkSettings { ports: (port, port), rate: settings.rate, senders: 1, families, xdp: &[] };
         link::open(LinkKind::AfPacket, interface, asked).map(|opened| Some(opened.halves))
+    }
+
+    /// As many as the least of the links has sending halves for.
+    fn senders(&self) -> u8 {
+        self.tx.iter().map(|halves| halves.len() as u8).min().unwrap_or(1)
+    }
+
+    /// The sending halves of each sender, one of every link.
+    fn by_sender(tx: Vec<Vec<Box<dyn LinkTx>>>, senders: u8) -> Vec<Vec<Box<dyn LinkTx>>> {
+        let mut links: Vec<_> = tx.into_iter().map(Vec::into_iter).collect();
+        (0..senders).map(|_| links.iter_mut().filter_map(Iterator::next).collect()).collect()
     }
 
     fn find(&self, interface: &Interface) -> Option<usize> {
@@ -178,7 +196,7 @@ impl Links {
         let mut asking = self.asking(link, settings)?;
         let (tx, rx) = match &mut asking {
             Some(Halves { tx, rx }) => (&mut *tx[0], rx),
-            None => (&mut *self.tx[link], &mut self.rx[link]),
+            None => (&mut *self.tx[link][0], &mut self.rx[link]),
         };
         drive::sweep(&mut sweep, tx, rx, clock, clock, &|| false)
             .map_err(|source| Error::System { operation: format!("ask for gateway {gateway}"), source })?;
@@ -188,6 +206,12 @@ impl Links {
             protocol: if gateway.is_ipv4() { "ARP" } else { "NDP" },
         })
     }
+}
+
+/// Whether IPv4 and whether IPv6 leaves through an interface.
+fn families_through(routed: &Routed, interface: &Interface) -> (bool, bool) {
+    let sources = routed.egresses.iter().filter(|egress| egress.interface.index == interface.index);
+    sources.fold((false, false), |(v4, v6), egress| (v4 || egress.source.is_ipv4(), v6 || egress.source.is_ipv6()))
 }
 
 /// Whether a device carries a default route, where that matters to how it receives.
@@ -200,6 +224,14 @@ fn carries_default(interface: &Interface, kind: LinkKind, receive: Receive) -> R
 fn device_losses(interfaces: &[(Arc<Interface>, LinkKind)]) -> Result<DeviceLosses, Error> {
     let indices: Vec<u32> = interfaces.iter().map(|(interface, _)| interface.index).collect();
     route::device_losses(&indices)
+}
+
+/// Watches the devices. One that cannot be asked has nothing to say.
+fn lookout(interfaces: Vec<(Arc<Interface>, LinkKind)>, before: DeviceLosses) -> Lookout {
+    Lookout::new(move || {
+        let lost = device_losses(&interfaces).map(|now| now.since(before)).unwrap_or_default();
+        (lost.rx, lost.tx)
+    })
 }
 
 /// Everything that the scan's own thread needs.
@@ -222,7 +254,7 @@ impl Launch {
         std::mem::take(&mut self.links.warnings).into_iter().for_each(|text| self.warn(text));
         let neighbours = self.neighbours()?;
         let Launch { plan, routed, links, headers, ports, settings, clock, shared, events, before } = self;
-        let Links { mut tx, rx, interfaces, .. } = links;
+        let Links { tx, rx, interfaces, .. } = links;
         let paths = routed.egresses.iter().zip(headers).enumerate().map(|(id, (egress, header))| Path {
             link: interfaces.iter().position(|(own, _)| own.index == egress.interface.index).unwrap_or(0),
             source: egress.source,
@@ -240,26 +272,18 @@ impl Launch {
         });
         let targets = work.plan.len();
         let most = settings.cells(targets);
-        let (rate, cooldown) = (settings.rate, settings.cooldown);
-        let _guard = AbortOnPanic(Arc::clone(&shared));
-        let mut sender =
-            Sender::new(Arc::clone(&work), Arc::clone(&shared), rate, cooldown, most, &mut tx, clock.now());
-        let receiving = {
+        let hands = Links::by_sender(tx, settings.senders).into_iter().enumerate().map(|(number, mut links)| {
+            let rate = settings.rate.share(number, settings.senders.into());
             let (work, shared) = (Arc::clone(&work), Arc::clone(&shared));
-            let outbox = Outbox::new(events, targets, settings.passes);
-            spawn("halfopen-receive", move || receive(work, rx, clock, &shared, outbox))?
-        };
-        let sent = drive::send(&mut sender, &mut tx, &clock, &shared);
-        if sent.is_err() {
-            shared.abort();
-        }
-        shared.sender.set_phase(Phase::Done);
-        let failed = |_| Error::System {
-            operation: "bring the scan to its end".into(),
-            source: std::io::Error::other("its receiving thread failed"),
-        };
-        let received = receiving.join().map_err(failed)?;
-        sent.and(received).map_err(|lost| lost_link(lost, &settings, sender.sent()))?;
+            let walker = Walker::new(number, work, shared, (rate, settings.cooldown), &mut links, clock.now());
+            Hand { walker, links }
+        });
+        let (hands, lead) = (hands.collect(), Sender::new(Arc::clone(&shared), settings.cooldown, targets, most));
+        let receiver = Receiver::new(work, Arc::clone(&shared), clock.started);
+        let outbox = Outbox::new(events, targets, settings.passes);
+        let ear = Ear { receiver, links: rx, outbox, lookout: lookout(interfaces.clone(), before) };
+        let ran = Crew::new(&shared, clock).run(lead, hands, ear)?;
+        ran.map_err(|lost| lost_link(lost, &settings, shared.total_sent()))?;
         let device = device_losses(&interfaces)?.since(before);
         Ok(summarize(&shared, targets, &settings, &clock, device))
     }
@@ -307,7 +331,7 @@ impl Launch {
         let mut asking = self.links.asking(link, &self.settings)?;
         let (tx, rx) = match &mut asking {
             Some(Halves { tx, rx }) => (&mut *tx[0], rx),
-            None => (&mut *self.links.tx[link], &mut self.links.rx[link]),
+            None => (&mut *self.links.tx[link][0], &mut self.links.rx[link]),
         };
         let shared = Arc::clone(&self.shared);
         drive::sweep(&mut sweep, tx, rx, &self.clock, &self.clock, &|| shared.stopped())
@@ -333,34 +357,6 @@ pub(crate) fn host_down(address: IpAddr) -> Event {
     Event::HostDown { address, reason: down_reason(address) }
 }
 
-fn receive(
-    work: Arc<Work>,
-    mut links: Vec<Box<dyn LinkRx>>,
-    clock: Clock,
-    shared: &Arc<Shared>,
-    mut outbox: Outbox,
-) -> Result<(), Lost> {
-    let _guard = AbortOnPanic(Arc::clone(shared));
-    let mut receiver = Receiver::new(work, Arc::clone(shared), clock.started);
-    let received = drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox);
-    if received.is_err() {
-        shared.abort();
-    }
-    outbox.finish(shared, clock.now());
-    received
-}
-
-/// Sender and receiver wait for each other at the end of each stripe; one that failed must not be waited for.
-struct AbortOnPanic(Arc<Shared>);
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.abort();
-        }
-    }
-}
-
 fn lost_link(lost: Lost, settings: &Settings, sent: u64) -> Error {
     let link = settings.links.get(lost.link).cloned().unwrap_or_default();
     Error::LinkLost { link, sent, source: lost.source }
@@ -374,7 +370,7 @@ pub(crate) fn summarize(
     clock: &Clock,
     device: DeviceLosses,
 ) -> Summary {
-    let (sender, receiver) = (&shared.sender, &shared.receiver);
+    let receiver = &shared.receiver;
     let [open, closed, filtered] = [&receiver.open, &receiver.closed, &receiver.filtered].map(load);
     let unclassified = targets.saturating_sub(open + closed + filtered);
     let srtt = load(&receiver.srtt);
@@ -386,8 +382,9 @@ pub(crate) fn summarize(
         filtered,
         silent: load(&receiver.silent),
         unclassified,
-        hosts_down: load(&sender.hosts_down),
-        sent: sender.sent.iter().take(usize::from(settings.passes)).map(load).collect(),
+        hosts_down: load(&shared.sender.hosts_down),
+        sent: (0..settings.passes).map(|pass| shared.sent(pass)).collect(),
+        again: shared.sum(|walker| &walker.again),
         replies: load(&receiver.replies),
         duplicates: load(&receiver.duplicates),
         strays: receiver.strays.snapshot(),
@@ -395,13 +392,14 @@ pub(crate) fn summarize(
             ring: load(&receiver.ring_drops),
             device_rx: device.rx,
             device_tx: device.tx,
-            send_errors: load(&sender.send_errors),
-            send_retries: load(&sender.send_retries),
+            send_drops: shared.sum(|walker| &walker.send_drops),
+            send_errors: shared.sum(|walker| &walker.send_errors),
+            send_retries: shared.sum(|walker| &walker.send_retries),
         },
         srtt: (srtt > 0).then(|| std::time::Duration::from_nanos(srtt)),
         started: clock.started,
         elapsed: clock.now().since(crate::time::Time::ZERO),
-        sending: std::time::Duration::from_nanos(load(&sender.sending)),
+        sending: shared.sending(),
         seed: settings.seed,
         source_port: settings.source_port,
         links: settings.links.clone(),

@@ -4,7 +4,7 @@
 //! filtered, and why. [`Scan::builder`] is where to begin; `examples/sweep.rs` is a whole program.
 //!
 //! ```text
-//!  Plan ──▶ Permutation ──▶ Sender ──▶ LinkTx ─┐
+//!  Plan ──▶ Permutation ──▶ Walker ──▶ LinkTx ─┐
 //!   │ which    │ in which     │ when, under    ▼
 //!   │ targets  │ order        │ which cookie  network
 //!   │          │              │                │
@@ -14,8 +14,8 @@
 //!                             ours? then what does it mean?
 //! ```
 //!
-//! Sender and receiver are state machines without clock, thread or socket. Two drivers run them: threads on real links
-//! (`launch`, `drive`), and a virtual network under a virtual clock ([`simulate`]).
+//! Sender (which leads the walkers), walkers and receiver are state machines without clock, thread or socket. Two drivers run them: threads on real links
+//! (`launch`, `crew`, `drive`), and a virtual network under a virtual clock ([`simulate`]).
 //!
 //! The engine never prints, never reads arguments or the environment, and does not serialise. Opening raw sockets takes
 //! CAP_NET_RAW; without it [`Method::Auto`] falls back to connect(2) and says so.
@@ -28,6 +28,8 @@ pub mod pace;
 mod work;
 pub mod wire;
 mod sender;
+mod walker;
+mod suspects;
 pub mod link;
 mod receiver;
 pub mod table;
@@ -38,6 +40,7 @@ mod route;
 mod source_ports;
 mod connect;
 mod launch;
+mod crew;
 mod drive;
 mod simulate;
 mod scan;
@@ -61,7 +64,7 @@ pub use plan::{AddressRange, Block, EgressId, Located, Plan, PlanBuilder, PortSe
 pub use route::{Interface, InterfaceAddress, InterfaceKind, interfaces};
 pub use scan::{Method, Order, Quiet, Running, Scan, ScanBuilder, Settings, Stopper};
 pub use sender::Cooldown;
-pub use simulate::{Place as SimPlace, simulate};
+pub use simulate::{Place as SimPlace, simulate, simulate_until};
 pub use summary::{Drops, Outcome, Strays, Summary};
 pub use target::{Index, Position, Seq, Target};
 pub use time::Time;

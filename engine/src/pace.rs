@@ -23,6 +23,17 @@ pub enum Rate {
     Max,
 }
 
+impl Rate {
+    /// The share of one of so many senders: an even one, what does not divide spread over the first.
+    pub(crate) fn share(self, number: usize, of: usize) -> Rate {
+        let (number, of) = (number as u64, of as u64);
+        match self {
+            Rate::Fixed(Pps(pps)) => Rate::Fixed(Pps(pps / of + u64::from(number < pps % of))),
+            Rate::Max => Rate::Max,
+        }
+    }
+}
+
 impl Default for Rate {
     /// 10,000 probes a second: quick on a LAN, and gentle on the routers in between.
     fn default() -> Self {
@@ -157,6 +168,18 @@ mod tests {
         assert!((19_900..=20_001).contains(&sent), "{sent}");
         let (sent, _) = run(10_000, 2.0, |turn| if turn == 5_000 { 1_000_000_000 } else { 0 });
         assert!((10_000..=10_600).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn shares_add_up() {
+        for (pps, of) in [(10, 3), (10, 10), (1_000_001, 16), (7, 1)] {
+            let shares = (0..of).map(|number| Rate::Fixed(Pps(pps)).share(number, of));
+            let shares: Vec<u64> =
+                shares.map(|share| if let Rate::Fixed(Pps(pps)) = share { pps } else { 0 }).collect();
+            assert_eq!(shares.iter().sum::<u64>(), pps);
+            assert!(shares.iter().all(|share| share.abs_diff(pps / of as u64) <= 1), "{shares:?}");
+        }
+        assert_eq!(Rate::Max.share(1, 3), Rate::Max);
     }
 
     #[test]

@@ -8,9 +8,9 @@ use crate::time::Time;
 
 /// A snapshot of the counters of a scan of so many targets in so many passes.
 pub(crate) fn snapshot(shared: &Shared, targets: u64, passes: u8, now: Time) -> Progress {
-    let (sender, receiver) = (&shared.sender, &shared.receiver);
-    let phase = sender.phase();
-    let sent = sender.total_sent();
+    let receiver = &shared.receiver;
+    let phase = shared.phase();
+    let sent = shared.total_sent();
     let rate = load(&receiver.recent_rate) as f64 / 1000.0;
     let left = probes_left(shared, targets, passes);
     let done = if phase == Phase::Done { 1.0 } else { share(sent, left) };
@@ -19,11 +19,12 @@ pub(crate) fn snapshot(shared: &Shared, targets: u64, passes: u8, now: Time) -> 
         targets,
         done,
         sent,
+        again: shared.sum(|walker| &walker.again),
         open: load(&receiver.open),
         closed: load(&receiver.closed),
         filtered: load(&receiver.filtered),
-        hosts_down: load(&sender.hosts_down),
-        drops: load(&receiver.ring_drops) + load(&sender.send_errors),
+        hosts_down: load(&shared.sender.hosts_down),
+        drops: shared.dropped() + shared.sum(|walker| &walker.send_errors),
         elapsed: now.since(Time::ZERO),
         rate,
         remaining: time_left(left, rate).and_then(|time| time.checked_add(shared.wait())),
@@ -38,14 +39,14 @@ fn time_left(probes: f64, rate: f64) -> Option<Duration> {
 /// Probes that can still be needed, if what is still to come answers as often as what has been walked.
 fn probes_left(shared: &Shared, targets: u64, passes: u8) -> f64 {
     let receiver = &shared.receiver;
-    let walked = load(&shared.sender.walked);
+    let (walked, skipped) = (shared.sum(|walker| &walker.walked), shared.sum(|walker| &walker.skipped));
     let found = load(&receiver.open) + load(&receiver.closed) + load(&receiver.filtered);
     // The receiver may have counted on between these reads.
     let answered = found.saturating_sub(load(&receiver.silent));
-    let gone = answered + load(&shared.sender.skipped);
+    let gone = answered + skipped;
     let silent = if walked == 0 { 1.0 } else { 1.0 - (gone as f64 / walked as f64).min(1.0) };
     let expected = targets as f64 * (1.0 + f64::from(passes - 1) * silent);
-    (expected - load(&shared.sender.skipped) as f64 - shared.sender.total_sent() as f64).max(0.0)
+    (expected - skipped as f64 - shared.total_sent() as f64).max(0.0)
 }
 
 fn share(sent: u64, left: f64) -> f64 {
@@ -83,8 +84,8 @@ mod tests {
         let shared = Shared::new(1000, 2);
         let begin = snapshot(&shared, 1000, 2, Time::ZERO);
         assert_eq!((begin.done, begin.remaining), (0.0, None));
-        add(&shared.sender.sent[0], 500);
-        set(&shared.sender.walked, 500);
+        add(&shared.walkers[0].sent[0], 500);
+        set(&shared.walkers[0].walked, 500);
         set(&shared.receiver.closed, 500);
         set(&shared.receiver.recent_rate, 500_000);
         let half = snapshot(&shared, 1000, 2, Time::ZERO);

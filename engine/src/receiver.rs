@@ -220,17 +220,16 @@ impl Receiver {
     /// In `Closing`: what has not answered is filtered. Reports at most `most` targets, and hands the table back to the
     /// sender once there are none left.
     pub(crate) fn close(&mut self, now: Time, most: usize, mut emit: impl FnMut(Verdict)) {
-        let walked = self.shared.walked();
         if self.work.report.filtered {
             for _ in 0..most {
-                match self.shared.table.next_unanswered(self.closing, walked) {
+                match self.shared.next_silent(self.closing) {
                     Some(offset) => self.close_one(offset, now, &mut emit),
                     None => return self.closed(),
                 }
             }
         } else {
-            let unanswered = self.shared.table.unanswered(walked);
-            let skipped = load(&self.shared.sender.skipped) - self.skipped;
+            let unanswered = self.shared.silent();
+            let skipped = self.shared.sum(|walker| &walker.skipped) - self.skipped;
             self.count_silent(unanswered.saturating_sub(skipped));
             self.closed();
         }
@@ -259,7 +258,7 @@ impl Receiver {
 
     fn closed(&mut self) {
         self.closing = 0;
-        self.skipped = load(&self.shared.sender.skipped);
+        self.skipped = self.shared.sum(|walker| &walker.skipped);
         self.stripe = None;
         self.shared.set_turn(Turn::Closed);
     }
@@ -358,7 +357,7 @@ mod tests {
         shared.open(Stripe { start: Position(0), len: work.plan.len() });
         // All was probed at 2 ms.
         (0..work.plan.len()).for_each(|offset| (0..2).for_each(|pass| shared.log.note(pass, offset, Time(2_000_000))));
-        shared.set_walked(work.plan.len());
+        shared.walkers[0].set_walked(work.plan.len());
         let mut receiver = Receiver::new(Arc::clone(&work), Arc::clone(&shared), SystemTime::UNIX_EPOCH);
         receiver.turn();
         Bench { receiver, shared, work }
@@ -654,7 +653,7 @@ mod tests {
     fn closing_reports_the_silent_and_nothing_after() {
         let mut bench = v4();
         bench.syn_ack(22).unwrap();
-        bench.shared.set_pass(1);
+        bench.shared.walkers[0].set_pass(1);
         bench.shared.set_turn(Turn::Closing);
         assert_eq!(bench.receiver.turn(), Turn::Closing);
         let mut silent = Vec::new();
@@ -688,7 +687,7 @@ mod tests {
     fn only_what_was_walked_is_called_silent() {
         let mut bench = v4();
         bench.shared.open(Stripe { start: Position(0), len: 160 });
-        bench.shared.set_walked(10);
+        bench.shared.walkers[0].set_walked(10);
         bench.shared.set_turn(Turn::Closing);
         bench.receiver.turn();
         let mut silent = 0;

@@ -43,6 +43,15 @@ impl SendLog {
         }
     }
 
+    /// Notes that the position at `offset` is probed once more in the same pass. The stamp of a group stays its first
+    /// position's while that waits for an answer (`first_waits`): its round-trip time hangs on it.
+    pub fn note_again(&self, pass: u8, offset: u64, now: Time, first_waits: impl FnOnce(u64) -> bool) {
+        let Some(stamp) = self.slot(pass, offset) else { return };
+        if self.is_exact(offset) || !first_waits(offset >> self.shift << self.shift) {
+            stamp.store(micros(now).max(1), Ordering::Relaxed);
+        }
+    }
+
     /// When the position at `offset` was probed in `pass`, seen from `now`; none if it was not.
     #[inline]
     pub fn sent(&self, pass: u8, offset: u64, now: Time) -> Option<Time> {
@@ -57,6 +66,11 @@ impl SendLog {
     #[inline]
     pub fn is_exact(&self, offset: u64) -> bool {
         offset & ((1 << self.shift) - 1) == 0
+    }
+
+    /// How many neighbouring positions share a stamp.
+    pub fn granule(&self) -> u64 {
+        1 << self.shift
     }
 
     /// Forgets everything. Nobody else may use the log meanwhile.
@@ -187,6 +201,20 @@ mod tests {
         // A later pass may skip the first of a group.
         log.note(0, 3000, Time::from(ms(6)));
         assert_eq!(log.sent(0, 3001, Time::from(ms(9))), Some(Time::from(ms(6))));
+    }
+
+    #[test]
+    fn what_is_probed_again_is_stamped_anew() {
+        let log = SendLog::new(1 << 30, 1);
+        for offset in [1024, 1030] {
+            log.note(0, offset, Time::from(ms(3)));
+        }
+        log.note_again(0, 1030, Time::from(ms(4)), |first| first == 1024);
+        assert_eq!(log.sent(0, 1024, Time::from(ms(9))), Some(Time::from(ms(3))), "its first still waits");
+        log.note_again(0, 1030, Time::from(ms(5)), |_| false);
+        assert_eq!(log.sent(0, 1030, Time::from(ms(9))), Some(Time::from(ms(5))));
+        log.note_again(0, 1024, Time::from(ms(6)), |_| true);
+        assert_eq!(log.sent(0, 1024, Time::from(ms(9))), Some(Time::from(ms(6))));
     }
 
     #[test]

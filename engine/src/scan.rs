@@ -51,6 +51,9 @@ impl Method {
     }
 }
 
+/// More than any device has queues that one machine could fill.
+const MAX_SENDERS: u8 = 16;
+
 /// A scan.
 ///
 /// ```no_run
@@ -84,6 +87,10 @@ pub struct Settings {
     pub method: Method,
     /// How fast. Default 10,000 probes a second.
     pub rate: Rate,
+    /// How many threads send, each its own part of the targets at its share of the rate: 1 to 16, default 1. After the
+    /// start as many as there are: never more than targets, or probes a second, or than the links have room for. A
+    /// connect scan has one.
+    pub senders: u8,
     /// How many passes: all targets in the first, the unanswered in each further one. Default 2.
     pub passes: u8,
     /// What fixes the order. Default: drawn at random when the builder is made.
@@ -116,6 +123,7 @@ impl Default for Settings {
         Settings {
             method: Method::Auto,
             rate: Rate::default(),
+            senders: 1,
             passes: 2,
             seed: random::number(),
             cooldown: Cooldown::Auto,
@@ -138,10 +146,19 @@ impl Settings {
         VerdictTable::cells(self.memory_limit).min(targets.max(1))
     }
 
+    /// As many senders as asked for, but not more than there is to do for.
+    pub(crate) fn useful_senders(&self, targets: u64) -> u8 {
+        let rate = if let Rate::Fixed(pps) = self.rate { pps.0 } else { u64::MAX };
+        u64::from(self.senders).min(rate).min(targets).max(1) as u8
+    }
+
     fn check(&self) -> Result<(), Error> {
         let wrong = |setting, problem: String| Err(Error::Setting { setting, problem });
         if self.passes == 0 || self.passes > MAX_PASSES {
             return wrong("passes", format!("{} is not between 1 and {MAX_PASSES}", self.passes));
+        }
+        if self.senders == 0 || self.senders > MAX_SENDERS {
+            return wrong("senders", format!("{} is not between 1 and {MAX_SENDERS}", self.senders));
         }
         if let Some(port) = self.source_port
             && (port == 0 || port.checked_add(u16::from(self.passes) - 1).is_none())
@@ -179,6 +196,12 @@ impl ScanBuilder {
     /// How fast.
     pub fn rate(mut self, rate: Rate) -> Self {
         self.settings.rate = rate;
+        self
+    }
+
+    /// How many threads send, 1 to 16.
+    pub fn senders(mut self, senders: u8) -> Self {
+        self.settings.senders = senders;
         self
     }
 

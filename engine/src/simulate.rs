@@ -9,7 +9,7 @@ use crossbeam_channel::unbounded;
 
 use crate::cookie::Cookie;
 use crate::counters::{Shared, Turn, add};
-use crate::drive::{self, Outbox, Timekeeper};
+use crate::drive::{self, Lookout, Outbox, Timekeeper};
 use crate::error::Error;
 use crate::event::Event;
 use crate::launch::{host_down, summarize};
@@ -24,6 +24,7 @@ use crate::scan::{ScanBuilder, Settings};
 use crate::sender::{Sender, Step};
 use crate::summary::Summary;
 use crate::time::Time;
+use crate::walker::Walker;
 use crate::wire::MacAddr;
 use crate::wire::syn::LinkHeader;
 use crate::work::{Path, Report, Work};
@@ -65,8 +66,21 @@ pub fn simulate(
     place: Place,
     network: impl Network + 'static,
 ) -> Result<(Vec<Event>, Summary), Error> {
+    simulate_until(builder, place, network, Time::NEVER)
+}
+
+/// The same, stopped at this time as [`crate::Stopper::stop`] does it.
+///
+/// # Errors
+/// A setting out of range.
+pub fn simulate_until(
+    builder: ScanBuilder,
+    place: Place,
+    network: impl Network + 'static,
+    stop: Time,
+) -> Result<(Vec<Event>, Summary), Error> {
     let (plan, settings) = builder.into_parts()?;
-    Ok(Simulation::new(plan, settings, place, SimWorld::new(network)).run())
+    Ok(Simulation::new(plan, settings, place, SimWorld::new(network)).run(stop))
 }
 
 /// The base of source ports: nothing else lives in the virtual network.
@@ -89,7 +103,8 @@ struct Simulation {
     events: Vec<Event>,
     place: Place,
     plan: Plan,
-    tx: Vec<Box<dyn LinkTx>>,
+    /// By sender; each has the one link.
+    tx: Vec<Vec<Box<dyn LinkTx>>>,
     rx: Vec<Box<dyn LinkRx>>,
 }
 
@@ -111,27 +126,29 @@ impl Simulation {
         plan.assign(&runs);
         settings.source_port = Some(settings.source_port.unwrap_or(SOURCE_PORT));
         settings.links = vec!["sim".into()];
-        let shared = Arc::new(Shared::new(settings.cells(plan.len()), settings.passes));
+        settings.senders = settings.useful_senders(plan.len());
+        let (cells, senders) = (settings.cells(plan.len()), usize::from(settings.senders));
+        let shared = Arc::new(Shared::with_walkers(cells, settings.passes, senders));
         let clock = Clock::new().dated(SystemTime::UNIX_EPOCH);
-        let Halves { tx, rx } = world.link(1);
+        let Halves { tx, rx } = world.link(senders);
+        let tx = tx.into_iter().map(|half| vec![half]).collect();
         Simulation { settings, world, clock, shared, events: Vec::new(), place, plan, tx, rx: vec![rx] }
     }
 
-    fn run(mut self) -> (Vec<Event>, Summary) {
+    fn run(mut self, stop: Time) -> (Vec<Event>, Summary) {
         let neighbours = self.place.gateway.is_none().then(|| Arc::new(self.sweep()));
         let work = Arc::new(self.work(neighbours.as_ref()));
         let most = self.settings.cells(work.plan.len());
-        let (work_for_sender, shared) = (Arc::clone(&work), Arc::clone(&self.shared));
-        let (rate, cooldown) = (self.settings.rate, self.settings.cooldown);
-        let now = self.world.now();
-        let mut sender = Sender::new(work_for_sender, shared, rate, cooldown, most, &mut self.tx, now);
+        let mut walkers = self.walkers(&work);
+        let mut sender = Sender::new(Arc::clone(&self.shared), self.settings.cooldown, work.plan.len(), most);
         let mut receiver = Receiver::new(work, Arc::clone(&self.shared), self.clock.started);
         let (channel, reader) = unbounded();
         let mut outbox = Outbox::new(channel, self.plan.len(), self.settings.passes);
-        // A link in memory cannot be lost.
-        while let Ok(Step::Until(until)) = sender.poll(self.world.now(), &mut self.tx) {
+        let mut lookout = self.lookout();
+        while let Some(until) = self.poll(&mut sender, &mut walkers, stop) {
             let turn = receiver.turn();
             let _ = drive::take_off(&mut receiver, &mut self.rx, &self.clock, &mut outbox);
+            lookout.look(self.world.now(), &mut self.rx, &self.shared);
             if turn == Turn::Closing {
                 receiver.close(self.world.now(), CLOSING, |verdict| outbox.send(Event::Verdict(verdict)));
             } else {
@@ -140,11 +157,49 @@ impl Simulation {
             self.events.extend(reader.try_iter());
         }
         let end = progress::snapshot(&self.shared, self.plan.len(), self.settings.passes, self.world.now());
+        self.events.extend(drive::doubts(&self.shared));
         self.events.push(Event::Progress(end));
         let mut summary =
             summarize(&self.shared, self.plan.len(), &self.settings, &self.clock, DeviceLosses::default());
+        let dropped = self.world.own_drops();
+        (summary.drops.device_rx, summary.drops.device_tx) = (dropped.device_rx, dropped.device_tx);
         summary.elapsed = self.world.now().since(Time::ZERO);
         (self.events, summary)
+    }
+
+    fn lookout(&self) -> Lookout {
+        let world = self.world.clone();
+        Lookout::new(move || {
+            let dropped = world.own_drops();
+            (dropped.device_rx, dropped.device_tx)
+        })
+    }
+
+    fn walkers(&mut self, work: &Arc<Work>) -> Vec<Walker> {
+        let (settings, now) = (&self.settings, self.world.now());
+        let walkers = self.tx.iter_mut().enumerate().map(|(number, links)| {
+            let rate = settings.rate.share(number, settings.senders.into());
+            let (work, shared) = (Arc::clone(work), Arc::clone(&self.shared));
+            Walker::new(number, work, shared, (rate, settings.cooldown), links, now)
+        });
+        walkers.collect()
+    }
+
+    /// Asks the sender and every walker in turn; until when there is nothing to do, none at the end.
+    fn poll(&mut self, sender: &mut Sender, walkers: &mut [Walker], stop: Time) -> Option<Time> {
+        let now = self.world.now();
+        if now >= stop {
+            self.shared.stop();
+        }
+        let Step::Until(mut until) = sender.poll(now) else { return None };
+        until = if now < stop { until.min(stop) } else { until };
+        for (walker, links) in walkers.iter_mut().zip(&mut self.tx) {
+            // A link in memory cannot be lost.
+            if let Ok(Step::Until(next)) = walker.poll(now, links) {
+                until = until.min(next);
+            }
+        }
+        Some(until)
     }
 
     fn work(&self, neighbours: Option<&Arc<Neighbours>>) -> Work {
@@ -167,7 +222,7 @@ impl Simulation {
     fn sweep(&mut self) -> Neighbours {
         let asker = Asker { mac: Some(self.place.mac), v4: Some(self.place.v4), v6: Some(self.place.v6) };
         let mut sweep = Sweep::new(asker, self.plan.ranges(), SWEEP_RATE);
-        let (tx, rx) = (&mut *self.tx[0], &mut self.rx[0]);
+        let (tx, rx) = (&mut *self.tx[0][0], &mut self.rx[0]);
         // A link in memory cannot be lost.
         let _ = drive::sweep(&mut sweep, tx, rx, &self.world, &self.clock, &|| false);
         let found = sweep.into_neighbours();

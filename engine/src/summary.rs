@@ -34,6 +34,8 @@ pub struct Summary {
     pub hosts_down: u64,
     /// Probes sent, by pass.
     pub sent: Vec<u64>,
+    /// Probes sent once more within their pass, because our own side had dropped something at the time; not in `sent`.
+    pub again: u64,
     /// Replies that were ours and meant something, duplicates included.
     pub replies: u64,
     /// Replies that changed nothing.
@@ -48,7 +50,7 @@ pub struct Summary {
     pub started: SystemTime,
     /// From the beginning to the end, cooldown included.
     pub elapsed: Duration,
-    /// Time spent in passes, without neighbours, spacing and cooldown.
+    /// Time spent in passes, without neighbours, spacing, cooldown, and probing again after our own drops.
     pub sending: Duration,
     /// The seed that fixed the order.
     pub seed: u64,
@@ -119,6 +121,8 @@ pub struct Drops {
     pub device_rx: u64,
     /// Packets that the device says it failed to send, over the time of the scan.
     pub device_tx: u64,
+    /// Probes that the device dropped after the link had taken them, by the link's own account.
+    pub send_drops: u64,
     /// Probes that the kernel refused to send and that were given up.
     pub send_errors: u64,
     /// Probes that the kernel refused at first (full queue) and that were sent later; not lost.
@@ -128,15 +132,17 @@ pub struct Drops {
 impl Drops {
     /// All losses together. What was sent at a later try is not lost, though the device may have counted the first.
     pub fn total(&self) -> u64 {
-        self.ring + self.device_rx + self.device_tx.saturating_sub(self.send_retries) + self.send_errors
+        let device_tx = self.device_tx.saturating_sub(self.send_retries);
+        self.ring + self.device_rx + device_tx + self.send_drops + self.send_errors
     }
 
     /// Each layer's name and count.
-    pub fn by_layer(&self) -> [(&'static str, u64); 5] {
+    pub fn by_layer(&self) -> [(&'static str, u64); 6] {
         [
             ("ring", self.ring),
             ("device_rx", self.device_rx),
             ("device_tx", self.device_tx),
+            ("send_drops", self.send_drops),
             ("send_errors", self.send_errors),
             ("send_retries", self.send_retries),
         ]

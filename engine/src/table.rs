@@ -108,13 +108,15 @@ impl VerdictTable {
         None
     }
 
-    /// How many of the cells `0..to` are unanswered.
-    pub fn unanswered(&self, to: u64) -> u64 {
-        let whole = (to / CELLS_PER_WORD) as usize;
-        let count = |word: &AtomicU64| unanswered_bits(word.load(Ordering::Relaxed));
-        let full: u64 = self.words.iter().take(whole).map(|word| u64::from(count(word).count_ones())).sum();
-        let rest = (1u64 << (to % CELLS_PER_WORD * 2)) - 1;
-        full + self.words.get(whole).map_or(0, |word| u64::from((count(word) & rest).count_ones()))
+    /// How many of the cells `from..to` are unanswered.
+    pub fn unanswered(&self, from: u64, to: u64) -> u64 {
+        let words = from / CELLS_PER_WORD..to.div_ceil(CELLS_PER_WORD).min(self.words.len() as u64);
+        let count = |word: u64| {
+            let cells = cells_between(from.saturating_sub(word * CELLS_PER_WORD), to - word * CELLS_PER_WORD);
+            let unanswered = unanswered_bits(self.words[word as usize].load(Ordering::Relaxed));
+            u64::from((unanswered & cells).count_ones())
+        };
+        words.map(count).sum()
     }
 
     #[inline]
@@ -134,6 +136,13 @@ impl std::fmt::Debug for VerdictTable {
 #[inline]
 fn unanswered_bits(word: u64) -> u64 {
     !(word | word >> 1) & LOW_BITS
+}
+
+/// The bits of a word's cells `from..to`.
+#[inline]
+fn cells_between(from: u64, to: u64) -> u64 {
+    let below = |cell: u64| if cell < CELLS_PER_WORD { (1 << (cell * 2)) - 1 } else { u64::MAX };
+    below(to) & !below(from)
 }
 
 /// The codes grow with the strength of the answer; 0 is unanswered.
@@ -174,7 +183,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_map(cells in 1u64..200, answers in prop::collection::vec((0u64..220, any_state()), 0..300)) {
+        fn agrees_with_a_map(
+            cells in 1u64..200,
+            answers in prop::collection::vec((0u64..220, any_state()), 0..300),
+            bounds in (0u64..200, 0u64..200),
+        ) {
+            let (from_cell, to_cell) = (bounds.0.min(bounds.1).min(cells), bounds.0.max(bounds.1).min(cells));
             let table = VerdictTable::new(cells);
             let mut oracle: BTreeMap<u64, State> = BTreeMap::new();
             let rounded_up = cells.div_ceil(CELLS_PER_WORD) * CELLS_PER_WORD;
@@ -201,7 +215,9 @@ mod tests {
                 from = offset + 1;
             }
             let expected: Vec<u64> = (0..cells).filter(|o| !oracle.contains_key(o)).collect();
-            prop_assert_eq!(table.unanswered(cells), expected.len() as u64);
+            prop_assert_eq!(table.unanswered(0, cells), expected.len() as u64);
+            let between = expected.iter().filter(|offset| (from_cell..to_cell).contains(*offset)).count();
+            prop_assert_eq!(table.unanswered(from_cell, to_cell), between as u64);
             prop_assert_eq!(unanswered, expected);
         }
     }

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use halfopen::link::sim::Network;
 use halfopen::{
     DownReason, Error, Event, MacAddr, Plan, PlanBuilder, Progress, Running, ScanBuilder, SimPlace, State, Summary,
-    Target, Verdict, simulate,
+    Target, Time, Verdict, simulate, simulate_until,
 };
 
 use crate::phantom::mac_of;
@@ -56,6 +57,23 @@ pub fn refused(builder: ScanBuilder) -> Error {
 /// Runs a scan on a simulated network; the scanner stands at 10.7.0.100 and fd07::100, behind the scenario's router.
 pub fn simulated(builder: ScanBuilder, network: &Watched) -> Found {
     let (events, summary) = simulate_at(gateway_place(), builder, network);
+    Found::of(events, summary)
+}
+
+/// The same, stopped at this time.
+pub fn simulated_until(builder: ScanBuilder, network: &Watched, stop: Time) -> Found {
+    simulated_on_until(builder, network.clone(), stop)
+}
+
+/// The same on a network of the test's own.
+pub fn simulated_on(builder: ScanBuilder, network: impl Network + 'static) -> Found {
+    simulated_on_until(builder, network, Time::NEVER)
+}
+
+/// The same, stopped at this time.
+pub fn simulated_on_until(builder: ScanBuilder, network: impl Network + 'static, stop: Time) -> Found {
+    let simulated = simulate_until(builder, gateway_place(), network, stop);
+    let (events, summary) = simulated.unwrap_or_else(|error| panic!("the scan does not start: {error}"));
     Found::of(events, summary)
 }
 

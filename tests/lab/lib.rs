@@ -5,6 +5,8 @@
 //!   scenario ---> phantom ---> responder   on a veth end or a tun device, real time
 //!    (TOML)     (sans-IO)  \-> network     in memory, virtual time
 //!
+//!   xdp_responder                          answers in the kernel, as fast as any scanner can ask
+//!
 //!   isolate ---> namespace ---> link       real Linux stacks behind veth pairs
 //!
 //!   stage | watched ---> found             a scan of one of them, and what it said
@@ -32,20 +34,25 @@ mod stage;
 mod sys;
 mod tally;
 mod watched;
+mod xdp_responder;
 
 pub use effects::{Effects, EffectsTally};
-pub use found::{Found, plan, read, refused, scan, simulated, simulated_events, simulated_on_link, target};
+pub use found::{
+    Found, plan, read, refused, scan, simulated, simulated_events, simulated_on, simulated_on_link, simulated_on_until,
+    simulated_until, target,
+};
 pub use isolate::{enter_isolation, isolated, isolated_for, needs_xdp, skip};
-pub use link::{End, Tun, link, phantom_link};
+pub use link::{End, Tun, link, phantom_link, polling_phantom_link};
 pub use namespace::{Namespace, Route};
 pub use network::SimNetwork;
 pub use nmap::{Finding, NmapReport, nmap, nmap_installed};
 pub use phantom::{Medium, Phantoms, mac_of};
 pub use responder::Responder;
 pub use scenario::{Behaviour, Expected, Forgery, Garbage, Scenario, ScenarioError};
-pub use stage::{neighbours, phantoms};
+pub use stage::{GATEWAY_MAC, SCANNER_MAC, neighbours, phantoms, polling_neighbours, xdp_phantoms};
 pub use tally::{Tally, TargetTally};
 pub use watched::Watched;
+pub use xdp_responder::{Answering, XdpResponder, XdpTally};
 
 /// Declares a test that runs in a network of its own: `lab_test!(name, |lab| { ... });`, where `lab` is the
 /// [`Namespace`] that the test's own threads live in. Attributes may stand before the name.

@@ -21,13 +21,15 @@ pub struct End<'a> {
     mac: Option<[u8; 6]>,
     addresses: Vec<(IpAddr, u8)>,
     ipv6: bool,
+    polling: bool,
     offloads: bool,
 }
 
 impl<'a> End<'a> {
     /// An interface called `name` in `namespace`, with no address but the link-local one.
     pub fn new(namespace: &'a Namespace, name: &str) -> End<'a> {
-        End { namespace, name: name.into(), mac: None, addresses: Vec::new(), ipv6: true, offloads: false }
+        let addresses = Vec::new();
+        End { namespace, name: name.into(), mac: None, addresses, ipv6: true, polling: false, offloads: false }
     }
 
     /// Adds an address with its prefix length, `10.0.0.1/24` or `2001:db8::1/64`; usable at once.
@@ -42,14 +44,20 @@ impl<'a> End<'a> {
         self
     }
 
+    /// Has it take frames off by polling, without which an XDP program at the other end cannot send any back.
+    pub fn polling(mut self) -> End<'a> {
+        self.polling = true;
+        self
+    }
+
     /// Leaves the checksums of what the kernel sends from this end to the device: over a veth pair they stay unfinished.
     pub fn offloading(mut self) -> End<'a> {
         self.offloads = true;
         self
     }
 
-    /// Has the kernel say nothing by itself on this end: no IPv6, no address.
-    fn silent(mut self) -> End<'a> {
+    /// Has the kernel say nothing by itself on this end: no IPv6.
+    pub(crate) fn silent(mut self) -> End<'a> {
         self.ipv6 = false;
         self
     }
@@ -60,9 +68,12 @@ impl<'a> End<'a> {
 pub fn link(left: &End<'_>, right: &End<'_>) {
     make_pair(left, right)
         .unwrap_or_else(|error| panic!("cannot make the veth pair {} - {}: {error}", left.name, right.name));
-    for end in [left, right] {
-        let set = end.namespace.run(|| configure(end));
-        set.unwrap_or_else(|error| panic!("cannot set up {} in {}: {error}", end.name, end.namespace.name()));
+    // Both before either is up: a veth that comes up looks whether its peer polls, and does not look again.
+    for step in [configure, bring_up] {
+        for end in [left, right] {
+            let set = end.namespace.run(|| step(end));
+            set.unwrap_or_else(|error| panic!("cannot set up {} in {}: {error}", end.name, end.namespace.name()));
+        }
     }
 }
 
@@ -70,6 +81,11 @@ pub fn link(left: &End<'_>, right: &End<'_>) {
 /// [`Responder`](crate::Responder).
 pub fn phantom_link(near: &End<'_>, namespace: &Namespace, far: &str) {
     link(near, &End::new(namespace, far).silent());
+}
+
+/// The same with a far end that is [polling](End::polling), so that it takes XDP frames.
+pub fn polling_phantom_link(near: &End<'_>, namespace: &Namespace, far: &str) {
+    link(near, &End::new(namespace, far).silent().polling());
 }
 
 fn make_pair(left: &End<'_>, right: &End<'_>) -> io::Result<()> {
@@ -94,6 +110,13 @@ fn configure(end: &End<'_>) -> io::Result<()> {
     if !end.offloads {
         sys::complete_checksums(&end.name)?;
     }
+    if end.polling {
+        sys::receive_by_polling(&end.name)?;
+    }
+    Ok(())
+}
+
+fn bring_up(end: &End<'_>) -> io::Result<()> {
     end.namespace.up(&end.name);
     add_addresses(&end.name, &end.addresses)
 }

@@ -51,7 +51,7 @@ pub fn nmap(arguments: &[&str]) -> NmapReport {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "nmap {arguments:?} failed: {}: {said}", output.status);
     let xml = std::fs::read_to_string(report.path()).expect("nmap has written its report");
-    parse(&xml)
+    NmapReport::read(&xml).unwrap_or_else(|error| panic!("cannot read nmap's report: {error}"))
 }
 
 impl Finding {
@@ -64,6 +64,11 @@ impl Finding {
 }
 
 impl NmapReport {
+    /// Reads what `nmap -oX` has written. Ports that it only counts (`extraports`) are not among the findings.
+    pub fn read(xml: &str) -> Result<NmapReport, impl std::error::Error + use<>> {
+        quick_xml::de::from_str(xml).map(of_run)
+    }
+
     /// Where nmap and these expectations differ, one line each; targets that only one of them has included.
     pub fn differences(&self, expected: &BTreeMap<Target, Expected>) -> Vec<String> {
         let targets: BTreeSet<_> = self.findings.keys().chain(expected.keys()).copied().collect();
@@ -143,8 +148,7 @@ struct StateElement {
     sender: Option<IpAddr>,
 }
 
-fn parse(xml: &str) -> NmapReport {
-    let run: Run = quick_xml::de::from_str(xml).unwrap_or_else(|error| panic!("cannot read nmap's report: {error}"));
+fn of_run(run: Run) -> NmapReport {
     let mut report = NmapReport::default();
     for host in run.hosts {
         // One of them is the link address.
@@ -178,7 +182,7 @@ mod tests {
 
     #[test]
     fn reads_ports_senders_and_hosts_that_are_down() {
-        let report = parse(XML);
+        let report = NmapReport::read(XML).unwrap();
         let address: IpAddr = [10, 7, 0, 2].into();
         let closed = &report.findings[&Target { address, port: 1 }];
         assert!(closed.agrees(Target { address, port: 1 }, State::Closed, Reason::Rst, None));
@@ -191,7 +195,7 @@ mod tests {
 
     #[test]
     fn names_what_differs() {
-        let report = parse(XML);
+        let report = NmapReport::read(XML).unwrap();
         let target = Target { address: [10, 7, 0, 2].into(), port: 1 };
         let differences = report.differences(&BTreeMap::from([(target, Expected::of(State::Open, Reason::SynAck))]));
         assert_eq!(differences.len(), 2, "one is wrong, one was not expected: {differences:?}");

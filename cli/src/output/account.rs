@@ -67,6 +67,8 @@ pub(crate) struct Counts {
 pub(crate) struct Probes {
     pub(crate) total: u64,
     pub(crate) by_pass: Vec<u64>,
+    /// Once more within a pass, because something was dropped on this side.
+    pub(crate) again: u64,
 }
 
 /// The settings in effect.
@@ -80,6 +82,7 @@ pub(crate) struct Effective {
     pub(crate) exclude_file: Vec<String>,
     pub(crate) blocklist: bool,
     pub(crate) rate: RateLimit,
+    pub(crate) senders: u8,
     pub(crate) passes: u8,
     /// A text: numbers in JSON are exact to 2^53 only.
     pub(crate) seed: String,
@@ -125,7 +128,7 @@ impl Account {
             blocked: size.blocked,
             excluded: size.excluded,
             counts: Counts::new(summary),
-            probes: Probes { total: summary.sent.iter().sum(), by_pass: summary.sent.clone() },
+            probes: Probes::new(summary),
             rate: (summary.rate() * 10.0).round() / 10.0,
             replies: summary.replies,
             duplicates: summary.duplicates,
@@ -134,6 +137,13 @@ impl Account {
             drops: summary.drops.by_layer().into_iter().collect(),
             settings: Effective::new(asked, used),
         }
+    }
+}
+
+impl Probes {
+    fn new(summary: &Summary) -> Probes {
+        let by_pass = summary.sent.clone();
+        Probes { total: by_pass.iter().sum::<u64>() + summary.again, by_pass, again: summary.again }
     }
 }
 
@@ -156,6 +166,7 @@ impl Effective {
             exclude_file: names(&targets.exclude_file),
             blocklist: !targets.no_blocklist,
             rate: RateLimit::new(used.rate),
+            senders: used.senders,
             passes: used.passes,
             seed: used.seed.to_string(),
             cooldown: cooldown(probing.cooldown),

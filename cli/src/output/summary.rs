@@ -64,9 +64,12 @@ fn found(account: &Account) -> String {
 
 fn sent(account: &Account) -> String {
     let mut probes = count(account.probes.total, "probe");
-    let again: u64 = account.probes.by_pass.iter().skip(1).sum();
-    if again > 0 {
-        probes += &format!(" ({} of them repeated)", grouped(again));
+    let repeated: u64 = account.probes.by_pass.iter().skip(1).sum();
+    let parts = [(repeated, "repeated"), (account.probes.again, "again after drops on this side")];
+    let parts: Vec<_> =
+        parts.into_iter().filter(|&(n, _)| n > 0).map(|(n, why)| format!("{} of them {why}", grouped(n))).collect();
+    if !parts.is_empty() {
+        probes += &format!(" ({})", parts.join(", "));
     }
     if Duration::from_micros(account.sending_us) >= BRIEF {
         probes += &format!(" at {}/s", grouped(account.rate.round() as u64));
@@ -121,6 +124,7 @@ fn said(name: &str) -> String {
         "ring" => "replies (receive buffer full)",
         "device_rx" => "packets received (device)",
         "device_tx" => "packets to send (device)",
+        "send_drops" => "probes (dropped by the device)",
         "send_errors" => "probes (refused by the kernel)",
         "wrong_port" => "to a port that is not ours",
         "foreign" => "from an address or port not asked",
@@ -153,7 +157,7 @@ mod tests {
         let account = Account {
             targets: 1,
             counts: one(0, 1),
-            probes: Probes { total: 1, by_pass: vec![1, 0] },
+            probes: Probes { total: 1, by_pass: vec![1, 0], again: 0 },
             replies: 1,
             elapsed_us: 101_000,
             sending_us: 150,
@@ -180,7 +184,7 @@ mod tests {
             hosts: 8,
             hosts_down: 8,
             counts: Counts { open: 0, closed: 0, filtered: 0, silent: 0, unclassified: 16 },
-            probes: Probes { total: 0, by_pass: vec![0, 0] },
+            probes: Probes { total: 0, by_pass: vec![0, 0], again: 0 },
             replies: 0,
             sending_us: 4,
             srtt_us: None,
@@ -219,18 +223,19 @@ mod tests {
             blocked: 1,
             excluded: 7,
             counts: Counts { open: 1, closed: 2, filtered: 30, silent: 20, unclassified: 4_000 },
+            probes: Probes { total: 66_744, by_pass: vec![65_535, 5], again: 1_204 },
             duplicates: 2,
             strays: [("bad_ack", 5), ("wrong_port", 1), ("malformed", 2), ("own", 9)].into(),
-            drops: [("ring", 1_200), ("send_errors", 3), ("send_retries", 8)].into(),
+            drops: [("ring", 1_200), ("send_drops", 2), ("send_errors", 3), ("send_retries", 8)].into(),
             ..samples::account()
         };
         insta::assert_snapshot!(text(&account), @r"
         stopped early: 65,535 targets on 256 hosts in 6.6 s: 1 open, 2 closed, 30 filtered (20 silent)
-        65,540 probes (5 of them repeated) at 9,999/s, 65,535 replies, 2 duplicates, round trip 312 µs
+        66,744 probes (5 of them repeated, 1,204 of them again after drops on this side) at 9,999/s, 65,535 replies, 2 duplicates, round trip 312 µs
         SYN scan over raw_ip@lo, seed 18446744073709551615
         without a verdict: 4,000 targets, those of 3 hosts that are down among them
         left out: 1 address by the blocklist, 7 addresses excluded
-        lost on this side: 1,200 replies (receive buffer full), 3 probes (refused by the kernel)
+        lost on this side: 1,200 replies (receive buffer full), 2 probes (dropped by the device), 3 probes (refused by the kernel)
         replies not ours: 5 with a wrong acknowledgement, 2 malformed, 1 to a port that is not ours
         ");
     }

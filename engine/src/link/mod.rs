@@ -47,6 +47,8 @@ pub enum LinkKind {
     AfPacket,
     /// AF_XDP sockets; what a device cannot do of it is done by `AfPacket`, with a warning.
     AfXdp,
+    /// XDP frames from a program in the kernel.
+    XdpLive,
     /// Raw IP sockets.
     RawIp,
     /// pnet's datalink channel.
@@ -55,15 +57,16 @@ pub enum LinkKind {
 
 impl LinkKind {
     /// All kinds that can be asked for.
-    pub const ALL: [LinkKind; 5] =
-        [LinkKind::Auto, LinkKind::AfPacket, LinkKind::AfXdp, LinkKind::RawIp, LinkKind::Pnet];
+    pub const ALL: [LinkKind; 6] =
+        [LinkKind::Auto, LinkKind::AfPacket, LinkKind::AfXdp, LinkKind::XdpLive, LinkKind::RawIp, LinkKind::Pnet];
 
-    /// `auto`, `af_packet`, `af_xdp`, `raw_ip`, `pnet`.
+    /// `auto`, `af_packet`, `af_xdp`, `xdp_live`, `raw_ip`, `pnet`.
     pub fn name(self) -> &'static str {
         match self {
             LinkKind::Auto => "auto",
             LinkKind::AfPacket => "af_packet",
             LinkKind::AfXdp => "af_xdp",
+            LinkKind::XdpLive => "xdp_live",
             LinkKind::RawIp => "raw_ip",
             LinkKind::Pnet => "pnet",
         }
@@ -75,13 +78,15 @@ impl LinkKind {
         match self {
             LinkKind::Auto if ethernet => Ok(LinkKind::AfPacket),
             LinkKind::Auto => Ok(LinkKind::RawIp),
-            LinkKind::AfPacket | LinkKind::AfXdp | LinkKind::Pnet if !ethernet => Err(Error::Setting {
-                setting: "link",
-                problem: format!(
-                    "{self} needs an Ethernet device and {} is none; use raw_ip, or auto to choose by device",
-                    interface.name
-                ),
-            }),
+            LinkKind::AfPacket | LinkKind::AfXdp | LinkKind::XdpLive | LinkKind::Pnet if !ethernet => {
+                Err(Error::Setting {
+                    setting: "link",
+                    problem: format!(
+                        "{self} needs an Ethernet device and {} is none; use raw_ip, or auto to choose by device",
+                        interface.name
+                    ),
+                })
+            }
             kind => Ok(kind),
         }
     }
@@ -106,7 +111,7 @@ impl FromStr for LinkKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Receive {
-    /// As suits the kind of link: by XDP for `af_xdp`, natively where the driver can; else from a socket. Never natively on
+    /// As suits the kind of link: by XDP for `af_xdp` and `xdp_live`, natively where the driver can; else from a socket. Never natively on
     /// a device with a default route: some drivers take the device down for seconds to make ready for it.
     #[default]
     Auto,
@@ -137,8 +142,8 @@ impl Receive {
         match (self, kind) {
             (Receive::XdpGeneric, _) => &[Mode::Generic],
             (Receive::XdpNative, _) => &[Mode::Native],
-            (Receive::Auto, LinkKind::AfXdp) if carries_default => &[Mode::Generic],
-            (Receive::Auto, LinkKind::AfXdp) => &[Mode::Native, Mode::Generic],
+            (Receive::Auto, LinkKind::AfXdp | LinkKind::XdpLive) if carries_default => &[Mode::Generic],
+            (Receive::Auto, LinkKind::AfXdp | LinkKind::XdpLive) => &[Mode::Native, Mode::Generic],
             _ => &[],
         }
     }
@@ -169,6 +174,15 @@ pub trait LinkTx: Send {
     /// time. An error means that the link is gone.
     fn flush(&mut self) -> io::Result<bool>;
 
+    /// Whether probes have left since the last call although some still wait. A link that is fed faster than it sends
+    /// always has some waiting, and is not stuck.
+    fn moves(&mut self) -> bool {
+        false
+    }
+
+    /// Nothing will come for a while: what costs processor time while it waits, may stop. The next probe wakes it.
+    fn rest(&mut self) {}
+
     /// Sends one frame that is no probe (ARP, neighbour solicitation), now. Whether it arrives is nobody's promise.
     fn frame(&mut self, frame: &[u8]) -> io::Result<()>;
 
@@ -183,13 +197,19 @@ pub struct TxLosses {
     pub errors: u64,
     /// Times that the kernel's queue was full, and the rest of a batch had to wait.
     pub retries: u64,
+    /// Probes that the device dropped after the link had taken them.
+    pub dropped: u64,
 }
 
 impl Add for TxLosses {
     type Output = TxLosses;
 
     fn add(self, other: TxLosses) -> TxLosses {
-        TxLosses { errors: self.errors + other.errors, retries: self.retries + other.retries }
+        TxLosses {
+            errors: self.errors + other.errors,
+            retries: self.retries + other.retries,
+            dropped: self.dropped + other.dropped,
+        }
     }
 }
 
@@ -286,6 +306,8 @@ pub(crate) struct LinkSettings {
     pub(crate) rate: Rate,
     /// How many senders there will be, at least one: each sends through a half of its own, from a thread of its own.
     pub(crate) senders: usize,
+    /// Whether IPv4 and whether IPv6 probes leave through it.
+    pub(crate) families: (bool, bool),
     /// The modes of XDP by which it may receive, best first; none for a packet socket.
     pub(crate) xdp: &'static [Mode],
 }
@@ -308,12 +330,15 @@ impl LinkSettings {
 /// Opens a link of this kind (not `Auto`) on an interface.
 pub(crate) fn open(kind: LinkKind, interface: &Interface, settings: LinkSettings) -> Result<Opened, Error> {
     match kind {
-        LinkKind::AfXdp => xdp::open(true, interface, settings),
-        LinkKind::Auto | LinkKind::AfPacket if !settings.xdp.is_empty() => xdp::open(false, interface, settings),
+        LinkKind::AfXdp => xdp::open(xdp::Sends::AfXdp, interface, settings),
+        LinkKind::XdpLive => xdp::open(xdp::Sends::Live, interface, settings),
+        LinkKind::Auto | LinkKind::AfPacket if !settings.xdp.is_empty() => {
+            xdp::open(xdp::Sends::AfPacket, interface, settings)
+        }
         _ if !settings.xdp.is_empty() => Err(Error::Setting {
             setting: "receive",
             problem: format!(
-                "{kind} on {interface} does not receive by XDP; af_packet and af_xdp on Ethernet devices do"
+                "{kind} on {interface} does not receive by XDP; af_packet, af_xdp and xdp_live on Ethernet devices do"
             ),
         }),
         LinkKind::Auto | LinkKind::AfPacket => Ok(Opened::plain(kind, af_packet::open(interface, settings)?)),
@@ -358,7 +383,10 @@ mod tests {
         for kind in LinkKind::ALL {
             assert_eq!(kind.name().parse(), Ok(kind));
         }
-        assert_eq!("xdp".parse::<LinkKind>(), Err("expected one of auto, af_packet, af_xdp, raw_ip, pnet".into()));
+        assert_eq!(
+            "xdp".parse::<LinkKind>(),
+            Err("expected one of auto, af_packet, af_xdp, xdp_live, raw_ip, pnet".into())
+        );
     }
 
     #[test]
@@ -370,7 +398,7 @@ mod tests {
                 assert_eq!(Receive::XdpNative.modes(kind, default), [Native]);
                 assert_eq!(Receive::XdpGeneric.modes(kind, default), [Generic]);
                 let auto = Receive::Auto.modes(kind, default);
-                assert_eq!(auto.is_empty(), kind != LinkKind::AfXdp, "{kind}");
+                assert_eq!(auto.is_empty(), !matches!(kind, LinkKind::AfXdp | LinkKind::XdpLive), "{kind}");
             }
         }
         assert_eq!(Receive::Auto.modes(LinkKind::AfXdp, true), [Generic]);
@@ -379,7 +407,8 @@ mod tests {
 
     #[test]
     fn rings_hold_a_tenth_of_a_second() {
-        let bytes = |rate| LinkSettings { ports: (1, 2), rate, senders: 1, xdp: &[] }.ring_bytes();
+        let bytes =
+            |rate| LinkSettings { ports: (1, 2), rate, senders: 1, families: (true, true), xdp: &[] }.ring_bytes();
         assert_eq!(bytes(Rate::default()), 4 << 20);
         assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(1_000_000))), 25_600_000);
         assert_eq!(bytes(Rate::Fixed(crate::pace::Pps(u64::MAX))), 64 << 20);

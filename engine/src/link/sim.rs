@@ -25,6 +25,24 @@ pub trait Network: Send {
 
     /// Hands over the frames that have come out by `now`, in order, each with the time at which it did.
     fn receive(&mut self, now: Time, sink: &mut dyn FnMut(Time, &[u8]));
+
+    /// What the scanner's own side has dropped so far; nothing, unless the network plays that too.
+    fn own_drops(&self) -> OwnDrops {
+        OwnDrops::default()
+    }
+}
+
+/// What a network that plays the scanner's own side has dropped on it, by layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnDrops {
+    /// Frames for which the receive ring had no room.
+    pub ring: u64,
+    /// Frames that the device received and dropped.
+    pub device_rx: u64,
+    /// Frames that the device dropped instead of sending, by its own counters.
+    pub device_tx: u64,
+    /// The same by the link's account.
+    pub send: u64,
 }
 
 /// A network and the virtual time, shared by both halves of a link and the driver.
@@ -40,8 +58,14 @@ impl SimWorld {
     }
 
     pub(crate) fn link(&self, senders: usize) -> Halves {
-        let tx = || SimTx { world: self.clone(), templates: Vec::new(), slots: [Slot::default(); BATCH], used: 0 };
-        let tx = (0..senders).map(|_| Box::new(tx()) as Box<dyn LinkTx>).collect();
+        let tx = |first| SimTx {
+            first,
+            world: self.clone(),
+            templates: Vec::new(),
+            slots: [Slot::default(); BATCH],
+            used: 0,
+        };
+        let tx = (0..senders).map(|i| Box::new(tx(i == 0)) as Box<dyn LinkTx>).collect();
         Halves { tx, rx: Box::new(SimRx { world: self.clone() }) }
     }
 
@@ -53,6 +77,10 @@ impl SimWorld {
         self.now.store(now.0, Ordering::Relaxed);
     }
 
+    pub(crate) fn own_drops(&self) -> OwnDrops {
+        self.network.lock().own_drops()
+    }
+
     pub(crate) fn next_arrival(&self) -> Option<Time> {
         self.network.lock().next_arrival()
     }
@@ -60,6 +88,8 @@ impl SimWorld {
 
 /// Sends in batches, as a socket link does.
 struct SimTx {
+    /// Whether it is the first of the link's: that one accounts for what the network drops on our side.
+    first: bool,
     world: SimWorld,
     templates: Vec<SynTemplate>,
     /// The first `used` wait.
@@ -117,7 +147,8 @@ impl LinkTx for SimTx {
     }
 
     fn losses(&self) -> TxLosses {
-        TxLosses::default()
+        let dropped = if self.first { self.world.own_drops().send } else { 0 };
+        TxLosses { dropped, ..TxLosses::default() }
     }
 }
 
@@ -142,6 +173,6 @@ impl LinkRx for SimRx {
     }
 
     fn drops(&mut self) -> u64 {
-        0
+        self.world.own_drops().ring
     }
 }

@@ -3,6 +3,7 @@
 
 mod batch;
 mod channels;
+mod interrupt;
 mod mapping;
 mod packet;
 mod ring;
@@ -11,6 +12,7 @@ mod xdp_ring;
 
 pub(crate) use batch::SendBatch;
 pub(crate) use channels::Channels;
+pub(crate) use interrupt::Interruptible;
 pub(crate) use packet::PacketSocket;
 pub(crate) use ring::RxRing;
 pub(crate) use xdp::{CHUNK, XdpQueue, XdpRequest, XdpRxRing, XdpTxRing, is_no_queue};

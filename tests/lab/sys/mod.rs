@@ -1,4 +1,4 @@
-//! The lab's unsafe lines: leaving the namespaces we were born in, three ioctls, and the packet ring. Nothing here
+//! The lab's unsafe lines: leaving the namespaces we were born in, a few ioctls, and the packet ring. Nothing here
 //! knows what a test is.
 #![expect(unsafe_code, reason = "system calls and mapped memory that no safe crate wraps")]
 
@@ -88,8 +88,19 @@ pub(crate) fn tun_set_name(file: &OwnedFd, name: &str) -> io::Result<()> {
 /// Has the kernel compute TCP checksums in full before frames leave through `name`, in the caller's namespace. A veth
 /// pair otherwise passes them on unfinished, and the far end cannot tell a wrong one from one left out.
 pub(crate) fn complete_checksums(name: &str) -> io::Result<()> {
-    // linux/ethtool.h: ETHTOOL_STXCSUM, struct ethtool_value { cmd, data }.
-    let mut value: [u32; 2] = [0x17, 0];
+    const ETHTOOL_STXCSUM: u32 = 0x17;
+    ethtool(name, [ETHTOOL_STXCSUM, 0])
+}
+
+/// Has `name`, a veth end in the caller's namespace, take frames off by polling (NAPI). Only such an end takes what an
+/// XDP program at the other one sends back; it polls while it has an XDP program itself, or generic receive offload.
+pub(crate) fn receive_by_polling(name: &str) -> io::Result<()> {
+    const ETHTOOL_SGRO: u32 = 0x2c;
+    ethtool(name, [ETHTOOL_SGRO, 1])
+}
+
+/// One command of linux/ethtool.h that takes a `struct ethtool_value { cmd, data }`.
+fn ethtool(name: &str, mut value: [u32; 2]) -> io::Result<()> {
     let mut request = interface_request(name)?;
     request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;

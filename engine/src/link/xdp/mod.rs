@@ -1,11 +1,13 @@
-//! AF_XDP: frames go out of and come into memory that the kernel was lent, without a packet of the kernel's around them
-//! where the driver can do that.
+//! XDP: frames go out of and come into memory that the kernel shares with us, without a packet of the kernel's around
+//! them where the driver can do that.
 //!
-//! - `send`: the sending half, a queue of the device for each sender.
+//! - `send`: the sending half by AF_XDP, a queue of the device for each sender.
+//! - `live`: the sending half by a program in the kernel.
 //! - `receive`: the receiving half, all queues of the device, with an XDP program that hands over what is ours
 //!   (`filter`); usable beside any sending half. What the kernel then does not see, it does not close: `resets` does.
 
 mod filter;
+mod live;
 mod receive;
 mod resets;
 mod send;
@@ -21,12 +23,34 @@ use crate::error::Error;
 use crate::route::Interface;
 use crate::sys::XdpTxRing;
 
-/// Opens a link that receives by XDP as the settings say, and that sends by AF_XDP if `sends`. What cannot be had is done
-/// by packet sockets instead, and a warning says why.
-pub(super) fn open(sends: bool, interface: &Interface, settings: LinkSettings) -> Result<Opened, Error> {
-    let failed = |error| opening("opening a packet socket", interface, error);
+/// What a link sends by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sends {
+    /// Packet sockets.
+    AfPacket,
+    /// AF_XDP sockets.
+    AfXdp,
+    /// A program in the kernel.
+    Live,
+}
+
+/// Opens a link that receives by XDP as the settings say, and sends by what is asked for. What cannot be had is done by
+/// the next slower instead, and a warning says why.
+pub(super) fn open(sends: Sends, interface: &Interface, settings: LinkSettings) -> Result<Opened, Error> {
     let mut warnings = Vec::new();
-    let sharing = Sharing { senders: if sends { settings.senders } else { 0 }, slots: send::SLOTS };
+    let live = match sends {
+        Sends::Live => live::open(interface, settings),
+        _ => Ok(Vec::new()),
+    };
+    let (sends, live) = match live {
+        Ok(halves) => (sends, halves),
+        Err(why) => {
+            warnings.push(format!("{interface} sends by af_xdp and not by xdp_live: {why}"));
+            (Sends::AfXdp, Vec::new())
+        }
+    };
+    let failed = |error| opening("opening a packet socket", interface, error);
+    let sharing = Sharing { senders: if sends == Sends::AfXdp { settings.senders } else { 0 }, slots: send::SLOTS };
     let both = listen(interface, settings, sharing, &mut warnings);
     let (rx, received, sharing_ends) = match both {
         Some(XdpBoth { rx, tx, zero_copy }) => {
@@ -37,15 +61,19 @@ pub(super) fn open(sends: bool, interface: &Interface, settings: LinkSettings) -
     };
     let (ends, zero_copy) = match sharing_ends {
         Some(ends) => ends,
-        None if sends => (sending_ends(interface, settings.senders, &mut warnings), false),
+        None if sends == Sends::AfXdp => (sending_ends(interface, settings.senders, &mut warnings), false),
         None => (Vec::new(), false),
     };
     let sent = match (ends.is_empty(), zero_copy) {
+        _ if !live.is_empty() => "xdp_live",
         (true, _) => "af_packet",
         (false, true) => "af_xdp(zero-copy)",
         (false, false) => "af_xdp(copy)",
     };
-    let tx = fill_up(ends, zero_copy, interface, settings.senders, sends, &mut warnings)?;
+    let tx = match live.is_empty() {
+        true => fill_up(ends, zero_copy, interface, settings.senders, sends == Sends::AfXdp, &mut warnings)?,
+        false => live,
+    };
     let name = if sent == received { sent.into() } else { format!("{sent}+{received}") };
     Ok(Opened { halves: Halves { tx, rx }, name, warnings })
 }

@@ -1,0 +1,44 @@
+//! Where and with what a run was made: machine, kernel, versions, date, command.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::contender::{Contender, LINKS, Programs};
+
+/// One line: processor, cores, kernel.
+pub(crate) fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name| info.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(": "));
+    let model = field("model name").map_or("unknown processor", |(_, model)| model.trim());
+    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{model}, {cores} cores, Linux {}", kernel.trim())
+}
+
+/// One line: every program's version.
+pub(crate) fn versions(programs: &Programs) -> String {
+    let of = |contender: Contender| match contender {
+        Contender::Halfopen(_) => (contender.name(), version(&programs.halfopen)),
+        _ => (contender.name(), version(Path::new(&contender.name()))),
+    };
+    let all = [Contender::Halfopen(LINKS[0]), Contender::Masscan, Contender::Zmap, Contender::Nmap];
+    let one = |(name, version): (String, Option<String>)| {
+        let name = name.split(' ').next().unwrap_or_default().to_string();
+        format!("{name} {}", version.unwrap_or_else(|| "(not installed)".into()))
+    };
+    all.map(|contender| one(of(contender))).join(", ")
+}
+
+/// The first word that begins with a digit of what a program says to `--version`.
+fn version(program: &Path) -> Option<String> {
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let number = said.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    number.map(str::to_string)
+}
+
+/// The date, in UTC: `2026-11-21`.
+pub(crate) fn date() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
+}

@@ -1,0 +1,218 @@
+//! The sending half of `xdp_live`: probes are laid down in memory that a program in the kernel shares, and leave as XDP
+//! frames (BPF_PROG_TEST_RUN with BPF_F_TEST_XDP_LIVE_FRAMES, Linux 5.18), in bulk, through the driver's `ndo_xdp_xmit`,
+//! without socket buffer, and without a system call a batch.
+//!
+//! ```text
+//!   LinkTx::probe          carrier (runner's thread, in the kernel)        accountant (tracepoint)
+//!   patches a slot ──────▶ copies it into a frame, redirects ──▶ driver ──▶ counts what was taken
+//!        ▲                                                                      │ left
+//!        └──────────────────────── laid down again ◀────────────────────────────┘
+//! ```
+//!
+//! - `program`: the two programs, and the words that they and we share.
+//! - `slots`: the ring of probes.
+//! - `runner`: the thread that the carrier runs on.
+//!
+//! What the driver left (its queue was full) is laid down again behind the others and counted as a retry, so the link's
+//! promise is that of a socket: what is not refused, leaves. The program sends what it finds and so keeps the pace at
+//! which it is fed; it spins meanwhile, so this link takes a whole processor, and it is made for rates that no other
+//! reaches.
+
+mod program;
+mod runner;
+mod slots;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use halfopen_bpf::{ByteMap, Kind, Program, Tracepoint, WordMap};
+
+use self::program::{ERROR, LEFT, LEFT_RING, Lengths, SLOT, SLOTS};
+use self::runner::Runner;
+use self::slots::{Shared, Slots};
+use crate::link::{LinkSettings, LinkTx, TemplateId, TxLosses};
+use crate::route::Interface;
+use crate::wire::MacAddr;
+use crate::wire::syn::{Probe, SynTemplate};
+
+/// Probes between two looks at what the kernel did.
+const BATCH: u64 = 64;
+/// Frames that must have left before a device is believed to be able.
+const TRIAL: u64 = 8;
+/// How long they may take. The first call loads code and makes memory ready.
+const TRIAL_TIME: Duration = Duration::from_millis(500);
+/// For so long a frame may be under way between the two programs; it is a matter of microseconds.
+const UNACCOUNTED: Duration = Duration::from_millis(20);
+
+/// Opens sending halves on an Ethernet device: programs, memory and a thread of its own for each sender.
+pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Vec<Box<dyn LinkTx>>, Unable> {
+    let (v4, v6) = settings.families;
+    (0..settings.senders).map(|_| Ok(Box::new(LiveTx::open(interface, v4, v6)?) as Box<dyn LinkTx>)).collect()
+}
+
+/// Sends through a device that can.
+struct LiveTx {
+    slots: Slots<Shared>,
+    words: Arc<WordMap>,
+    templates: Vec<SynTemplate>,
+    /// How many had left at the last look.
+    moved: u64,
+    /// Since when the carrier has taken more than the accountant knows of, and how much that knew then.
+    unaccounted: Option<(u64, Instant)>,
+    // In this order: the runner ends before its programs go.
+    runner: Runner,
+    _accountant: Tracepoint,
+}
+
+impl LiveTx {
+    /// A sending half on an Ethernet device, for probes of one family or both. Tries with a few frames whether the
+    /// device, and what is behind it, takes such frames at all.
+    fn open(interface: &Interface, v4: bool, v6: bool) -> Result<Self, Unable> {
+        let lengths = Lengths::of(v4, v6);
+        let words = Arc::new(WordMap::new(LEFT_RING + SLOTS as usize)?);
+        let slots = ByteMap::new((SLOTS * SLOT) as usize)?;
+        let accountant = Program::load(Kind::RawTracepoint, "halfopen_count", &program::accountant(&words))?;
+        let accountant = Tracepoint::attach(&accountant, "xdp_devmap_xmit")?;
+        let carrier = program::carrier(&words, &slots, interface.index, lengths);
+        let carrier = Program::load(Kind::Xdp, "halfopen_send", &carrier)?;
+        let runner = Runner::start(carrier, &words, vec![0; lengths.longest()])?;
+        let slots = Slots::new(Shared { words: Arc::clone(&words), slots });
+        let mut link = LiveTx {
+            slots,
+            words,
+            templates: Vec::new(),
+            moved: 0,
+            unaccounted: None,
+            runner,
+            _accountant: accountant,
+        };
+        link.try_out(interface.mac.unwrap_or(MacAddr::ZERO))?;
+        Ok(link)
+    }
+
+    /// Sends a few frames to nobody: to our own address, of an EtherType for local experiments (IEEE 802, 0x88b5).
+    fn try_out(&mut self, own: MacAddr) -> Result<(), Unable> {
+        let mut frame = [0; 14];
+        frame[..6].copy_from_slice(&own.0);
+        frame[6..12].copy_from_slice(&own.0);
+        frame[12..].copy_from_slice(&0x88b5_u16.to_be_bytes());
+        (0..TRIAL).for_each(|_| self.slots.frame(&frame));
+        self.publish();
+        let end = Instant::now() + TRIAL_TIME;
+        while self.slots.flushed() < TRIAL && Instant::now() < end && self.runner.error().is_none() {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        self.runner.hold();
+        if let Some(error) = self.runner.error() {
+            return Err(Unable::Run(error));
+        }
+        let (taken, left) = (self.slots.flushed(), self.word(LEFT));
+        self.slots.collect();
+        match (taken, left) {
+            (TRIAL, 0) => Ok(()),
+            (0, _) => Err(Unable::Refused),
+            _ => Err(Unable::Left(io::Error::from_raw_os_error(-(self.word(ERROR) as i32)))),
+        }
+    }
+
+    fn word(&self, word: usize) -> u64 {
+        self.words.words()[word].load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    fn publish(&mut self) {
+        if self.slots.publish() {
+            self.runner.wake();
+        }
+    }
+
+    /// Frames that never reached the driver (the device went down, or its ability went) are in nobody's account. Once
+    /// the carrier rests, what it took and nobody saw leave was left.
+    fn reconcile(&mut self) {
+        if self.slots.unaccounted() == 0 {
+            self.unaccounted = None;
+            return;
+        }
+        let flushed = self.slots.flushed();
+        match self.unaccounted {
+            Some((known, since)) if known == flushed => {
+                if since.elapsed() > UNACCOUNTED {
+                    self.runner.hold();
+                    self.slots.recount();
+                    self.unaccounted = None;
+                }
+            }
+            _ => self.unaccounted = Some((flushed, Instant::now())),
+        }
+    }
+}
+
+impl LinkTx for LiveTx {
+    fn prepare(&mut self, template: &SynTemplate) -> TemplateId {
+        self.templates.push(template.clone());
+        TemplateId(self.templates.len() - 1)
+    }
+
+    /// No more than a batch, so that what is laid down is soon published.
+    #[inline]
+    fn room(&self) -> usize {
+        BATCH.saturating_sub(self.slots.unpublished()).min(self.slots.room()) as usize
+    }
+
+    #[inline]
+    fn probe(&mut self, id: TemplateId, probe: &Probe) {
+        let Some(template) = self.templates.get(id.0) else { return };
+        if self.slots.room() > 0 {
+            self.slots.probe(id, template, probe);
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<bool> {
+        self.slots.collect();
+        self.publish();
+        if let Some(error) = self.runner.error() {
+            return Err(error);
+        }
+        self.reconcile();
+        Ok(self.slots.is_empty())
+    }
+
+    fn moves(&mut self) -> bool {
+        let taken = self.slots.taken();
+        std::mem::replace(&mut self.moved, taken) != taken
+    }
+
+    fn rest(&mut self) {
+        if self.slots.is_empty() {
+            self.runner.hold();
+        }
+    }
+
+    fn frame(&mut self, _: &[u8]) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "an xdp_live link sends nothing but probes"))
+    }
+
+    fn losses(&self) -> TxLosses {
+        TxLosses { retries: self.slots.retries(), ..TxLosses::default() }
+    }
+}
+
+/// Why a device cannot send live frames.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unable {
+    /// A program was refused, or the right to it.
+    #[error(transparent)]
+    Bpf(#[from] halfopen_bpf::Error),
+    /// The runner's thread.
+    #[error("cannot start a thread for it: {0}")]
+    Thread(#[from] io::Error),
+    /// The kernel does not do it.
+    #[error("the kernel does not run live frames: {0}")]
+    Run(io::Error),
+    /// No frame reached the driver.
+    #[error("the driver does not take redirected frames (on veth, the peer needs an XDP program or GRO)")]
+    Refused,
+    /// The driver left some.
+    #[error("the driver did not take all frames of a trial: {0}")]
+    Left(io::Error),
+}
