@@ -14,12 +14,14 @@ use pnet::packet::ipv6::MutableIpv6Packet;
 use pnet::packet::tcp::{self, MutableTcpPacket, TcpFlags, TcpOption};
 use pnet::util::MacAddr as PnetMac;
 
+use crate::processor_time::ProcessorTime;
+
 const FROM: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const TO: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const SOURCE_PORT: u16 = 40_000;
 const TCP_LEN: usize = 24;
 
-pub(crate) fn craft(c: &mut Criterion) {
+pub(crate) fn craft(c: &mut Criterion<ProcessorTime>) {
     let mut group = c.benchmark_group("craft");
     group.throughput(Throughput::Elements(INPUTS as u64));
     for (family, source) in [("v4", "192.0.2.1"), ("v6", "2001:db8::1")] {

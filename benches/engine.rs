@@ -9,18 +9,24 @@ mod craft;
 mod parse;
 mod table;
 mod pipeline;
+mod size;
+mod processor_time;
 
-use criterion::{criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
+use processor_time::ProcessorTime;
 
-criterion_group!(
-    benches,
-    plan::plan,
-    permute::permutation,
-    cookie::cookie,
-    pace::pace,
-    craft::craft,
-    parse::parse,
-    table::table,
-    pipeline::pipeline
-);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(ProcessorTime);
+    targets =
+        plan::plan,
+        permute::permutation,
+        cookie::cookie,
+        pace::pace,
+        craft::craft,
+        parse::parse,
+        table::table,
+        pipeline::pipeline,
+        size::size
+}
 criterion_main!(benches);

@@ -6,12 +6,14 @@ use criterion::{Criterion, Throughput};
 use halfopen::pace::Pace;
 use halfopen::{Pps, Rate, Time};
 
+use crate::processor_time::ProcessorTime;
+
 /// A link's batch.
 const BATCH: usize = 64;
 /// One batch in 64 µs.
 const RATE: Pps = Pps(1_000_000);
 
-pub(crate) fn pace(c: &mut Criterion) {
+pub(crate) fn pace(c: &mut Criterion<ProcessorTime>) {
     let mut group = c.benchmark_group("pace");
     group.throughput(Throughput::Elements(BATCH as u64));
     for (name, rate) in [("fixed", Rate::Fixed(RATE)), ("max", Rate::Max)] {

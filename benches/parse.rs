@@ -7,13 +7,15 @@ use etherparse::PacketBuilder;
 use halfopen::wire::reply::{Checksum, Layer, read};
 use halfopen_bench::{INPUTS, numbers};
 
+use crate::processor_time::ProcessorTime;
+
 const FRAMES: usize = INPUTS / 8;
 const PORT: u16 = 40_000;
 
 /// A frame made of a number.
 type Make = fn(u64) -> Vec<u8>;
 
-pub(crate) fn parse(c: &mut Criterion) {
+pub(crate) fn parse(c: &mut Criterion<ProcessorTime>) {
     let kinds: [(&str, Make); 6] = [
         ("syn-ack/v4", |n| tcp_v4(n, true)),
         ("syn-ack/v6", |n| tcp_v6(n, true)),

@@ -7,18 +7,17 @@
 //! - `reply, all reported`: the same with an event for every verdict.
 //! - `scan`: probes a second of the whole, the network's own share included, with 0, 1 and 100 % answering.
 //! - `network`: that share alone, in the sim link's own calls.
-//!
-//! Time is processor time of this thread, so that what else the machine does is not counted.
 
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
+use criterion::{BenchmarkGroup, Criterion, Throughput};
 use halfopen::link::sim::Network;
 use halfopen::wire::syn::{LinkHeader, Probe, SynTemplate};
 use halfopen::{Event, Index, MacAddr, Plan, PlanBuilder, Rate, Scan, Seq, SimPlace, State, Time, simulate};
 use halfopen_bench::{Answering, Answers, SEED};
-use rustix::time::{ClockId, clock_gettime};
+
+use crate::processor_time::ProcessorTime;
 
 const TARGETS: u64 = 1 << 20;
 /// The sim link's batch.
@@ -43,9 +42,9 @@ impl Family {
     /// How long a scan takes.
     fn scan(&self, answers: Answers, report: &[State]) -> Duration {
         let scan = Scan::builder(self.plan.clone()).rate(Rate::Max).passes(1).seed(SEED).report(report);
-        let start = processor_time();
+        let start = ProcessorTime::used();
         let (events, summary) = simulate(scan, SimPlace::default(), Answering::new(answers)).expect("sound settings");
-        let time = processor_time() - start;
+        let time = ProcessorTime::used() - start;
         let reported = events.iter().filter(|event| matches!(event, Event::Verdict(_))).count() as u64;
         let expected: u64 =
             report.iter().map(|state| if *state == State::Open { summary.open } else { summary.closed }).sum();
@@ -70,25 +69,20 @@ impl Family {
             })
             .collect();
         let mut network: Box<dyn Network> = Box::new(Answering::new(answers));
-        let start = processor_time();
+        let start = ProcessorTime::used();
         for _ in 0..TARGETS / BATCH {
             for frame in &frames {
                 network.send(Time::ZERO, frame);
             }
             network.receive(Time::ZERO, &mut |_, frame| _ = black_box(frame));
         }
-        processor_time() - start
+        ProcessorTime::used() - start
     }
 }
 
-/// The processor time that this thread has used.
-fn processor_time() -> Duration {
-    clock_gettime(ClockId::ThreadCPUTime).try_into().expect("not before zero")
-}
+type Group<'a> = BenchmarkGroup<'a, ProcessorTime>;
 
-type Group<'a> = BenchmarkGroup<'a, WallTime>;
-
-pub(crate) fn pipeline(c: &mut Criterion) {
+pub(crate) fn pipeline(c: &mut Criterion<ProcessorTime>) {
     let mut group = c.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(TARGETS)).sample_size(20);
     for family in &Family::both() {

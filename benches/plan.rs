@@ -8,7 +8,9 @@ use criterion::{Criterion, Throughput};
 use halfopen::{Index, Plan, PlanBuilder, Target};
 use halfopen_bench::{INPUTS, numbers};
 
-pub(crate) fn plan(c: &mut Criterion) {
+use crate::processor_time::ProcessorTime;
+
+pub(crate) fn plan(c: &mut Criterion<ProcessorTime>) {
     let mut group = c.benchmark_group("plan");
     group.throughput(Throughput::Elements(INPUTS as u64));
     let plans = [

@@ -3,15 +3,16 @@
 
 use std::hint::black_box;
 
-use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use halfopen::State;
 use halfopen::table::{Recorded, VerdictTable};
 use halfopen_bench::{INPUTS, numbers};
 
+use crate::processor_time::ProcessorTime;
+
 const CELLS: u64 = 1 << 16;
 
-pub(crate) fn table(c: &mut Criterion) {
+pub(crate) fn table(c: &mut Criterion<ProcessorTime>) {
     let mut group = c.benchmark_group("table");
     group.throughput(Throughput::Elements(CELLS));
     record(&mut group);
@@ -19,7 +20,7 @@ pub(crate) fn table(c: &mut Criterion) {
     group.finish();
 }
 
-fn record(group: &mut BenchmarkGroup<'_, WallTime>) {
+fn record(group: &mut BenchmarkGroup<'_, ProcessorTime>) {
     let table = VerdictTable::new(CELLS);
     let record_all =
         || (0..CELLS).filter(|&cell| table.record(black_box(cell), State::Closed) == Recorded::First).count();
@@ -35,7 +36,7 @@ fn record(group: &mut BenchmarkGroup<'_, WallTime>) {
     });
 }
 
-fn walk(group: &mut BenchmarkGroup<'_, WallTime>) {
+fn walk(group: &mut BenchmarkGroup<'_, ProcessorTime>) {
     for percent in [0, 50, 99] {
         let table = VerdictTable::new(CELLS);
         let draws = numbers(100);

@@ -2,15 +2,17 @@
 //! reply's acknowledgement can be checked with no memory of the probe.
 //!
 //! The hash is SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012, with the reduced rounds
-//! that its authors call fast and conservative enough for short-lived secrets), cut to 32 bits. It is written out here
-//! for its two fixed input lengths because it runs once for every probe and every reply; the tests hold it against an
-//! independent implementation. The key is drawn anew for every scan.
+//! that its authors call fast and conservative enough for short-lived secrets), cut to 32 bits. Its input: source
+//! address, source port, zeros up to a multiple of eight bytes, destination address, destination port; as in the packet.
+//! What is the same for all probes of an egress and a pass comes first, so that it is taken in once ([`Origin`]). The
+//! hash is written out here for its two input lengths because it runs once for every probe and every reply; the tests
+//! hold it against an independent implementation. The key is drawn anew for every scan.
 //!
 //! Left to others: what acknowledgement which kind of reply must carry (`receiver.rs`).
 
 use std::net::IpAddr;
 
-use crate::target::{Seq, Target};
+use crate::target::{Family, Seq, Target};
 
 /// The key of a scan.
 #[derive(Clone)]
@@ -31,38 +33,63 @@ impl Cookie {
         Cookie { start }
     }
 
-    /// The sequence number of the probe from `source`:`source_port` to `target`. Addresses of two families, which no
-    /// packet can have, hash to something that no probe carries.
-    #[inline]
+    /// The cookies of the probes that leave from this address and port.
+    pub fn origin(&self, source: IpAddr, source_port: u16) -> Origin {
+        let (mut state, port) = (self.start, source_port.swap_bytes());
+        match source {
+            IpAddr::V4(from) => absorb(&mut state, u64::from(from.to_bits().swap_bytes()) | u64::from(port) << 32),
+            IpAddr::V6(from) => {
+                absorb_address(&mut state, from.to_bits());
+                absorb(&mut state, port.into());
+            }
+        }
+        Origin { state, prefix: if source.is_ipv4() { 8 } else { 24 } }
+    }
+
+    /// The sequence number of the probe from `source`:`source_port` to `target`.
     pub fn seq(&self, source: IpAddr, source_port: u16, target: Target) -> Seq {
-        let ports = u64::from(source_port) | u64::from(target.port) << 16;
-        match (source, target.address) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => self.seq_v4(from.to_bits(), to.to_bits(), ports),
-            (IpAddr::V6(from), IpAddr::V6(to)) => self.seq_v6(from.to_bits(), to.to_bits(), ports),
-            (from, to) => self.seq_v6(mapped(from), mapped(to), ports),
+        self.origin(source, source_port).seq(target)
+    }
+}
+
+/// The cookies of the probes that leave from one address and port: the hash with these two taken in already, which is
+/// half of it over IPv6.
+#[derive(Clone, Copy)]
+pub struct Origin {
+    state: [u64; 4],
+    /// How many bytes it has taken in.
+    prefix: u64,
+}
+
+impl Origin {
+    /// The sequence number of the probe to `target`. A target of the other family, which no packet from here can have,
+    /// gets one that no probe carries.
+    #[inline]
+    pub fn seq(&self, target: Target) -> Seq {
+        let (family, to) = Family::number(target.address);
+        self.seq_of(family, to, target.port)
+    }
+
+    /// [`Origin::seq`] with the address as a number.
+    #[inline]
+    pub(crate) fn seq_of(&self, family: Family, to: u128, port: u16) -> Seq {
+        match family {
+            Family::V4 => self.seq_v4(to as u32, port),
+            Family::V6 => self.seq_v6(to, port),
         }
     }
 
-    /// Input: source, destination, source port, destination port; 12 bytes. Out of line, so that what calls it is small
-    /// and its arguments stay in registers.
-    #[inline(never)]
-    fn seq_v4(&self, from: u32, to: u32, ports: u64) -> Seq {
-        let addresses = u64::from(from.swap_bytes()) | u64::from(to.swap_bytes()) << 32;
-        let mut state = self.start;
-        absorb(&mut state, addresses);
-        finish(state, ports | 12 << 56)
+    #[inline]
+    fn seq_v4(&self, to: u32, port: u16) -> Seq {
+        let last = u64::from(to.swap_bytes()) | u64::from(port.swap_bytes()) << 32;
+        finish(self.state, last | (self.prefix + 6) << 56)
     }
 
-    /// The same with 16-byte addresses; 36 bytes.
-    #[inline(never)]
-    fn seq_v6(&self, from: u128, to: u128, ports: u64) -> Seq {
-        let mut state = self.start;
-        for address in [from, to] {
-            let bytes = address.swap_bytes();
-            absorb(&mut state, bytes as u64);
-            absorb(&mut state, (bytes >> 64) as u64);
-        }
-        finish(state, ports | 36 << 56)
+    #[inline]
+    fn seq_v6(&self, to: u128, port: u16) -> Seq {
+        let mut state = self.state;
+        absorb_address(&mut state, to);
+        finish(state, u64::from(port.swap_bytes()) | (self.prefix + 18) << 56)
     }
 }
 
@@ -73,11 +100,18 @@ impl std::fmt::Debug for Cookie {
     }
 }
 
-fn mapped(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
+/// Nor what follows from it.
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Origin(..)")
     }
+}
+
+#[inline]
+fn absorb_address(state: &mut [u64; 4], address: u128) {
+    let bytes = address.swap_bytes();
+    absorb(state, bytes as u64);
+    absorb(state, (bytes >> 64) as u64);
 }
 
 #[inline]
@@ -129,14 +163,14 @@ mod tests {
         #[test]
         fn is_siphash_of_the_packets_bytes_v4(k0: u64, k1: u64, from: [u8; 4], to: [u8; 4], sport: u16, port: u16) {
             let target = Target { address: IpAddr::from(to), port };
-            let expected = oracle(k0, k1, &[&from, &to, &sport.to_le_bytes(), &port.to_le_bytes()]);
+            let expected = oracle(k0, k1, &[&from, &sport.to_be_bytes(), &[0; 2], &to, &port.to_be_bytes()]);
             prop_assert_eq!(Cookie::new(k0, k1).seq(IpAddr::from(from), sport, target), expected);
         }
 
         #[test]
         fn is_siphash_of_the_packets_bytes_v6(k0: u64, k1: u64, from: [u8; 16], to: [u8; 16], sport: u16, port: u16) {
             let target = Target { address: IpAddr::from(to), port };
-            let expected = oracle(k0, k1, &[&from, &to, &sport.to_le_bytes(), &port.to_le_bytes()]);
+            let expected = oracle(k0, k1, &[&from, &sport.to_be_bytes(), &[0; 6], &to, &port.to_be_bytes()]);
             prop_assert_eq!(Cookie::new(k0, k1).seq(IpAddr::from(from), sport, target), expected);
         }
     }
@@ -162,5 +196,6 @@ mod tests {
     #[test]
     fn debug_hides_the_key() {
         assert_eq!(format!("{:?}", Cookie::new(1, 2)), "Cookie(..)");
+        assert_eq!(format!("{:?}", Cookie::new(1, 2).origin([0; 4].into(), 3)), "Origin(..)");
     }
 }

@@ -165,14 +165,14 @@ pub(crate) fn take_off(
     for (link, rx) in links.iter_mut().enumerate() {
         let (layer, takes_away) = (rx.layer(), rx.takes_away());
         let mut resets = Vec::new();
+        let mut sink = |verdict| outbox.send(Event::Verdict(verdict));
         let taken = rx.receive(clock, &mut |received| {
             if takes_away {
                 resets.extend(receiver.reset(received.frame, received.checksum));
             }
-            if let Some(verdict) = receiver.frame(received.at, layer, received.frame, received.checksum) {
-                outbox.send(Event::Verdict(verdict));
-            }
+            receiver.frame(received.at, layer, received.frame, received.checksum, &mut sink);
         });
+        receiver.settle(&mut sink);
         if takes_away {
             rx.reset(&resets);
         }

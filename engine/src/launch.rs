@@ -282,7 +282,7 @@ impl Launch {
         let receiver = Receiver::new(work, Arc::clone(&shared), clock.started);
         let outbox = Outbox::new(events, targets, settings.passes);
         let ear = Ear { receiver, links: rx, outbox, lookout: lookout(interfaces.clone(), before) };
-        let ran = Crew::new(&shared, clock).run(lead, hands, ear)?;
+        let ran = Crew::new(&shared, clock).run(settings.rate, lead, hands, ear)?;
         ran.map_err(|lost| lost_link(lost, &settings, shared.total_sent()))?;
         let device = device_losses(&interfaces)?.since(before);
         Ok(summarize(&shared, targets, &settings, &clock, device))

@@ -41,6 +41,7 @@ mod source_ports;
 mod connect;
 mod launch;
 mod crew;
+mod cores;
 mod drive;
 mod simulate;
 mod scan;

@@ -153,6 +153,46 @@ mod tests {
         }
     }
 
+    /// Late wake-ups as a busy machine has them: most by some microseconds, one in ten by up to a millisecond, one in a
+    /// hundred by up to five.
+    fn jitter(state: &mut u64) -> u64 {
+        let drawn = crate::permute::splitmix64(state);
+        let most = match drawn % 100 {
+            0 => 5_000_000,
+            1..=10 => 1_000_000,
+            _ => 60_000,
+        };
+        (drawn >> 32) % most
+    }
+
+    /// Against jitter: the mean over a long time, and what leaves within any millisecond.
+    #[test]
+    fn jitter_moves_neither_the_mean_nor_the_burst_bound() {
+        for rate in [10, 100, 1_000, 10_000, 100_000, 1_000_000, 5_000_000] {
+            for mut seed in 1..4 {
+                let end = Time(if rate < 1000 { 20 * NANOS } else { 3 * NANOS });
+                let mut pace = Pace::new(Rate::Fixed(Pps(rate)), 64, Time::ZERO);
+                let burst = pace.burst(rate);
+                let (mut now, mut sent) = (Time::ZERO, 0);
+                let mut window: std::collections::VecDeque<(Time, u64)> = [].into();
+                while now < end {
+                    let allowed = pace.allowance(now);
+                    assert!(allowed <= burst, "{rate}: {allowed}");
+                    pace.spend(allowed);
+                    sent += allowed;
+                    window.push_back((now, allowed));
+                    window.retain(|(at, _)| now.since(*at).as_nanos() < u128::from(BURST_NANOS));
+                    let within: u64 = window.iter().map(|(_, probes)| probes).sum();
+                    // A full bucket, and what flows in meanwhile at 5/4 of the rate.
+                    assert!(within <= burst + rate / 800 + 1, "{rate}: {within} within a millisecond");
+                    now = Time(pace.next(now).0.max(now.0 + 1) + jitter(&mut seed));
+                }
+                let wanted = (u128::from(now.0) * u128::from(rate) / u128::from(NANOS)) as f64;
+                assert!((sent as f64 - wanted).abs() <= wanted / 100.0 + 1.0, "{rate}, {seed}: {sent} of {wanted}");
+            }
+        }
+    }
+
     #[test]
     fn bursts_stay_within_a_millisecond_or_a_batch() {
         for (rate, most) in [(10, 2), (10_000, 10), (64_000, 64), (1_000_000, 1_000)] {

@@ -65,27 +65,56 @@ impl Permutation {
         Position(self.walk(index.0, Self::backward))
     }
 
-    /// Applies `step` until the result is inside the domain. Ends: a bijection of the grid that started inside must
-    /// come back inside, at the latest at its own starting point.
+    /// Applies `step` until the result is inside the domain.
     #[inline]
     fn walk(&self, from: u64, step: fn(&Self, u64) -> u64) -> u64 {
         if from >= self.len {
             return from;
         }
-        let mut at = step(self, from);
+        self.inside(step(self, from), step)
+    }
+
+    /// Applies `step` for as long as the result is outside the domain. Ends: a bijection of the grid that started inside
+    /// must come back inside, at the latest at its own starting point.
+    #[inline]
+    fn inside(&self, mut at: u64, step: fn(&Self, u64) -> u64) -> u64 {
         while at >= self.len {
             at = step(self, at);
         }
         at
     }
 
+    /// The indices from a position on, if all of them lie in one row: the first round's hash is then the same for all.
+    #[inline]
+    fn fill(&self, from: u64, indices: &mut [Index; AHEAD]) -> bool {
+        let (row, column) = self.split(from);
+        if self.column_mask() - column < AHEAD as u64 - 1 || self.len - from.min(self.len) < AHEAD as u64 {
+            return false;
+        }
+        let shift = self.column_hash(row, self.keys[0]);
+        for (ahead, index) in (0..).zip(indices) {
+            *index = Index(self.inside(self.rounds(row, column + ahead, shift), Self::forward));
+        }
+        true
+    }
+
     #[inline]
     fn forward(&self, at: u64) -> u64 {
-        let (mut row, mut column) = self.split(at);
-        for pair in self.keys.chunks_exact(2) {
-            column = column.wrapping_add(self.column_hash(row, pair[0])) & self.column_mask();
-            row = add_modulo(row, self.row_hash(column, pair[1]), self.rows);
+        let (row, column) = self.split(at);
+        self.rounds(row, column, self.column_hash(row, self.keys[0]))
+    }
+
+    /// All rounds, of which the first adds `shift`.
+    #[inline]
+    fn rounds(&self, mut row: u64, mut column: u64, mut shift: u64) -> u64 {
+        let [_, keys @ .., last] = &self.keys;
+        for pair in keys.chunks_exact(2) {
+            column = column.wrapping_add(shift) & self.column_mask();
+            row = add_modulo(row, self.row_hash(column, pair[0]), self.rows);
+            shift = self.column_hash(row, pair[1]);
         }
+        column = column.wrapping_add(shift) & self.column_mask();
+        row = add_modulo(row, self.row_hash(column, *last), self.rows);
         self.join(row, column)
     }
 
@@ -120,10 +149,11 @@ impl Permutation {
         mix(row, key)
     }
 
-    /// A hash below `rows`: the high half of the product with it.
+    /// A hash below `rows`: the high half of the product with it. That half hangs on the highest bits of what is
+    /// multiplied, and they on every bit of the column; there is nothing to fold.
     #[inline]
     fn row_hash(&self, column: u64, key: RoundKey) -> u64 {
-        high_half(mix(column, key), self.rows)
+        high_half((column ^ key.mask).wrapping_mul(key.multiplier), self.rows)
     }
 }
 
@@ -162,6 +192,9 @@ impl Walk {
     /// Out of sequence, where the next position asked for is anybody's guess, only this one is worked out.
     fn go_to(&mut self, permutation: &Permutation, position: Position, in_sequence: bool) {
         (self.start, self.known) = (position, if in_sequence { AHEAD } else { 1 });
+        if in_sequence && permutation.fill(position.0, &mut self.indices) {
+            return;
+        }
         let positions = (0..).map(|ahead| Position(position.0.wrapping_add(ahead)));
         let indices = self.indices[..self.known].iter_mut().zip(positions);
         indices.for_each(|(index, position)| *index = permutation.index(position));
@@ -279,7 +312,7 @@ mod tests {
     fn a_walk_gives_the_same_indices_in_and_out_of_sequence() {
         let permutation = Permutation::new(1000, 3);
         let mut walk = Walk::default();
-        let jumps = [0, 1, 5, 6, 6, 5, 999, 0, 998, 999, 1000, u64::MAX, 0].into_iter();
+        let jumps = [0, 1, 5, 6, 6, 5, 999, 0, 998, 999, 1000, u64::MAX, 0, 985, 986].into_iter().chain(987..1010);
         for position in (0..1000).chain(jumps).chain((0..1000).step_by(3)).map(Position) {
             assert_eq!(walk.index(&permutation, position), permutation.index(position), "{position:?}");
         }

@@ -21,25 +21,29 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::counters::{ReceiverCounters, Shared, Turn, add, load, set};
 use crate::permute::Stripe;
 use crate::rtt::RttEstimator;
 use crate::table::Recorded;
-use crate::target::{Index, Seq, Target};
+use crate::target::{Position, Seq, Target};
 use crate::time::Time;
 use crate::verdict::{Reason, State, Verdict};
-use crate::wire::reply::{self, Checksum, IcmpReply, Layer, Quote, Reply, Segment, TcpReply, Unusable};
-use crate::wire::rst::Rst;
-use crate::work::Work;
+use crate::wire::plain::{self, PlainTcp};
+use crate::wire::reply::{self, Checksum, IcmpReply, Layer, Quote, Reply, Segment, Unusable};
+use crate::wire::rst::{self, Rst};
+use crate::work::{Origins, Work};
 
 /// Receives a scan's answers.
 pub(crate) struct Receiver {
     work: Arc<Work>,
     shared: Arc<Shared>,
     started: SystemTime,
+    origins: Origins,
     rtt: RttEstimator,
+    /// Segments that were read and not yet judged; at most [`TOGETHER`].
+    waiting: Vec<Waiting>,
     /// The stripe that is open; none while the sender has the table.
     stripe: Option<Stripe>,
     /// How far the closing walk has come.
@@ -48,14 +52,38 @@ pub(crate) struct Receiver {
     skipped: u64,
 }
 
+/// Segments are judged so many at a time. To find a segment's place and cookie is arithmetic that mostly waits for
+/// itself; that of several overlaps.
+const TOGETHER: usize = 16;
+
+/// A segment, and when it came.
+#[derive(Clone, Copy)]
+struct Waiting {
+    at: Time,
+    tcp: PlainTcp,
+}
+
+/// What is worked out of a segment before it is judged.
+#[derive(Clone, Copy)]
+struct Place {
+    /// None if its sender is no target.
+    position: Option<Position>,
+    /// The cookie of the probe that it would answer; none if no probe left from where it went to.
+    cookie: Option<Seq>,
+}
+
 /// An answer that was proved to be ours.
 struct Answer {
-    target: Target,
     pass: u8,
     offset: u64,
     meaning: (State, Reason),
-    sender: Option<IpAddr>,
-    ttl: u8,
+}
+
+/// What an answer changed that is to be reported.
+struct Change {
+    supersedes: Option<State>,
+    /// In nanoseconds.
+    rtt: Option<u64>,
 }
 
 /// Why a frame is no answer, as the counter that counts it.
@@ -63,7 +91,9 @@ type Stray = fn(&ReceiverCounters) -> &AtomicU64;
 
 impl Receiver {
     pub(crate) fn new(work: Arc<Work>, shared: Arc<Shared>, started: SystemTime) -> Self {
-        Receiver { work, shared, started, rtt: RttEstimator::default(), stripe: None, closing: 0, skipped: 0 }
+        let (origins, waiting) = (work.origins(), Vec::with_capacity(TOGETHER));
+        let rtt = RttEstimator::default();
+        Receiver { work, shared, started, origins, rtt, waiting, stripe: None, closing: 0, skipped: 0 }
     }
 
     /// Looks whose turn it is with the table; to be called before each batch of frames.
@@ -73,33 +103,30 @@ impl Receiver {
         turn
     }
 
-    /// Takes in one frame; gives the verdict if it brought one that is to be reported.
-    pub(crate) fn frame(&mut self, at: Time, layer: Layer, frame: &[u8], checksum: Checksum) -> Option<Verdict> {
-        if self.stripe.is_none() {
-            // The sender may have opened one since: its store came before the probe, so an answer's reader sees it.
-            self.turn();
-        }
-        // By reference throughout: a copy has to wait for what was written piece by piece.
-        let answer = match &reply::read(layer, frame, checksum) {
-            Ok(Reply::Tcp(tcp)) => self.tcp_is_ours(tcp, at),
-            Ok(Reply::Icmp(icmp)) => self.icmp_is_ours(icmp),
-            Err(_) if reply::is_neighbour_traffic(layer, frame) => return None,
-            Err(Unusable::Malformed) => Err(malformed as Stray),
-            Err(Unusable::Unrelated) => Err(unrelated as Stray),
-        };
-        match &answer {
-            Ok(answer) => self.record(answer, at),
-            Err(stray) => {
-                add(stray(&self.shared.receiver), 1);
-                None
-            }
+    /// Takes in one frame. The verdict that it brings, if it is to be reported, goes to `sink` now or in a later call, at
+    /// the latest in [`Receiver::settle`]; the order is that of the frames.
+    #[inline]
+    pub(crate) fn frame(
+        &mut self,
+        at: Time,
+        layer: Layer,
+        frame: &[u8],
+        checksum: Checksum,
+        sink: &mut impl FnMut(Verdict),
+    ) {
+        match plain::read(layer, frame, checksum) {
+            Some(tcp) => self.tcp(at, tcp, sink),
+            None => self.unusual(at, layer, frame, checksum, sink),
         }
     }
 
     /// The RST that closes what an Ethernet frame half opens, if that answers one of our probes, whatever has become of its
     /// target: early or late, for the first time or again. The kernel's task, where the kernel sees the frame.
     pub(crate) fn reset(&self, frame: &[u8], checksum: Checksum) -> Option<Rst> {
-        let Ok(Reply::Tcp(tcp)) = reply::read(Layer::Ethernet, frame, checksum) else { return None };
+        let Some(Ok(Reply::Tcp(tcp))) = rst::may_be_due(frame).then(|| reply::read(Layer::Ethernet, frame, checksum))
+        else {
+            return None;
+        };
         self.work.pass(tcp.destination_port)?;
         let target = Target { address: tcp.source, port: tcp.source_port };
         let is_due = match tcp.kind {
@@ -111,45 +138,128 @@ impl Receiver {
     }
 
     #[inline]
-    fn tcp_is_ours(&self, tcp: &TcpReply, at: Time) -> Result<Answer, Stray> {
+    fn tcp(&mut self, at: Time, tcp: PlainTcp, sink: &mut impl FnMut(Verdict)) {
+        self.waiting.push(Waiting { at, tcp });
+        if self.waiting.len() == TOGETHER {
+            self.settle(sink);
+        }
+    }
+
+    #[cold]
+    fn unusual(&mut self, at: Time, layer: Layer, frame: &[u8], checksum: Checksum, sink: &mut impl FnMut(Verdict)) {
+        self.settle(sink);
+        match reply::read_any(layer, frame, checksum) {
+            Ok(Reply::Tcp(tcp)) => match tcp.try_into() {
+                Ok(tcp) => self.tcp(at, tcp, sink),
+                Err(()) => self.count(malformed),
+            },
+            Ok(Reply::Icmp(icmp)) => self.icmp(&icmp, at).into_iter().for_each(sink),
+            Err(_) if reply::is_neighbour_traffic(layer, frame) => {}
+            Err(Unusable::Malformed) => self.count(malformed),
+            Err(Unusable::Unrelated) => self.count(unrelated),
+        }
+    }
+
+    /// Judges what waits; to be called after each batch of frames.
+    pub(crate) fn settle(&mut self, sink: &mut impl FnMut(Verdict)) {
+        if self.stripe.is_none() {
+            // The sender may have opened one since: its store came before the probe, so an answer's reader sees it.
+            self.turn();
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let places = self.places(&waiting);
+        for (Waiting { at, tcp }, place) in waiting.iter().zip(&places) {
+            match self.tcp_is_ours(tcp, place, *at) {
+                Ok(answer) => self.answered(&answer, tcp, *at).into_iter().for_each(&mut *sink),
+                Err(stray) => self.count(stray),
+            }
+        }
+        if !waiting.is_empty() {
+            self.publish();
+        }
+        waiting.clear();
+        self.waiting = waiting;
+    }
+
+    /// One step for all, then the next: so it is one step's instructions that overlap.
+    #[inline]
+    fn places(&self, waiting: &[Waiting]) -> [Place; TOGETHER] {
+        let mut places = [Place { position: None, cookie: None }; TOGETHER];
+        let mut indices = [None; TOGETHER];
+        for (index, Waiting { tcp, .. }) in indices.iter_mut().zip(waiting) {
+            *index = self.work.plan.index_of(tcp.family, tcp.source, tcp.source_port);
+        }
+        for (place, index) in places.iter_mut().zip(&indices[..waiting.len()]) {
+            place.position = index.map(|index| self.work.permutation.position(index));
+        }
+        for (place, Waiting { tcp, .. }) in places.iter_mut().zip(waiting) {
+            place.cookie = self.cookie(tcp);
+        }
+        places
+    }
+
+    #[inline]
+    fn cookie(&self, tcp: &PlainTcp) -> Option<Seq> {
+        let pass = self.work.pass(tcp.destination_port)?;
+        let origin = self.origins.from((tcp.family, tcp.destination), pass)?;
+        Some(origin.seq_of(tcp.family, tcp.source, tcp.source_port))
+    }
+
+    #[inline]
+    fn tcp_is_ours(&self, tcp: &PlainTcp, place: &Place, at: Time) -> Result<Answer, Stray> {
         let meaning = tcp_meaning(tcp.kind).ok_or(unrelated as Stray)?;
         let pass = self.work.pass(tcp.destination_port).ok_or(wrong_port as Stray)?;
         if tcp.kind == Segment::Syn && self.is_own_probe(tcp) {
             return Err(own);
         }
-        let target = Target { address: tcp.source, port: tcp.source_port };
-        let offset = self.offset(self.work.plan.index(target))?;
-        let cookie = self.work.cookie.seq(tcp.destination, tcp.destination_port, target);
+        let offset = self.offset(place.position)?;
+        let cookie = place.cookie.ok_or(bad_ack as Stray)?;
         let proved = match tcp.kind {
             Segment::Rst => tcp.ack == cookie.next() || tcp.ack == cookie,
-            Segment::Syn if tcp.ack == Seq(0) => self.may_be_split(tcp, target, pass, offset, at),
+            Segment::Syn if tcp.ack == Seq(0) => self.may_be_split(tcp, pass, offset, at),
             _ => tcp.ack == cookie.next(),
         };
         if !proved {
             return Err(bad_ack);
         }
-        Ok(Answer { target, pass, offset, meaning, sender: None, ttl: tcp.ttl })
+        Ok(Answer { pass, offset, meaning })
     }
 
     /// A bare SYN has nothing to prove itself by. It is believed where nothing that could is contradicted: to the address
     /// and port that probed its sender, and only while no proved answer says otherwise.
-    fn may_be_split(&self, tcp: &TcpReply, target: Target, pass: u8, offset: u64, at: Time) -> bool {
+    fn may_be_split(&self, tcp: &PlainTcp, pass: u8, offset: u64, at: Time) -> bool {
         let known = self.shared.table.state(offset);
         known.is_none_or(|state| state == State::Open)
             && self.shared.log.sent(pass, offset, at).is_some()
-            && self.work.source(target) == Some(tcp.destination)
+            && self.work.source(sender(tcp)) == Some(tcp.family.address(tcp.destination))
     }
 
-    fn icmp_is_ours(&self, icmp: &IcmpReply) -> Result<Answer, Stray> {
+    fn icmp(&mut self, icmp: &IcmpReply, at: Time) -> Option<Verdict> {
+        match self.icmp_is_ours(icmp) {
+            Ok((answer, target)) => {
+                let rtt = self.round_trip(&answer, at);
+                let change = self.record(&answer, rtt, false)?;
+                let verdict = self.verdict(&answer, &change, target, at);
+                Some(Verdict { sender: Some(icmp.sender), ttl: Some(icmp.ttl), ..verdict })
+            }
+            Err(stray) => {
+                self.count(stray);
+                None
+            }
+        }
+    }
+
+    fn icmp_is_ours(&self, icmp: &IcmpReply) -> Result<(Answer, Target), Stray> {
         let meaning = icmp_meaning(icmp).ok_or(unrelated as Stray)?;
         let quote = icmp.quote.ok_or(bad_quote as Stray)?;
         let pass = self.work.pass(quote.source_port).ok_or(bad_quote as Stray)?;
         let target = Target { address: quote.destination, port: quote.destination_port };
-        let offset = self.offset(self.work.plan.index(target))?;
+        let index = self.work.plan.index(target);
+        let offset = self.offset(index.map(|index| self.work.permutation.position(index)))?;
         if quote.source != icmp.destination || !self.quotes_the_cookie(&quote, target) {
             return Err(bad_quote);
         }
-        Ok(Answer { target, pass, offset, meaning, sender: Some(icmp.sender), ttl: icmp.ttl })
+        Ok((Answer { pass, offset, meaning }, target))
     }
 
     fn quotes_the_cookie(&self, quote: &Quote, target: Target) -> bool {
@@ -157,26 +267,35 @@ impl Receiver {
     }
 
     /// On the loopback, a probe to one of our own source ports looks like a bare SYN to us.
-    fn is_own_probe(&self, tcp: &TcpReply) -> bool {
-        let target = Target { address: tcp.destination, port: tcp.destination_port };
+    fn is_own_probe(&self, tcp: &PlainTcp) -> bool {
+        let target = Target { address: tcp.family.address(tcp.destination), port: tcp.destination_port };
         self.work.pass(tcp.source_port).is_some()
-            && tcp.seq == self.work.cookie.seq(tcp.source, tcp.source_port, target)
+            && tcp.seq == self.work.cookie.seq(sender(tcp).address, tcp.source_port, target)
     }
 
-    /// Where a target stands in the open stripe. What the closing walk has passed is closed.
+    /// Where a target, by its position, stands in the open stripe. What the closing walk has passed is closed.
     #[inline]
-    fn offset(&self, index: Option<Index>) -> Result<u64, Stray> {
-        let position = self.work.permutation.position(index.ok_or(foreign as Stray)?);
+    fn offset(&self, position: Option<Position>) -> Result<u64, Stray> {
+        let position = position.ok_or(foreign as Stray)?;
         let offset = self.stripe.and_then(|stripe| stripe.offset(position));
         offset.filter(|offset| *offset >= self.closing).ok_or(late as Stray)
     }
 
     #[inline]
-    fn record(&mut self, answer: &Answer, at: Time) -> Option<Verdict> {
+    fn answered(&mut self, answer: &Answer, tcp: &PlainTcp, at: Time) -> Option<Verdict> {
+        let rtt = self.round_trip(answer, at);
+        let change = self.record(answer, rtt, true)?;
+        Some(Verdict { ttl: Some(tcp.ttl), ..self.verdict(answer, &change, sender(tcp), at) })
+    }
+
+    /// Records an answer, and gives what changed if that is to be reported. ICMP errors teach nothing of round-trip times:
+    /// they come from elsewhere, and rate limits delay them.
+    #[inline]
+    fn record(&mut self, answer: &Answer, rtt: Option<u64>, teaches: bool) -> Option<Change> {
         let counters = &self.shared.receiver;
-        let (state, reason) = answer.meaning;
+        let (state, _) = answer.meaning;
         add(&counters.replies, 1);
-        let supersedes = match self.shared.table.record(answer.offset, state) {
+        let supersedes = match self.shared.table.record_alone(answer.offset, state) {
             Recorded::Duplicate => {
                 add(&counters.duplicates, 1);
                 return None;
@@ -188,33 +307,47 @@ impl Receiver {
             }
         };
         add(counters.of(state), 1);
-        let log = &self.shared.log;
-        let sent = log.sent(answer.pass, answer.offset, at).filter(|_| log.is_exact(answer.offset));
-        let rtt = sent.map(|sent| at.since(sent));
-        if let (Some(rtt), None) = (rtt, answer.sender) {
-            self.learn(rtt);
+        if let (true, Some(rtt)) = (teaches, rtt) {
+            self.rtt.sample_nanos(rtt);
         }
         // A correction is reported to whoever was told what it corrects.
-        let wanted = [Some(state), supersedes].into_iter().flatten().any(|state| self.work.report.wants(state));
-        wanted.then(|| Verdict {
-            target: answer.target,
-            state,
-            reason,
-            sender: answer.sender,
-            ttl: Some(answer.ttl),
-            rtt,
-            pass: answer.pass,
-            time: self.wall(at),
-            supersedes,
-        })
+        let report = self.work.report;
+        let wanted = report.wants(state) || supersedes.is_some_and(|state| report.wants(state));
+        wanted.then_some(Change { supersedes, rtt })
     }
 
-    /// ICMP errors teach nothing: they come from elsewhere, and rate limits delay them.
+    /// In nanoseconds; none where the position has no send time of its own.
     #[inline]
-    fn learn(&mut self, rtt: std::time::Duration) {
-        self.rtt.sample(rtt);
+    fn round_trip(&self, answer: &Answer, at: Time) -> Option<u64> {
+        let log = &self.shared.log;
+        let sent = log.is_exact(answer.offset).then(|| log.sent(answer.pass, answer.offset, at))??;
+        Some(at.0.saturating_sub(sent.0))
+    }
+
+    #[cold]
+    fn verdict(&self, answer: &Answer, change: &Change, target: Target, at: Time) -> Verdict {
+        let (state, reason) = answer.meaning;
+        Verdict {
+            target,
+            state,
+            reason,
+            sender: None,
+            ttl: None,
+            rtt: change.rtt.map(Duration::from_nanos),
+            pass: answer.pass,
+            time: self.wall(at),
+            supersedes: change.supersedes,
+        }
+    }
+
+    /// Tells the sender and the readers of progress what the round-trip times say; once a batch is often enough.
+    fn publish(&self) {
         self.shared.set_wait(self.rtt.wait());
         set(&self.shared.receiver.srtt, self.rtt.smoothed().map_or(0, |srtt| srtt.as_nanos() as u64));
+    }
+
+    fn count(&self, stray: Stray) {
+        add(stray(&self.shared.receiver), 1);
     }
 
     /// In `Closing`: what has not answered is filtered. Reports at most `most` targets, and hands the table back to the
@@ -273,6 +406,12 @@ impl Receiver {
     }
 }
 
+/// Who sent a segment: the target, if it is one of ours.
+#[inline]
+fn sender(tcp: &PlainTcp) -> Target {
+    Target { address: tcp.family.address(tcp.source), port: tcp.source_port }
+}
+
 #[inline]
 fn tcp_meaning(kind: Segment) -> Option<(State, Reason)> {
     match kind {
@@ -327,13 +466,10 @@ fn own(counters: &ReceiverCounters) -> &AtomicU64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use etherparse::{PacketBuilder, TcpHeader};
 
     use super::*;
     use crate::summary::Strays;
-    use crate::target::Position;
     use crate::verdict::State::{Closed, Filtered, Open};
     use crate::work::Report;
     use crate::work::samples::{PORT, SOURCE, SOURCE_V6, work};
@@ -374,7 +510,10 @@ mod tests {
         }
 
         fn take(&mut self, frame: &[u8]) -> Option<Verdict> {
-            self.receiver.frame(NOW, Layer::Ip, frame, Checksum::Unknown)
+            let mut verdict = None;
+            self.receiver.frame(NOW, Layer::Ip, frame, Checksum::Unknown, &mut |told| verdict = Some(told));
+            self.receiver.settle(&mut |told| verdict = Some(told));
+            verdict
         }
 
         fn tcp(&mut self, pass: u8, port: u16, change: impl FnOnce(&mut TcpHeader, u32)) -> Option<Verdict> {
@@ -530,6 +669,47 @@ mod tests {
         bench.shared.open(Stripe { start: Position(0), len: 160 });
         assert!(bench.syn_ack(22).is_some());
         assert_eq!(bench.strays().late, 0);
+    }
+
+    /// More segments than are judged together, and an ICMP error among them for a target that answers later.
+    #[test]
+    fn verdicts_come_in_the_order_of_the_frames() {
+        let mut bench = v4();
+        let hosts = |port| (0..4u8).map(move |host| Target { address: [10, 0, 0, host].into(), port });
+        let targets: Vec<Target> = (20..30).flat_map(hosts).collect();
+        let cookie = |target| bench.work.cookie.seq(SOURCE.into(), PORT, target).0;
+        let mut frames: Vec<Vec<u8>> = targets.iter().map(|&target| rst_of(target, cookie(target))).collect();
+        let last = targets[39];
+        frames.insert(30, unreachable(last, cookie(last)));
+        let mut told = Vec::new();
+        let mut sink = |verdict: Verdict| told.push((verdict.target, verdict.supersedes));
+        frames.iter().for_each(|frame| bench.receiver.frame(NOW, Layer::Ip, frame, Checksum::Unknown, &mut sink));
+        bench.receiver.settle(&mut sink);
+        let mut expected: Vec<_> = targets.iter().map(|&target| (target, None)).collect();
+        expected.insert(30, (last, None));
+        expected[40].1 = Some(Filtered);
+        assert_eq!(told, expected);
+    }
+
+    fn octets(target: Target) -> [u8; 4] {
+        let IpAddr::V4(host) = target.address else { panic!("an IPv4 target") };
+        host.octets()
+    }
+
+    fn rst_of(target: Target, cookie: u32) -> Vec<u8> {
+        let mut header = TcpHeader::new(target.port, PORT, 1, 1024);
+        (header.rst, header.ack, header.acknowledgment_number) = (true, true, cookie.wrapping_add(1));
+        tcp_from(octets(target), header)
+    }
+
+    /// An ICMP error of code 13 about the first pass's probe.
+    fn unreachable(target: Target, cookie: u32) -> Vec<u8> {
+        let (mut probe, mut frame) = (Vec::new(), Vec::new());
+        let quoted = PacketBuilder::ipv4(SOURCE, octets(target), 1).tcp(PORT, target.port, cookie, 1024);
+        quoted.write(&mut probe, &[]).unwrap();
+        let builder = PacketBuilder::ipv4(ROUTER, SOURCE, 62).icmpv4_raw(3, 13, [0; 4]);
+        builder.write(&mut frame, &probe).unwrap();
+        frame
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub struct RttEstimator {
 
 impl RttEstimator {
     /// Samples of this and more are not believed: the answer belongs to something else.
-    const IMPLAUSIBLE: Duration = Duration::from_secs(8);
+    const IMPLAUSIBLE: u64 = 8000 * MILLISECOND;
     /// Bounds of the first variation.
     const FIRST_VARIATION: (u64, u64) = (5 * MILLISECOND, 2000 * MILLISECOND);
     /// Above `LOUD`, the variation is taken to be `FIRST_VARIATION.1`.
@@ -120,10 +120,15 @@ impl RttEstimator {
     /// Takes in one sample.
     #[inline]
     pub fn sample(&mut self, rtt: Duration) {
+        self.sample_nanos(u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Takes in one sample, in nanoseconds.
+    #[inline]
+    pub(crate) fn sample_nanos(&mut self, rtt: u64) {
         if rtt >= Self::IMPLAUSIBLE {
             return;
         }
-        let rtt = rtt.as_nanos() as u64;
         self.slowest = self.slowest.max(rtt);
         self.smoothed = match self.smoothed {
             None => Some((rtt, rtt.clamp(Self::FIRST_VARIATION.0, Self::FIRST_VARIATION.1))),

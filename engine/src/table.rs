@@ -4,8 +4,8 @@
 //! ```text
 //!                 +--------------------------------+
 //!                 |                                v
-//! unanswered --> filtered --> closed ----------> open          each arrow is one compare-and-swap;
-//!     |                         ^                  ^           there is none back within a stripe
+//! unanswered --> filtered --> closed ----------> open          each arrow is one compare-and-swap, or one
+//!     |                         ^                  ^           store; there is none back within a stripe
 //!     +-------------------------+------------------+
 //! ```
 //!
@@ -14,7 +14,8 @@
 //!
 //! **Orderings.** All are `Relaxed`. A cell says everything there is to say about its target, no other memory is
 //! published through it, and a compare-and-swap of one word is atomic in any ordering: two recorders of the same cell
-//! are ordered by that word's modification order, so exactly one of them sees the change as its own. A sender that
+//! are ordered by that word's modification order, so exactly one of them sees the change as its own. Who records alone
+//! needs no compare-and-swap: what a word held at the load, it holds at the store. A sender that
 //! reads a stale "unanswered" sends one probe too many, which is harmless. `reset` needs exclusive use (`&mut self`
 //! is not available through the sharing pointer, so the phase protocol in `counters.rs` provides it: its
 //! acquire/release pair orders the reset before every later record).
@@ -90,6 +91,20 @@ impl VerdictTable {
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// [`VerdictTable::record`] for who knows that nobody else records meanwhile: a load and a store, where a
+    /// compare-and-swap would hold up every load behind it. Others may read.
+    #[inline]
+    pub fn record_alone(&self, offset: u64, state: State) -> Recorded {
+        let Some((word, shift)) = self.cell(offset) else { return Recorded::Duplicate };
+        let (seen, new) = (word.load(Ordering::Relaxed), encode(state));
+        let old = seen >> shift & 3;
+        if old >= new {
+            return Recorded::Duplicate;
+        }
+        word.store(seen & !(3 << shift) | new << shift, Ordering::Relaxed);
+        decode(old).map_or(Recorded::First, |than| Recorded::Stronger { than })
     }
 
     /// The first unanswered offset in `from..to`; answered ones are skipped a word at a time.
@@ -186,10 +201,12 @@ mod tests {
         fn agrees_with_a_map(
             cells in 1u64..200,
             answers in prop::collection::vec((0u64..220, any_state()), 0..300),
+            alone: bool,
             bounds in (0u64..200, 0u64..200),
         ) {
             let (from_cell, to_cell) = (bounds.0.min(bounds.1).min(cells), bounds.0.max(bounds.1).min(cells));
             let table = VerdictTable::new(cells);
+            let record = if alone { VerdictTable::record_alone } else { VerdictTable::record };
             let mut oracle: BTreeMap<u64, State> = BTreeMap::new();
             let rounded_up = cells.div_ceil(CELLS_PER_WORD) * CELLS_PER_WORD;
             for (offset, state) in answers {
@@ -200,7 +217,7 @@ mod tests {
                     Some(than) if strength(state) > strength(than) => Recorded::Stronger { than },
                     Some(_) => Recorded::Duplicate,
                 };
-                prop_assert_eq!(table.record(offset, state), expected);
+                prop_assert_eq!(record(&table, offset, state), expected);
                 if expected != Recorded::Duplicate {
                     oracle.insert(offset, state);
                 }
@@ -293,13 +310,17 @@ mod loom_tests {
     /// cell that it saw answered stays so.
     #[test]
     fn loom_walker_beside_recorder() {
-        loom::model(|| {
+        [VerdictTable::record, VerdictTable::record_alone].into_iter().for_each(walker_beside);
+    }
+
+    fn walker_beside(record: fn(&VerdictTable, u64, State) -> Recorded) {
+        loom::model(move || {
             let table = Arc::new(VerdictTable::new(32));
             let recorder = {
                 let table = Arc::clone(&table);
                 thread::spawn(move || {
-                    table.record(0, State::Closed);
-                    table.record(1, State::Open);
+                    record(&table, 0, State::Closed);
+                    record(&table, 1, State::Open);
                 })
             };
             let first = table.next_unanswered(0, 3);

@@ -35,7 +35,7 @@ use crate::sender::{Cooldown, Step};
 use crate::suspects::{Ranges, Suspects};
 use crate::target::Position;
 use crate::time::Time;
-use crate::work::{Fate, Work};
+use crate::work::{Fate, Origins, Path, Work};
 
 /// A link that gave up.
 #[derive(Debug)]
@@ -72,8 +72,9 @@ pub(crate) struct Walker {
     batch: usize,
     cooldown: Cooldown,
     pace: Pace,
-    /// By egress, then by pass.
+    /// By pass, then by egress.
     templates: Vec<Vec<TemplateId>>,
+    origins: Origins,
     walk: Walk,
     /// The stripe that it walks or has walked, as the sender counts them.
     lap: u64,
@@ -133,11 +134,10 @@ impl Walker {
         now: Time,
     ) -> Self {
         let batch = links.iter().map(|link| link.room()).max().unwrap_or(1);
-        let templates = work
-            .paths
-            .iter()
-            .map(|path| (0..work.passes).map(|pass| links[path.link].prepare(&work.template(path, pass))).collect())
-            .collect();
+        let mut prepare = |path: &Path, pass| links[path.link].prepare(&work.template(path, pass));
+        let templates =
+            (0..work.passes).map(|pass| work.paths.iter().map(|path| prepare(path, pass)).collect()).collect();
+        let origins = work.origins();
         Walker {
             work,
             shared,
@@ -147,6 +147,7 @@ impl Walker {
             cooldown,
             pace: Pace::new(rate, batch, now),
             templates,
+            origins,
             walk: Walk::default(),
             lap: 0,
             stripe: Stripe { start: Position(0), len: 0 },
@@ -300,14 +301,13 @@ impl Walker {
     /// Sends as many probes as may leave now, and accounts for them.
     fn run(&mut self, cursor: &mut u64, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Run, Lost> {
         let allowed = self.pace.allowance(now);
-        let mut left = allowed;
-        let run = self.send(cursor, &mut left, now, links);
+        let (run, left) = self.send(cursor, allowed, now, links)?;
         if left < allowed {
             self.pace.spend(allowed - left);
             self.last_sent = now;
             self.account(allowed - left);
         }
-        run
+        Ok(run)
     }
 
     fn account(&mut self, probes: u64) {
@@ -317,39 +317,42 @@ impl Walker {
         add(if self.round == 0 { &counters.sent[usize::from(self.pass)] } else { &counters.again }, probes);
     }
 
+    /// Sends at most `left` probes; says what stopped it, and how many are left.
     fn send(
         &mut self,
         cursor: &mut u64,
-        left: &mut u64,
+        mut left: u64,
         now: Time,
         links: &mut [Box<dyn LinkTx>],
-    ) -> Result<Run, Lost> {
+    ) -> Result<(Run, u64), Lost> {
         let (pass, round) = (self.pass, self.round);
+        let (work, templates) = (&*self.work, &self.templates[usize::from(pass)]);
+        let origins = self.origins.of(pass);
         for _ in 0..LOOKED_AT {
-            if *left == 0 {
-                return Ok(Run::Spent);
+            if left == 0 {
+                return Ok((Run::Spent, left));
             }
-            let Some(offset) = self.next(pass, round, *cursor) else { return Ok(Run::Over) };
+            let Some(offset) = self.next(pass, round, *cursor) else { return Ok((Run::Over, left)) };
             if let Some(due) = self.due(pass, round, offset, now) {
-                return Ok(Run::Early(due));
+                return Ok((Run::Early(due), left));
             }
-            let index = self.walk.index(&self.work.permutation, self.stripe.position(offset));
-            match &self.work.probe(index, pass) {
+            let index = self.walk.index(&work.permutation, self.stripe.position(offset));
+            match &work.probe(index, origins) {
                 Some(Fate::Send(out)) => {
                     if !has_room(links, out.link)? {
-                        return Ok(Run::Full);
+                        return Ok((Run::Full, left));
                     }
                     // Before the probe leaves: its answer may be there at once.
                     self.note(pass, round, offset, now);
-                    links[out.link].probe(self.templates[usize::from(out.egress.0)][usize::from(pass)], &out.probe);
-                    *left -= 1;
+                    links[out.link].probe(templates[usize::from(out.egress.0)], &out.probe());
+                    left -= 1;
                 }
                 _ if pass == 0 && round == 0 => add(&self.counters().skipped, 1),
                 _ => {}
             }
             *cursor = offset + 1;
         }
-        Ok(Run::Spent)
+        Ok((Run::Spent, left))
     }
 
     #[inline]
@@ -358,8 +361,13 @@ impl Walker {
         match (pass, round) {
             (0, 0) => (cursor < self.slice.end).then_some(cursor),
             (_, 0) => table.next_unanswered(cursor, self.slice.end),
-            _ => self.todo.from(cursor).find_map(|(from, to)| table.next_unanswered(from, to)),
+            _ => self.next_suspect(cursor),
         }
+    }
+
+    #[cold]
+    fn next_suspect(&self, cursor: u64) -> Option<u64> {
+        self.todo.from(cursor).find_map(|(from, to)| self.shared.table.next_unanswered(from, to))
     }
 
     /// When a position may be probed again, if that is not yet: not before an answer to the last probe had its time.
@@ -372,12 +380,16 @@ impl Walker {
 
     #[inline]
     fn note(&self, pass: u8, round: u8, offset: u64, now: Time) {
-        let (log, table) = (&self.shared.log, &self.shared.table);
-        if round == 0 {
-            log.note(pass, offset, now);
-        } else {
-            log.note_again(pass, offset, now, |first| table.state(first).is_none());
+        match round {
+            0 => self.shared.log.note(pass, offset, now),
+            _ => self.note_again(pass, offset, now),
         }
+    }
+
+    #[cold]
+    fn note_again(&self, pass: u8, offset: u64, now: Time) {
+        let table = &self.shared.table;
+        self.shared.log.note_again(pass, offset, now, |first| table.state(first).is_none());
     }
 
     /// Waits for answers to the probes before. Looks again in between: once they are here the wait may be shorter.

@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::cookie::Cookie;
+use crate::cookie::{Cookie, Origin};
 use crate::permute::Permutation;
-use crate::plan::{EgressId, Located, Plan};
+use crate::plan::{EgressId, Found, Plan};
 use crate::route::Neighbours;
-use crate::target::{Index, Position, Target};
+use crate::target::{Family, Index, Position, Seq, Target};
 use crate::verdict::{DownReason, State};
 use crate::wire::MacAddr;
 use crate::wire::syn::{LinkHeader, Probe, SynTemplate};
@@ -39,12 +39,25 @@ pub(crate) struct Path {
     pub(crate) neighbours: Option<Arc<Neighbours>>,
 }
 
+/// The cookies of every pass and path, as far as they are the same for all its probes.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    /// By egress.
+    sources: Vec<(Family, u128)>,
+    /// By pass, then by egress.
+    origins: Vec<Vec<Origin>>,
+}
+
 /// A probe and the way it takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outgoing {
     pub(crate) egress: EgressId,
     pub(crate) link: usize,
-    pub(crate) probe: Probe,
+    port: u16,
+    seq: Seq,
+    mac: Option<MacAddr>,
+    family: Family,
+    address: u128,
 }
 
 /// What becomes of a position.
@@ -93,19 +106,49 @@ impl Work {
         Some(self.paths.get(usize::from(located.egress.0))?.source)
     }
 
-    /// The probe for a target, by its index, in a pass.
+    /// The probe for a target, by its index, in the pass of these origins.
     #[inline]
-    pub(crate) fn probe(&self, index: Index, pass: u8) -> Option<Fate> {
-        let Located { target, egress } = self.plan.locate(index)?;
+    pub(crate) fn probe(&self, index: Index, origins: &[Origin]) -> Option<Fate> {
+        let Found { family, address, port, egress } = self.plan.find(index)?;
         let path = self.paths.get(usize::from(egress.0))?;
-        let Some(mac) = path.mac(target.address) else { return Some(Fate::Down) };
-        let seq = self.cookie.seq(path.source, self.port(pass), target);
-        Some(Fate::Send(Outgoing { egress, link: path.link, probe: Probe { target, seq, mac } }))
+        let Some(mac) = path.mac(|| family.address(address)) else { return Some(Fate::Down) };
+        let seq = origins.get(usize::from(egress.0))?.seq_of(family, address, port);
+        Some(Fate::Send(Outgoing { family, address, port, seq, mac, egress, link: path.link }))
+    }
+
+    /// The cookies of all paths and passes.
+    pub(crate) fn origins(&self) -> Origins {
+        let sources = || self.paths.iter().map(|path| path.source);
+        let of_pass = |pass| sources().map(|source| self.cookie.origin(source, self.port(pass))).collect();
+        Origins { sources: sources().map(Family::number).collect(), origins: (0..self.passes).map(of_pass).collect() }
     }
 
     /// Whether the target at this position belongs to a host that is down.
     pub(crate) fn is_down(&self, target: Target, egress: EgressId) -> bool {
-        self.paths.get(usize::from(egress.0)).is_none_or(|path| path.mac(target.address).is_none())
+        self.paths.get(usize::from(egress.0)).is_none_or(|path| path.mac(|| target.address).is_none())
+    }
+}
+
+impl Outgoing {
+    /// What it changes of its template.
+    #[inline]
+    pub(crate) fn probe(&self) -> Probe {
+        let target = Target { address: self.family.address(self.address), port: self.port };
+        Probe { target, seq: self.seq, mac: self.mac }
+    }
+}
+
+impl Origins {
+    /// Of the probes that leave in a pass, by egress.
+    #[inline]
+    pub(crate) fn of(&self, pass: u8) -> &[Origin] {
+        self.origins.get(usize::from(pass)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Of the probes that left from an address in a pass; none if none left from there.
+    #[inline]
+    pub(crate) fn from(&self, source: (Family, u128), pass: u8) -> Option<&Origin> {
+        self.of(pass).get(self.sources.iter().position(|other| *other == source)?)
     }
 }
 
@@ -113,10 +156,10 @@ impl Path {
     /// The MAC to put into a probe: `Some(None)` leaves the template's, `None` means that the host is down.
     #[inline]
     #[expect(clippy::option_option, reason = "two questions: can it be reached, and does the frame need its MAC")]
-    fn mac(&self, address: IpAddr) -> Option<Option<MacAddr>> {
+    fn mac(&self, address: impl FnOnce() -> IpAddr) -> Option<Option<MacAddr>> {
         match &self.neighbours {
             None => Some(None),
-            Some(neighbours) => neighbours.lookup(address).map(Some),
+            Some(neighbours) => neighbours.lookup(address()).map(Some),
         }
     }
 }

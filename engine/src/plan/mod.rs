@@ -31,13 +31,13 @@ pub use builder::PlanBuilder;
 pub use intake::Resolve;
 pub use ports::PortSet;
 
+use crate::target::Family;
 use crate::{Index, Target};
 use number::Address;
 use ranges::Range;
 use segments::{Segments, Unnumbered};
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
 use tally::Tally;
 
 /// The targets of one scan: at least one, at most 2^63. Made by [`Plan::builder`].
@@ -75,6 +75,15 @@ pub struct Located {
     pub egress: EgressId,
 }
 
+/// [`Located`] with the address as a number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) family: Family,
+    pub(crate) address: u128,
+    pub(crate) port: u16,
+    pub(crate) egress: EgressId,
+}
+
 impl Plan {
     /// An empty builder.
     pub fn builder() -> PlanBuilder {
@@ -96,10 +105,19 @@ impl Plan {
     /// few segments; in one of millions, the time of two or three reads from memory.
     #[inline]
     pub fn locate(&self, index: Index) -> Option<Located> {
-        if index.0 < self.v6.start() {
-            self.v4.locate(index.0, &self.blocks).map(Located::new)
-        } else if index.0 < self.v6.end() {
-            self.v6.locate(index.0, &self.blocks).map(Located::new)
+        self.find(index).map(Located::from)
+    }
+
+    /// [`locate`](Self::locate) with the address as a number.
+    #[inline]
+    pub(crate) fn find(&self, index: Index) -> Option<Found> {
+        let Index(index) = index;
+        if index < self.v6.start() {
+            let (address, port, egress) = self.v4.locate(index, &self.blocks)?;
+            Some(Found { family: Family::V4, address: address.into(), port, egress })
+        } else if index < self.v6.end() {
+            let (address, port, egress) = self.v6.locate(index, &self.blocks)?;
+            Some(Found { family: Family::V6, address, port, egress })
         } else {
             None
         }
@@ -108,9 +126,16 @@ impl Plan {
     /// A target's rank, if it is in the plan.
     #[inline]
     pub fn index(&self, target: Target) -> Option<Index> {
-        let index = match target.address {
-            IpAddr::V4(address) => self.v4.index(address.to_bits(), target.port, &self.blocks),
-            IpAddr::V6(address) => self.v6.index(address.to_bits(), target.port, &self.blocks),
+        let (family, address) = Family::number(target.address);
+        self.index_of(family, address, target.port)
+    }
+
+    /// [`index`](Self::index) with the address as a number.
+    #[inline]
+    pub(crate) fn index_of(&self, family: Family, address: u128, port: u16) -> Option<Index> {
+        let index = match family {
+            Family::V4 => self.v4.index(address as u32, port, &self.blocks),
+            Family::V6 => self.v6.index(address, port, &self.blocks),
         };
         index.map(Index)
     }
@@ -175,10 +200,10 @@ impl Plan {
     }
 }
 
-impl Located {
+impl From<Found> for Located {
     #[inline]
-    fn new((address, port, egress): (impl Address, u16, EgressId)) -> Self {
-        Located { target: Target { address: address.ip(), port }, egress }
+    fn from(Found { family, address, port, egress }: Found) -> Self {
+        Located { target: Target { address: family.address(address), port }, egress }
     }
 }
 
@@ -234,7 +259,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     fn plan(targets: &str, ports: &str) -> Plan {
         Plan::builder().targets(targets).unwrap().ports(ports).unwrap().build().unwrap()

@@ -6,6 +6,7 @@ mod checksum;
 pub mod fuzzing;
 mod mac;
 pub mod ndp;
+pub(crate) mod plain;
 pub mod reply;
 pub mod rst;
 pub mod syn;

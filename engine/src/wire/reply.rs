@@ -9,6 +9,7 @@ use etherparse::{
 };
 
 use super::checksum::{fold, sum, sum_u32, sum_u128};
+use super::plain;
 use crate::target::Seq;
 
 /// Where a received frame begins.
@@ -119,51 +120,15 @@ pub enum Unusable {
 
 /// Reads a frame. (`checksum` speaks of TCP; those of IPv4 headers and of ICMP are always verified.)
 pub fn read(layer: Layer, frame: &[u8], checksum: Checksum) -> Result<Reply, Unusable> {
-    // Not by `or_else`: the reply would be copied, and a copy has to wait for what was written piece by piece.
-    let mut reply = read_plain_tcp(layer, frame, checksum);
-    if reply.is_err() {
-        reply = read_any(layer, frame, checksum);
-    }
-    reply
-}
-
-/// The shape of nearly all answers, read for a fifth of the price: TCP right behind one IP header, whole, on plain
-/// Ethernet or none. An error means that it is something else, or not sound: what it is then, [`read_any`] says.
-#[inline]
-fn read_plain_tcp(layer: Layer, frame: &[u8], checksum: Checksum) -> Result<Reply, Unusable> {
-    const NOT_PLAIN: Unusable = Unusable::Unrelated;
-    let (kind, packet) = match layer {
-        Layer::Ethernet => (frame.get(12..14), frame.get(14..)),
-        Layer::Ip => (None, Some(frame)),
-    };
-    let packet = packet.ok_or(NOT_PLAIN)?;
-    let is = |expected: EtherType| kind.is_none_or(|kind| kind == expected.0.to_be_bytes());
-    let sound = |addresses, segment| tcp_is_sound(checksum, addresses, segment);
-    match packet.first().ok_or(NOT_PLAIN)? >> 4 {
-        4 if is(EtherType::IPV4) => {
-            let ip = Ipv4HeaderSlice::from_slice(packet).map_err(|_| NOT_PLAIN)?;
-            let segment = packet.get(ip.slice().len()..usize::from(ip.total_len())).ok_or(NOT_PLAIN)?;
-            let tcp = TcpSlice::from_slice(segment).map_err(|_| NOT_PLAIN)?;
-            let is_tcp = ip.protocol() == IpNumber::TCP && !ip.is_fragmenting_payload();
-            if !is_tcp || !header_is_sound(&ip) || !sound(addresses_v4(&ip), segment) {
-                return Err(NOT_PLAIN);
-            }
-            Ok(Reply::Tcp(tcp_reply(ip.source_addr().into(), ip.destination_addr().into(), ip.ttl(), &tcp)))
-        }
-        6 if is(EtherType::IPV6) => {
-            let ip = Ipv6HeaderSlice::from_slice(packet).map_err(|_| NOT_PLAIN)?;
-            let segment = packet.get(40..40 + usize::from(ip.payload_length())).ok_or(NOT_PLAIN)?;
-            let tcp = TcpSlice::from_slice(segment).map_err(|_| NOT_PLAIN)?;
-            if ip.next_header() != IpNumber::TCP || !sound(addresses_v6(&ip), segment) {
-                return Err(NOT_PLAIN);
-            }
-            Ok(Reply::Tcp(tcp_reply(ip.source_addr().into(), ip.destination_addr().into(), ip.hop_limit(), &tcp)))
-        }
-        _ => Err(NOT_PLAIN),
+    match plain::read(layer, frame, checksum) {
+        Some(tcp) => Ok(Reply::Tcp(tcp.into())),
+        None => read_any(layer, frame, checksum),
     }
 }
 
-fn read_any(layer: Layer, frame: &[u8], checksum: Checksum) -> Result<Reply, Unusable> {
+/// Reads a frame of any shape.
+#[cold]
+pub(crate) fn read_any(layer: Layer, frame: &[u8], checksum: Checksum) -> Result<Reply, Unusable> {
     let packet = match layer {
         Layer::Ethernet => SlicedPacket::from_ethernet(frame),
         Layer::Ip => SlicedPacket::from_ip(frame),
@@ -193,6 +158,22 @@ fn read_any(layer: Layer, frame: &[u8], checksum: Checksum) -> Result<Reply, Unu
         }
         Some(TransportSlice::Tcp(_)) => Err(Unusable::Malformed),
         _ => Err(Unusable::Unrelated),
+    }
+}
+
+impl Segment {
+    /// By the header's octet of flags (RFC 9293 section 3.1).
+    #[inline]
+    pub(super) fn of(flags: u8) -> Self {
+        const SYN: u8 = 0x02;
+        const RST: u8 = 0x04;
+        const ACK: u8 = 0x10;
+        match flags & (SYN | RST | ACK) {
+            SYN => Segment::Syn,
+            flags if flags & RST != 0 => Segment::Rst,
+            flags if flags & SYN != 0 => Segment::SynAck,
+            _ => Segment::Other,
+        }
     }
 }
 
@@ -290,18 +271,8 @@ fn tcp_reply(source: IpAddr, destination: IpAddr, ttl: u8, tcp: &TcpSlice<'_>) -
         destination_port: tcp.destination_port(),
         seq: Seq(tcp.sequence_number()),
         ack: Seq(tcp.acknowledgment_number()),
-        kind: segment(tcp),
+        kind: Segment::of(tcp.slice()[13]),
         ttl,
-    }
-}
-
-#[inline]
-fn segment(tcp: &TcpSlice<'_>) -> Segment {
-    match (tcp.rst(), tcp.syn(), tcp.ack()) {
-        (true, ..) => Segment::Rst,
-        (false, true, true) => Segment::SynAck,
-        (false, true, false) => Segment::Syn,
-        (false, false, _) => Segment::Other,
     }
 }
 
@@ -528,7 +499,7 @@ mod tests {
             let ip = if v6 { ethernet.ipv6([1; 16], [2; 16], 9) } else { ethernet.ipv4(FROM, TO, 57) };
             ip.tcp(80, 40_000, 77, 1024).syn().ack(5).write(&mut frame, &[]).unwrap();
             frame.extend(more);
-            prop_assert!(read_plain_tcp(Layer::Ethernet, &frame, Checksum::Unknown).is_ok());
+            prop_assert!(plain::read(Layer::Ethernet, &frame, Checksum::Unknown).is_some());
             let len = frame.len();
             flips.iter().for_each(|&(at, flip)| frame[at % len] ^= flip);
             frame.truncate(if cut < 20 { len - cut } else { len });

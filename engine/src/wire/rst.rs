@@ -52,6 +52,20 @@ impl Rst {
     }
 }
 
+/// Whether an Ethernet frame may need one: its TCP header, where nearly all have it, has the SYN flag, or it is elsewhere.
+/// Quick, because nearly no frame does.
+pub fn may_be_due(frame: &[u8]) -> bool {
+    const SYN: u8 = 2;
+    let flags = match frame.get(ETHERNET) {
+        Some(0x45) => frame.get(ETHERNET + 20 + 13),
+        Some(0x60..=0x6f) if frame.get(ETHERNET + 6) == Some(&IpNextHeaderProtocols::Tcp.0) => {
+            frame.get(ETHERNET + 40 + 13)
+        }
+        _ => None,
+    };
+    flags.is_none_or(|flags| flags & SYN != 0)
+}
+
 fn write_link(link: &mut [u8], answered: &[u8]) {
     let Some(mut ethernet) = MutableEthernetPacket::new(link) else { return };
     let octets = |at: usize| <[u8; 6]>::try_from(&answered[at..at + 6]).unwrap_or_default();
