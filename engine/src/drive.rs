@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender as Channel, TrySendError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::counters::{Shared, Turn, raise, set};
+use crate::counters::{Shared, Turn, load, raise, set};
 use crate::event::{Event, Phase, Progress};
 use crate::link::{Clock, LinkRx, LinkTx, PATIENCE, is_busy, is_fatal, stuck};
 use crate::progress::{self, RateMeter};
@@ -23,6 +23,8 @@ use crate::walker::{Lost, Walker};
 const NAP: Duration = Duration::from_millis(5);
 /// How often progress is reported.
 pub(crate) const REPORT: Duration = Duration::from_millis(250);
+/// How soon to look again at a device's drops that are new: by then a sender has counted those that it knows of.
+const CONFIRM: Duration = Duration::from_millis(20);
 /// How often drops are looked for: each look asks the kernel for the state of all its devices.
 const LOOK: Duration = Duration::from_millis(100);
 /// Silent targets reported between two looks at the links.
@@ -213,13 +215,15 @@ fn count_drops(links: &mut [Box<dyn LinkRx>], shared: &Shared) {
 /// Looks for what our own side drops, so that it can be probed again.
 pub(crate) struct Lookout {
     next: Time,
+    /// Drops of the devices that were seen and may turn out to be refusals that the sender has not counted yet.
+    unconfirmed: Option<u64>,
     /// Drops of the devices since the scan began: received, and to be sent.
     device: Box<dyn FnMut() -> (u64, u64) + Send>,
 }
 
 impl Lookout {
     pub(crate) fn new(device: impl FnMut() -> (u64, u64) + Send + 'static) -> Self {
-        Lookout { next: Time::ZERO, device: Box::new(device) }
+        Lookout { next: Time::ZERO, unconfirmed: None, device: Box::new(device) }
     }
 
     /// Looks, if it is time to.
@@ -227,12 +231,17 @@ impl Lookout {
         if now < self.next {
             return;
         }
-        self.next = now + LOOK;
         count_drops(links, shared);
         // A full queue's refusal is a drop to some drivers; what was refused is sent later.
         let (received, sent) = (self.device)();
-        let refused = shared.sum(|walker| &walker.send_retries);
-        raise(&shared.receiver.device_drops, received + sent.saturating_sub(refused));
+        let drops = received + sent.saturating_sub(shared.sum(|walker| &walker.send_retries));
+        if drops > load(&shared.receiver.device_drops) && self.unconfirmed.is_none() {
+            self.unconfirmed = Some(drops);
+            self.next = now + CONFIRM;
+            return;
+        }
+        self.next = now + LOOK;
+        raise(&shared.receiver.device_drops, self.unconfirmed.take().map_or(drops, |before| before.min(drops)));
         shared.set_looked(now);
     }
 }

@@ -59,6 +59,8 @@ const ROUNDS: u8 = 4;
 /// The rate, in probes a second, that is halved where drops came too early to tell at which they were seen.
 const UNMEASURED: u64 = 1_000_000;
 
+/// What a time may lose by being stamped.
+const STAMP: Duration = Duration::from_micros(1);
 /// When the next probe is further away than this, links may rest: what it costs to wake one is less than to stay awake.
 const REST: Duration = Duration::from_millis(50);
 
@@ -84,6 +86,8 @@ pub(crate) struct Walker {
     pass: u8,
     /// 0 for the pass itself, then how often its suspects are probed again.
     round: u8,
+    /// When that began.
+    began: Time,
     suspects: Suspects,
     /// What this round is about.
     todo: Ranges,
@@ -155,6 +159,7 @@ impl Walker {
             stage: Stage::Idle,
             pass: 0,
             round: 0,
+            began: now,
             suspects: Suspects::default(),
             todo: Ranges::default(),
             dropping: 0,
@@ -233,6 +238,7 @@ impl Walker {
         self.pace.restart(now);
         self.suspects.begin_leg(now, self.slice.start, self.sent);
         self.stage = Stage::Walk { cursor: self.slice.start, since: now };
+        self.began = now;
         Step::Until(now)
     }
 
@@ -374,7 +380,12 @@ impl Walker {
     #[inline]
     fn due(&self, pass: u8, round: u8, offset: u64, now: Time) -> Option<Time> {
         let last = if round > 0 { pass } else { pass.checked_sub(1)? };
-        let due = self.shared.log.sent(last, offset, now)? + self.shared.wait();
+        let sent = self.shared.log.sent(last, offset, now)?;
+        // In a round the stamp may be new already: a neighbour that shares it was probed again.
+        if round > 0 && sent + STAMP >= self.began {
+            return None;
+        }
+        let due = sent + self.shared.wait();
         (due > now).then_some(due)
     }
 
