@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use halfopen::{Error, Event, LinkKind, Plan, Pps, Rate, Receive, Running, Scan, ScanBuilder, State};
+use halfopen::{Cooldown, Error, Event, LinkKind, Plan, Pps, Rate, Receive, Running, Scan, ScanBuilder, State};
 use halfopen_bpf::{Assembler, Kind, Mode, Program, XdpLink, action};
 use halfopen_lab::{
     End, Found, Namespace, Responder, Route, Scenario, lab_test, link, needs_xdp, neighbours, phantom_link, phantoms,
@@ -37,7 +37,7 @@ fn small_network(lab: &Namespace, kind: LinkKind, receive: Receive) -> Found {
 fn assert_clean(responder: &Responder, found: &Found) {
     let tally = responder.wait_for(|tally| tally.rsts >= tally.syn_acks + tally.split_syns);
     assert_eq!((tally.bad_checksum, tally.malformed, tally.wrong_mac, tally.syns_without_mss), (0, 0, 0, 0));
-    assert_eq!(tally.syns, found.summary.sent.iter().sum::<u64>());
+    assert_eq!(tally.syns, found.summary.sent.iter().sum::<u64>() + found.summary.again);
     assert_eq!(tally.rsts, tally.syn_acks + tally.split_syns);
     responder.with(|phantoms| {
         for (target, tally) in phantoms.target_tallies().filter(|(_, tally)| tally.syn_acks > 0) {
@@ -113,9 +113,10 @@ fn at_full_speed(lab: &Namespace, receive: Receive) {
     let found = scan(
         Scan::builder(plan("10.64.0.0/17", "80")).rate(Rate::Max).passes(1).link(LinkKind::AfXdp).receive(receive),
     );
-    let tally = responder.wait_for(|tally| tally.syns == found.summary.sent[0]);
+    let sent = found.summary.sent[0] + found.summary.again;
+    let tally = responder.wait_for(|tally| tally.syns == sent);
     assert_eq!((tally.bad_checksum, tally.malformed), (0, 0));
-    assert_eq!((tally.syns + responder.drops(), found.summary.sent[0]), (1 << 15, 1 << 15), "{:?}", found.summary);
+    assert_eq!((tally.syns + responder.drops(), found.summary.sent[0]), (sent, 1 << 15), "{:?}", found.summary);
     assert_eq!(found.summary.drops.send_errors, 0);
 }
 
@@ -145,10 +146,11 @@ lab_test!(a_cable_that_is_pulled_and_put_back_costs_no_probe, |lab| {
     let summary = running.wait().unwrap();
     assert!(sent[1] < 2048 && summary.drops.send_retries > 0, "{sent:?} {summary:?}");
     assert_eq!((summary.sent[0], summary.drops.send_errors), (2048, 0));
-    responder.wait_for(|tally| tally.syns >= 2048);
+    // The device counts as dropped what was sent again at once, and the scan may probe some of it again.
+    let tally = responder.wait_for(|tally| tally.syns >= 2048 + summary.again);
+    assert_eq!((tally.syns, tally.bad_checksum, tally.malformed), (2048 + summary.again, 0, 0));
     responder.with(|phantoms| {
-        let once = phantoms.target_tallies().filter(|(_, tally)| tally.syns.len() == 1);
-        assert_eq!((once.count(), phantoms.tally().syns), (2048, 2048));
+        assert_eq!(phantoms.target_tallies().filter(|(_, tally)| !tally.syns.is_empty()).count(), 2048);
     });
 });
 
@@ -202,7 +204,9 @@ lab_test!(a_second_scan_works_beside_the_first, |lab| {
     needs_xdp();
     let scenario = Scenario::named("verdicts");
     let _responder = neighbours(lab, &scenario);
-    let first = builder(plan("10.7.0.2", PORTS), 100).link(LinkKind::AfXdp).start().unwrap();
+    // It listens for far longer than the second takes to start.
+    let first = builder(plan("10.7.0.2", PORTS), 1_000).cooldown(Cooldown::Fixed(Duration::from_secs(4)));
+    let first = first.link(LinkKind::AfXdp).start().unwrap();
     let second = scan(builder(plan("10.7.0.3", PORTS), 5_000).link(LinkKind::AfXdp));
     assert_eq!(second.summary.links, ["af_packet@scan0"]);
     assert_eq!(
@@ -212,7 +216,6 @@ lab_test!(a_second_scan_works_beside_the_first, |lab| {
             "scan0 sends by af_packet and not by AF_XDP: another program's AF_XDP socket has its queue 0",
         ]
     );
-    assert!(!first.progress().remaining.is_none_or(|left| left.is_zero()), "the first is still at work");
     let first = read(first);
     assert_eq!(links_of(&first), ["af_xdp(copy)+xdp(native)@scan0"]);
     let expected = scenario.expected_all(PORTS);
@@ -221,6 +224,26 @@ lab_test!(a_second_scan_works_beside_the_first, |lab| {
         let own: BTreeMap<_, _> = expected.iter().filter(|(target, _)| host(target)).map(|(t, e)| (*t, *e)).collect();
         found.assert_is(&own);
     }
+});
+
+// Answers come in any of the queues, and each sender has one of its own while there are enough.
+lab_test!(several_queues_and_more_senders, |lab| {
+    needs_xdp();
+    let scenario = Scenario::named("verdicts");
+    let far = Namespace::new("far");
+    let near = End::new(lab, "scan0").address("10.7.0.100/24").address("fd07::100/64").queues(2);
+    link(&near, &End::new(&far, "phantom0").silent().queues(2));
+    let responder = Responder::recording_on_veth(&far, "phantom0", scenario.clone());
+    for (senders, expected) in
+        [(2, None), (3, Some("scan0 has queues for 2 of 3 senders; the others use af_packet".to_owned()))]
+    {
+        let found = scan(builder(plan(HOSTS, PORTS), 5_000).senders(senders).link(LinkKind::AfXdp));
+        found.assert_is(&scenario.expected_all(PORTS));
+        assert_eq!(found.summary.links, ["af_xdp(copy)+xdp(native)@scan0"]);
+        assert_eq!(found.warnings, Vec::from_iter(expected));
+    }
+    let tally = responder.wait_for(|tally| tally.rsts >= tally.syn_acks + tally.split_syns);
+    assert_eq!((tally.rsts, tally.bad_checksum), (tally.syn_acks + tally.split_syns, 0));
 });
 
 lab_test!(scans_one_after_the_other, |lab| {
@@ -263,7 +286,7 @@ lab_test!(a_device_that_goes_down_while_it_is_sent_through, |lab| {
 lab_test!(a_device_that_goes_down_while_nothing_is_sent, |lab| {
     needs_xdp();
     let _responder = neighbours(lab, &Scenario::named("verdicts"));
-    let scan = builder(plan("10.7.0.2", "80"), 1_000).cooldown(halfopen::Cooldown::Fixed(Duration::from_secs(3600)));
+    let scan = builder(plan("10.7.0.2", "80"), 1_000).cooldown(Cooldown::Fixed(Duration::from_secs(3600)));
     is_lost(scan.link(LinkKind::AfXdp).start().unwrap(), lab);
 });
 

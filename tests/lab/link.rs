@@ -22,6 +22,7 @@ pub struct End<'a> {
     addresses: Vec<(IpAddr, u8)>,
     ipv6: bool,
     polling: bool,
+    queues: u32,
     offloads: bool,
 }
 
@@ -29,7 +30,16 @@ impl<'a> End<'a> {
     /// An interface called `name` in `namespace`, with no address but the link-local one.
     pub fn new(namespace: &'a Namespace, name: &str) -> End<'a> {
         let addresses = Vec::new();
-        End { namespace, name: name.into(), mac: None, addresses, ipv6: true, polling: false, offloads: false }
+        End {
+            namespace,
+            name: name.into(),
+            mac: None,
+            addresses,
+            ipv6: true,
+            polling: false,
+            queues: 1,
+            offloads: false,
+        }
     }
 
     /// Adds an address with its prefix length, `10.0.0.1/24` or `2001:db8::1/64`; usable at once.
@@ -41,6 +51,12 @@ impl<'a> End<'a> {
     /// Sets its link address; the kernel chooses one otherwise.
     pub fn mac(mut self, mac: [u8; 6]) -> End<'a> {
         self.mac = Some(mac);
+        self
+    }
+
+    /// Gives it so many queues in each direction; there is one otherwise. The other end needs as many.
+    pub fn queues(mut self, queues: u32) -> End<'a> {
+        self.queues = queues;
         self
     }
 
@@ -57,7 +73,7 @@ impl<'a> End<'a> {
     }
 
     /// Has the kernel say nothing by itself on this end: no IPv6.
-    pub(crate) fn silent(mut self) -> End<'a> {
+    pub fn silent(mut self) -> End<'a> {
         self.ipv6 = false;
         self
     }
@@ -99,6 +115,7 @@ fn link_message(end: &End<'_>) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(end.name.clone()));
     message.attributes.push(LinkAttribute::NetNsFd(end.namespace.raw()));
+    message.attributes.extend([LinkAttribute::NumTxQueues(end.queues), LinkAttribute::NumRxQueues(end.queues)]);
     message.attributes.extend(end.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
     message
 }

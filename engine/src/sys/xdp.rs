@@ -14,7 +14,7 @@
 #![expect(unsafe_code, reason = "frames in memory shared with the kernel")]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -38,6 +38,8 @@ pub(crate) const CHUNK: usize = 2048;
 const SLOT: usize = MAX_FRAME.next_multiple_of(64);
 /// Frames stand at different offsets of their chunks: at the same they would all share a few lines of the cache.
 const OFFSETS: usize = CHUNK / SLOT - 1;
+/// Frames that are handed over at a time.
+const BATCH: u32 = 64;
 /// A ring that nobody needs must still be there.
 const UNUSED: u32 = 64;
 /// Bytes of frames under way, as the kernel counts them for a socket: some 800 a frame.
@@ -119,6 +121,22 @@ fn registration(memory: &Mapping) -> XdpUmemReg {
     }
 }
 
+/// Has the kernel take so many frames in one call of sendto(2) (`XDP_MAX_TX_SKB_BUDGET`).
+fn set_budget(socket: &OwnedFd, frames: u32) -> io::Result<()> {
+    const MAX_TX_SKB_BUDGET: libc::c_int = 9;
+    // SAFETY: the value is valid for reads of its own size.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_XDP,
+            MAX_TX_SKB_BUDGET,
+            (&raw const frames).cast(),
+            size_of::<u32>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Maps one of a socket's rings; to be done before it is bound.
 fn ring<T: Entry>(socket: impl AsFd, layout: &XdpRingOffset, size: u32, offset: u64) -> io::Result<Ring<T>> {
     let memory = Mapping::of(socket, Ring::<T>::bytes(layout, size), offset)?;
@@ -156,6 +174,8 @@ impl XdpTxRing {
         if sockopt::set_socket_send_buffer_size_force(socket, SEND_BUFFER).is_err() {
             let _ = sockopt::set_socket_send_buffer_size(socket, SEND_BUFFER);
         }
+        // Kernels before 6.17 do not know the option: they take half of it, and want to be called twice.
+        let _ = set_budget(socket, BATCH.min(slots));
         Ok(XdpTxRing {
             ring: Producer::new(ring(socket, &layout.tx, slots, XDP_PGOFF_TX_RING)?),
             completed: Consumer::new(ring(&umem.socket, &layout.cr, slots, XDP_UMEM_PGOFF_COMPLETION_RING)?),

@@ -12,6 +12,7 @@ mod receive;
 mod resets;
 mod send;
 
+use std::fmt;
 use std::io;
 
 use halfopen_bpf as bpf;
@@ -37,88 +38,88 @@ pub(super) enum Sends {
 /// Opens a link that receives by XDP as the settings say, and sends by what is asked for. What cannot be had is done by
 /// the next slower instead, and a warning says why.
 pub(super) fn open(sends: Sends, interface: &Interface, settings: LinkSettings) -> Result<Opened, Error> {
-    let mut warnings = Vec::new();
-    let live = match sends {
-        Sends::Live => live::open(interface, settings),
-        _ => Ok(Vec::new()),
-    };
-    let (sends, live) = match live {
-        Ok(halves) => (sends, halves),
-        Err(why) => {
-            warnings.push(format!("{interface} sends by af_xdp and not by xdp_live: {why}"));
-            (Sends::AfXdp, Vec::new())
-        }
-    };
-    let failed = |error| opening("opening a packet socket", interface, error);
-    let sharing = Sharing { senders: if sends == Sends::AfXdp { settings.senders } else { 0 }, slots: send::SLOTS };
-    let both = listen(interface, settings, sharing, &mut warnings);
-    let (rx, received, sharing_ends) = match both {
+    let mut opening = Opening { interface, settings, warnings: Vec::new() };
+    let live = if sends == Sends::Live { opening.live() } else { None };
+    let by_rings = live.is_none() && sends != Sends::AfPacket;
+    let (rx, received, shared) = match opening.listen(if by_rings { settings.senders } else { 0 }) {
         Some(XdpBoth { rx, tx, zero_copy }) => {
             let name = rx.name();
             (Box::new(rx) as Box<dyn LinkRx>, name, Some((tx, zero_copy)))
         }
-        None => (af_packet::receiving(interface, settings).map_err(failed)?, "af_packet", None),
+        None => (opening.socket()?, "af_packet", None),
     };
-    let (ends, zero_copy) = match sharing_ends {
-        Some(ends) => ends,
-        None if sends == Sends::AfXdp => (sending_ends(interface, settings.senders, &mut warnings), false),
-        None => (Vec::new(), false),
-    };
-    let sent = match (ends.is_empty(), zero_copy) {
-        _ if !live.is_empty() => "xdp_live",
-        (true, _) => "af_packet",
-        (false, true) => "af_xdp(zero-copy)",
-        (false, false) => "af_xdp(copy)",
-    };
-    let tx = match live.is_empty() {
-        true => fill_up(ends, zero_copy, interface, settings.senders, sends == Sends::AfXdp, &mut warnings)?,
-        false => live,
+    let (tx, sent) = match live {
+        Some(tx) => (tx, "xdp_live"),
+        None if by_rings => opening.rings(shared)?,
+        None => (opening.sockets(settings.senders)?, "af_packet"),
     };
     let name = if sent == received { sent.into() } else { format!("{sent}+{received}") };
-    Ok(Opened { halves: Halves { tx, rx }, name, warnings })
+    Ok(Opened { halves: Halves { tx, rx }, name, warnings: opening.warnings })
 }
 
-/// Receives by XDP if the settings want it and the device can.
-fn listen(
-    interface: &Interface,
+/// A sending half for each sender.
+type Senders = Vec<Box<dyn LinkTx>>;
+
+/// A link in the making.
+struct Opening<'a> {
+    interface: &'a Interface,
     settings: LinkSettings,
-    sharing: Sharing,
-    warnings: &mut Vec<String>,
-) -> Option<XdpBoth> {
-    if settings.xdp.is_empty() {
-        return None;
-    }
-    let both = XdpRx::open(interface, settings, settings.xdp, sharing);
-    both.map_err(|why| warnings.push(format!("{interface} receives by af_packet and not by XDP: {why}"))).ok()
+    warnings: Vec<String>,
 }
 
-fn sending_ends(interface: &Interface, senders: usize, warnings: &mut Vec<String>) -> Vec<XdpTxRing> {
-    let ends = send::open(interface, senders);
-    let refused = |why| warnings.push(format!("{interface} sends by af_packet and not by AF_XDP: {why}"));
-    ends.map_err(refused).unwrap_or_default()
-}
+impl Opening<'_> {
+    fn live(&mut self) -> Option<Senders> {
+        let halves = live::open(self.interface, self.settings);
+        halves.map_err(|why| self.warn("sends by af_xdp and not by xdp_live", &why)).ok()
+    }
 
-/// A sending half for each sender: packet sockets for those that no queue is left for.
-fn fill_up(
-    ends: Vec<XdpTxRing>,
-    zero_copy: bool,
-    interface: &Interface,
-    senders: usize,
-    sends: bool,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Box<dyn LinkTx>>, Error> {
-    let (had, wanted) = (ends.len(), senders);
-    if sends && had > 0 && had < wanted {
-        let left = wanted - had;
-        warnings.push(format!("{interface} has {had} queues to send from: {left} of {wanted} senders use af_packet"));
+    /// Receives by XDP if the settings want it and the device can; with sending ends for so many.
+    fn listen(&mut self, senders: usize) -> Option<XdpBoth> {
+        if self.settings.xdp.is_empty() {
+            return None;
+        }
+        let both =
+            XdpRx::open(self.interface, self.settings, self.settings.xdp, Sharing { senders, slots: send::SLOTS });
+        both.map_err(|why| self.warn("receives by af_packet and not by XDP", &why)).ok()
     }
-    let mut tx: Vec<Box<dyn LinkTx>> = Vec::new();
-    tx.extend(ends.into_iter().map(|ring| Box::new(XdpTx::new(ring, zero_copy)) as Box<dyn LinkTx>));
-    let failed = |error| opening("opening a packet socket", interface, error);
-    for _ in had..wanted {
-        tx.push(af_packet::sending(interface).map_err(failed)?);
+
+    /// AF_XDP for each sender that there is a queue for, packet sockets for the others. The ends are those that share the
+    /// receiver's queues, if it has any.
+    fn rings(&mut self, shared: Option<(Vec<XdpTxRing>, bool)>) -> Result<(Senders, &'static str), Error> {
+        let (ends, zero_copy) = shared.unwrap_or_else(|| (self.own_rings(), false));
+        let name = match (ends.is_empty(), zero_copy) {
+            (true, _) => "af_packet",
+            (false, true) => "af_xdp(zero-copy)",
+            (false, false) => "af_xdp(copy)",
+        };
+        let (had, wanted) = (ends.len(), self.settings.senders);
+        if (1..wanted).contains(&had) {
+            let text = format!("{} has queues for {had} of {wanted} senders; the others use af_packet", self.interface);
+            self.warnings.push(text);
+        }
+        let ends = ends.into_iter().map(|ring| Box::new(XdpTx::new(ring, zero_copy)) as Box<dyn LinkTx>);
+        let tx = ends.chain(self.sockets(wanted - had)?);
+        Ok((tx.collect(), name))
     }
-    Ok(tx)
+
+    fn own_rings(&mut self) -> Vec<XdpTxRing> {
+        let ends = send::open(self.interface, self.settings.senders);
+        ends.map_err(|why| self.warn("sends by af_packet and not by AF_XDP", &why)).unwrap_or_default()
+    }
+
+    fn sockets(&self, senders: usize) -> Result<Senders, Error> {
+        let halves: io::Result<_> = (0..senders).map(|_| af_packet::sending(self.interface)).collect();
+        halves.map_err(|error| opening("opening a packet socket", self.interface, error))
+    }
+
+    fn socket(&self) -> Result<Box<dyn LinkRx>, Error> {
+        let half = af_packet::receiving(self.interface, self.settings);
+        half.map_err(|error| opening("opening a packet socket", self.interface, error))
+    }
+
+    fn warn(&mut self, what: &str, why: &impl fmt::Display) {
+        self.warnings.push(format!("{} {what}: {why}", self.interface));
+    }
 }
 
 /// Why XDP or AF_XDP cannot be had on a device. It is no error: something slower can.
@@ -132,6 +133,12 @@ pub(super) enum Refusal {
     Rights,
     #[error("another program's AF_XDP socket has its queue {queue}")]
     QueueTaken { queue: u32 },
+    #[error("it has more than {most} queues")]
+    TooManyQueues { most: u32 },
+    #[error("too little memory may be locked (ulimit -l) for what AF_XDP needs")]
+    Memory,
+    #[error("its link did not come up again after XDP was set up in its driver")]
+    Down,
     #[error("its queue {queue} cannot be opened with AF_XDP: {source}")]
     Queue { queue: u32, source: io::Error },
     #[error("{0}")]
@@ -156,6 +163,7 @@ impl Refusal {
         match source.raw_os_error() {
             Some(libc::EBUSY) => Refusal::QueueTaken { queue },
             Some(libc::EPERM) => Refusal::Rights,
+            Some(libc::ENOBUFS) => Refusal::Memory,
             _ => Refusal::Queue { queue, source },
         }
     }

@@ -6,12 +6,12 @@
 //! connections; and the checksums of frames that a kernel on this very machine sent (veth) may not be filled in yet.
 //!
 //! **Memory.** Chunks of 2 KiB for 100 ms of answers at the asked rate, split over the queues: at least 8 MiB and at most
-//! 64 MiB a device, and for each queue at least 1 MiB, up to 64 queues; queues beyond those are not listened to.
+//! 64 MiB a device, and for each queue at least 1 MiB. A device with more than 64 queues is left to packet sockets.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use halfopen_bpf::{Kind, Mode, Program, SocketMap, XdpLink};
 use rustix::event::epoll;
@@ -20,12 +20,12 @@ use super::resets::Resets;
 use super::{Refusal, filter};
 use crate::link::{Clock, LinkRx, LinkSettings, Received, filter as link_filter};
 use crate::pace::Rate;
-use crate::route::Interface;
+use crate::route::{self, Interface};
 use crate::sys::{CHUNK, Channels, PacketSocket, XdpQueue, XdpRequest, XdpRxRing, XdpTxRing, is_no_queue};
 use crate::wire::reply::{Checksum, Layer};
 use crate::wire::rst::Rst;
 
-/// Queues that are listened to at most.
+/// Queues that a device may have: answers come in any of them.
 const QUEUES: u32 = 64;
 /// Frames taken off a queue in one go, so that all queues get their turn and the receiver comes back to its duties.
 const TURN: usize = 256;
@@ -36,6 +36,9 @@ const QUEUE: usize = 1 << 20;
 /// A queue whose last socket was closed is free only when the kernel has found the time (net/xdp/xsk_buff_pool.c,
 /// `xp_release_deferred`): it is asked for again for a while.
 const FREED: (Duration, u32) = (Duration::from_millis(10), 30);
+
+/// A link that was set up anew is up again after so long: 10 Gbit/s Ethernet negotiates for some seconds.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// What sending shares with receiving: slots in the memory of the first queues.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +87,9 @@ impl XdpRx {
         for (queue, ring) in (0..).zip(&rx) {
             sockets.insert(queue, ring)?;
         }
+        if mode == Mode::Native {
+            settle(interface)?;
+        }
         let watch = watch(interface).map_err(system("watch the device"))?;
         let resets = Resets::open(interface).map_err(system("open a packet socket to send resets"))?;
         let any = any(&rx, &watch).map_err(system("wait for several queues"))?;
@@ -111,7 +117,7 @@ impl Queues {
         let channels = Channels::of(&interface.name);
         let senders = sharing.senders.min(channels.tx as usize);
         let mut queues = Queues { rx: Vec::new(), tx: Vec::new(), zero_copy: false };
-        for queue in 0..QUEUES {
+        for queue in 0..=QUEUES {
             let request = XdpRequest {
                 device: interface.index,
                 queue,
@@ -123,6 +129,7 @@ impl Queues {
             match open_freed(request) {
                 Err(error) if queue > 0 && is_no_queue(&error) => break,
                 Err(error) => return Err(Refusal::queue(queue, error)),
+                Ok(_) if queue == QUEUES => return Err(Refusal::TooManyQueues { most: QUEUES }),
                 Ok(opened) => queues.take(opened),
             }
         }
@@ -172,6 +179,21 @@ fn attach(program: &Program, interface: &Interface, modes: &[Mode]) -> Result<(X
         }
     }
     Err(refused)
+}
+
+/// Waits until a device that was set up anew has its link again.
+fn settle(interface: &Interface) -> Result<(), Refusal> {
+    let since = Instant::now();
+    loop {
+        let known = route::interfaces().map_err(|error| system("ask for the link")(io::Error::other(error)))?;
+        if known.iter().any(|own| own.index == interface.index && own.carrier) {
+            return Ok(());
+        }
+        if since.elapsed() > SETTLED {
+            return Err(Refusal::Down);
+        }
+        thread::sleep(SETTLED / 200);
+    }
 }
 
 /// A socket that receives nothing, and is told when the device goes down.
