@@ -1,4 +1,4 @@
-//! One run of a program: started on the stage, bounded in time, and what it cost.
+//! One run of a program: started where the caller is, bounded in time, and what it cost.
 
 use std::fs::File;
 use std::io;
@@ -27,12 +27,13 @@ pub(crate) struct Run {
     pub(crate) usage: Usage,
 }
 
-/// Runs a program; what it says on standard error goes to a file.
+/// Runs a program while the stage goes on; what it says on standard error goes to a file.
 pub(crate) fn run(stage: &Stage, command: &mut Command, errors: &Path) -> io::Result<Run> {
     // A group of its own, so that what it starts can be ended with it.
     command.stdin(Stdio::null()).stderr(File::create(errors)?).process_group(0);
+    sys::end_with_us(command);
     let began = Instant::now();
-    let child = stage.spawn(command)?;
+    let child = command.spawn()?;
     let pid = Pid::from_child(&child);
     let in_time = wait_until(stage, pid, began + LIMIT)?;
     let wall = began.elapsed();

@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::Ipv4Addr;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use halfopen::{State, Target};
@@ -29,7 +28,7 @@ pub(crate) const SCANNER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 100);
 /// Scanners on one side, targets on the other.
 pub(crate) struct Stage {
     answering: Answering,
-    scanner: Namespace,
+    _scanner: Namespace,
     far: Far,
     /// Sends from the far end to the scanners.
     murmur: Socket,
@@ -55,7 +54,8 @@ pub(crate) struct Arrived {
 }
 
 impl Stage {
-    /// Builds it. What cannot be had of XDP is replaced by the lab's slower phantoms, with a word on standard error.
+    /// Builds it, and moves the calling thread among the scanners. What cannot be had of XDP is replaced by the lab's
+    /// slower phantoms, with a word on standard error.
     ///
     /// # Errors
     /// The far end refuses a packet socket.
@@ -78,7 +78,8 @@ impl Stage {
             Far::Userland { namespace, .. } => namespace,
         };
         let murmur = namespace.run(|| packet_socket(interface(FAR_DEVICE)?))?;
-        Ok(Stage { answering, scanner, far, murmur })
+        scanner.enter();
+        Ok(Stage { answering, _scanner: scanner, far, murmur })
     }
 
     /// What answers, in a few words.
@@ -87,11 +88,6 @@ impl Stage {
             Far::Xdp(_) => "an XDP program",
             Far::Userland { .. } => "phantoms in user space (no XDP here): they are the limit of what is measured",
         }
-    }
-
-    /// Starts a program among the scanners.
-    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
-        self.scanner.run(|| command.spawn())
     }
 
     /// Whether a target is open.
