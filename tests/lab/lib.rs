@@ -38,7 +38,7 @@ mod xdp_responder;
 
 pub use effects::{Effects, EffectsTally};
 pub use found::{Found, plan, read, refused, scan, simulated, simulated_events, simulated_on_link, target};
-pub use isolate::{enter_isolation, isolated, isolated_for, skip};
+pub use isolate::{enter_isolation, isolated, isolated_for, skip, skip_without_root};
 pub use link::{End, Tun, link, phantom_link};
 pub use namespace::{Namespace, Route};
 pub use network::SimNetwork;
