@@ -7,11 +7,13 @@ use std::net::Ipv4Addr;
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TcpOptionElement, TcpSlice, TransportSlice};
 use halfopen::{LinkKind, Pps, Rate, Reason, Scan, State, Target};
 use halfopen_bpf::action;
-use halfopen_lab::{Answering, Expected, Namespace, XdpResponder, lab_test, plan, scan, skip, xdp_phantoms};
+use halfopen_lab::{
+    Answering, Expected, Namespace, XdpResponder, lab_test, plan, scan, skip_without_root, xdp_phantoms,
+};
 
 fn responder(lab: &Namespace, answering: Answering) -> XdpResponder {
     xdp_phantoms(lab, answering).unwrap_or_else(|error| {
-        skip(&format!("no XDP: {error}"));
+        skip_without_root(&format!("no XDP: {error}"));
         unreachable!("a lab test that is skipped has ended")
     })
 }

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1 << 21, value_parser = power_of_two)]
     pub(crate) targets: u32,
 
-    /// Only these scenarios and programs: none, percent, every, whole, small; parts of names (halfopen, bare, zmap)
+    /// Only these scenarios and programs: none, percent, every, whole, small, small-every; parts of names (halfopen, bare, zmap)
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = name)]
     pub(crate) only: Vec<String>,
 
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn scenarios_and_programs_are_chosen_by_name() {
         let all = args("").unwrap();
-        assert_eq!((all.scenarios().len(), all.contenders().len()), (5, 9));
+        assert_eq!((all.scenarios().len(), all.contenders().len()), (6, 9));
         let some = args("--only none,small,halfopen,nmap").unwrap();
         assert_eq!((some.scenarios().len(), some.contenders().len()), (2, 4));
         assert!(args("--only nobody").is_err() && args("--targets 1000").is_err());

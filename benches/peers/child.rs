@@ -1,4 +1,4 @@
-//! One run of a program: started on the stage, bounded in time, and what it cost.
+//! One run of a program: started where the caller is, bounded in time, and what it cost.
 
 use std::fs::File;
 use std::io;
@@ -10,12 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use crate::stage::Stage;
 use crate::sys::{self, Usage};
 
-/// A program that takes longer hangs, or is of no use here.
-const LIMIT: Duration = Duration::from_secs(600);
-/// How often the stage may do what it does now and then.
+/// How often the caller may do what it does now and then.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// How a run went.
@@ -27,14 +24,15 @@ pub(crate) struct Run {
     pub(crate) usage: Usage,
 }
 
-/// Runs a program; what it says on standard error goes to a file.
-pub(crate) fn run(stage: &Stage, command: &mut Command, errors: &Path) -> io::Result<Run> {
+/// Runs a program for at most so long, and calls `tick` now and then; what it says on standard error goes to a file.
+pub(crate) fn run(command: &mut Command, errors: &Path, limit: Duration, tick: &dyn Fn()) -> io::Result<Run> {
     // A group of its own, so that what it starts can be ended with it.
     command.stdin(Stdio::null()).stderr(File::create(errors)?).process_group(0);
+    sys::end_with_us(command);
     let began = Instant::now();
-    let child = stage.spawn(command)?;
+    let child = command.spawn()?;
     let pid = Pid::from_child(&child);
-    let in_time = wait_until(stage, pid, began + LIMIT)?;
+    let in_time = wait_until(pid, began + limit, tick)?;
     let wall = began.elapsed();
     if !in_time {
         kill_process_group(pid, Signal::KILL)?;
@@ -44,17 +42,48 @@ pub(crate) fn run(stage: &Stage, command: &mut Command, errors: &Path) -> io::Re
 }
 
 /// False if it has not ended by then.
-fn wait_until(stage: &Stage, pid: Pid, deadline: Instant) -> io::Result<bool> {
+fn wait_until(pid: Pid, deadline: Instant, tick: &dyn Fn()) -> io::Result<bool> {
     let ended = pidfd_open(pid, PidfdFlags::empty())?;
     while Instant::now() < deadline {
         match poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&TICK)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => stage.tick(),
+            Ok(0) | Err(rustix::io::Errno::INTR) => tick(),
             Ok(_) => {
-                stage.tick();
+                tick();
                 return Ok(true);
             }
             Err(error) => return Err(error.into()),
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn what_takes_too_long_is_ended_with_all_that_it_started() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 50 & sleep 50"]).stdout(writer);
+        let errors = tempfile::NamedTempFile::new().unwrap();
+        let began = Instant::now();
+        let run = run(&mut command, errors.path(), Duration::from_millis(100), &|| ()).unwrap();
+        drop(command);
+        // Ends when nobody can write to it any more.
+        reader.read_to_end(&mut Vec::new()).unwrap();
+        assert!(run.status.is_none() && began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_childs_child_counts() {
+        let errors = tempfile::NamedTempFile::new().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done'; exit 3"]);
+        let run = run(&mut command, errors.path(), Duration::from_secs(60), &|| ()).unwrap();
+        assert_eq!(run.status.and_then(|status| status.code()), Some(3));
+        assert!(run.usage.processor > Duration::from_millis(1) && run.usage.memory > 100_000, "{:?}", run.usage);
+    }
 }

@@ -133,6 +133,8 @@ fn zmap(prefix: &str, ports: &str, results: &Path) -> Command {
     let mut command = Command::new("zmap");
     // Its own list of networks not to be scanned has 10.0.0.0/8 on it.
     command.args([prefix, "--target-port", ports, "--rate", "0", "--interface", DEVICE]);
+    // At full speed a queue is full now and then, and 2.1.1 ends at the first time.
+    command.args(["--max-sendto-failures", "1000000000"]);
     command.args(["--config", "/dev/null", "--blacklist-file", "/dev/null"]);
     command.arg("--source-ip").arg(SCANNER.to_string()).arg("--gateway-mac").arg(mac(GATEWAY_MAC, ":"));
     // As csv it prints closed ports and repetitions too.

@@ -55,12 +55,12 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> io::Result<()> {
     let programs = Programs { halfopen: halfopen()?, own: std::env::current_exe()? };
     let (machine, versions) = (machine::machine(), machine::versions(&programs));
-    halfopen_lab::enter_isolation()?;
+    let home = halfopen_lab::enter_isolation()?;
     let contenders: Vec<Contender> =
         args.contenders().into_iter().filter(|&contender| is_there(&programs, contender)).collect();
     let mut report = Report { machine, versions, args, responder: String::new(), tables: Vec::new() };
     for scenario in args.scenarios() {
-        let stage = Stage::new(scenario.answering)?;
+        let stage = Stage::new(&home, scenario.answering)?;
         report.responder = stage.responder().into();
         report.tables.push(play(args, &programs, &stage, &scenario, &contenders)?);
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::child::{self, Run};
 use crate::contender::{Contender, Programs};
@@ -30,12 +31,16 @@ pub(crate) struct Measure {
     pub(crate) failure: Option<String>,
 }
 
+/// A program that takes longer hangs, or is of no use here: nmap takes a minute and a half for its share.
+const LIMIT: Duration = Duration::from_secs(600);
+
 /// Runs a program once on the stage.
 pub(crate) fn measure(stage: &Stage, programs: &Programs, contender: Contender, plan: &Plan) -> io::Result<Measure> {
     let place = tempfile::tempdir()?;
     let (results, errors) = (place.path().join("results"), place.path().join("errors"));
     stage.reset();
-    let run = child::run(stage, &mut programs.command(contender, plan, &results)?, &errors)?;
+    let mut command = programs.command(contender, plan, &results)?;
+    let run = child::run(&mut command, &errors, LIMIT, &|| stage.tick())?;
     let mut measure = cost(stage, &run, plan);
     match failure(&run, &errors) {
         None if contender.is_scanner() => judge(&mut measure, stage, contender, plan, &results),

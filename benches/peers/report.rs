@@ -49,7 +49,10 @@ impl Display for Report<'_> {
         writeln!(f, "# {}, side by side with other scanners\n", machine::date())?;
         writeln!(f, "Machine: {machine}. Programs: {versions}.")?;
         writeln!(f, "Command: `{}`.", args.command())?;
-        writeln!(f, "Scanner and targets are namespaces joined by a veth pair; at the far end {responder} answers.\n")?;
+        writeln!(
+            f,
+            "Scanner and targets are namespaces joined by a veth pair. What answers at the far end: {responder}.\n"
+        )?;
         writeln!(f, "{MEANING}")?;
         tables.iter().try_for_each(|table| writeln!(f, "{table}"))?;
         write!(f, "{}", Goals::of(tables))

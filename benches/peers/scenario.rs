@@ -24,8 +24,10 @@ pub(crate) enum Key {
     Every,
     /// The time of a whole command
     Whole,
-    /// A small plan, beside nmap
+    /// A small plan, beside nmap: one target in a hundred answers
     Small,
+    /// A small plan, beside nmap: every target answers
+    SmallEvery,
 }
 
 /// What the time of a whole command is compared on.
@@ -33,14 +35,15 @@ const WHOLE: u32 = 1 << 20;
 
 impl Scenario {
     /// All, with so many targets where throughput is measured.
-    pub(crate) fn all(targets: u32) -> [Scenario; 5] {
+    pub(crate) fn all(targets: u32) -> [Scenario; 6] {
         let wide = |key, answering| Scenario { key, answering, plan: Plan::wide(targets) };
         [
             wide(Key::None, Answering::Silent),
             wide(Key::Percent, Answering::Percent),
             wide(Key::Every, Answering::Every),
             Scenario { key: Key::Whole, answering: Answering::Percent, plan: Plan::wide(WHOLE.min(targets)) },
-            Scenario { key: Key::Small, answering: Answering::Every, plan: Plan::small() },
+            Scenario { key: Key::Small, answering: Answering::Percent, plan: Plan::small() },
+            Scenario { key: Key::SmallEvery, answering: Answering::Every, plan: Plan::small() },
         ]
     }
 
@@ -49,10 +52,14 @@ impl Scenario {
     pub(crate) fn admits(&self, contender: Contender) -> bool {
         match contender {
             Contender::Halfopen(_) | Contender::Masscan => true,
-            Contender::Zmap => self.key != Key::Small,
-            Contender::Nmap => self.key == Key::Small,
+            Contender::Zmap => !self.is_small(),
+            Contender::Nmap => self.is_small(),
             Contender::Bare(_) => self.key == Key::None,
         }
+    }
+
+    fn is_small(&self) -> bool {
+        matches!(self.key, Key::Small | Key::SmallEvery)
     }
 
     /// Its heading.
@@ -60,9 +67,9 @@ impl Scenario {
         let what = match self.key {
             Key::None | Key::Percent | Key::Every => "Throughput",
             Key::Whole => "The whole command",
-            Key::Small => "A small plan",
+            Key::Small | Key::SmallEvery => "A small plan",
         };
-        let Plan { hosts, .. } = self.plan;
-        format!("{what}, {}: {} targets, {hosts} hosts, port {}", self.answering, self.plan.len(), self.plan.ports())
+        let Scenario { answering, plan, .. } = self;
+        format!("{what}, {answering}: 2^{} targets ({}, port {})", plan.len().ilog2(), plan.prefix(), plan.ports())
     }
 }

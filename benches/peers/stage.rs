@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::Ipv4Addr;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use halfopen::{State, Target};
@@ -14,7 +13,6 @@ use halfopen_lab::{
     Answering, Behaviour, End, GATEWAY_MAC, Namespace, Responder, Route, Scenario, XdpResponder, phantom_link,
     xdp_phantoms,
 };
-
 use socket2::Socket;
 
 use crate::sys::packet_socket;
@@ -29,7 +27,6 @@ pub(crate) const SCANNER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 100);
 /// Scanners on one side, targets on the other.
 pub(crate) struct Stage {
     answering: Answering,
-    scanner: Namespace,
     far: Far,
     /// Sends from the far end to the scanners.
     murmur: Socket,
@@ -55,43 +52,42 @@ pub(crate) struct Arrived {
 }
 
 impl Stage {
-    /// Builds it. What cannot be had of XDP is replaced by the lab's slower phantoms, with a word on standard error.
+    /// Builds it, and moves the calling thread among the scanners. What cannot be had of XDP is replaced by the lab's
+    /// slower phantoms, with a word on standard error. `home` is a namespace in which there is nothing.
     ///
     /// # Errors
     /// The far end refuses a packet socket.
-    pub(crate) fn new(answering: Answering) -> io::Result<Stage> {
+    pub(crate) fn new(home: &Namespace, answering: Answering) -> io::Result<Stage> {
+        // Of an earlier stage a device of the same name may still be going away.
+        home.enter();
         let scanner = Namespace::new("scanner");
         match xdp_phantoms(&scanner, answering) {
-            Ok(responder) => Stage::with(answering, scanner, Far::Xdp(responder)),
+            Ok(responder) => Stage::with(answering, &scanner, Far::Xdp(responder)),
             Err(error) => {
                 eprintln!("no XDP ({error}): phantoms in user space answer, and are the limit of what is measured");
                 let scanner = Namespace::new("scanner");
                 let far = userland(&scanner, answering);
-                Stage::with(answering, scanner, far)
+                Stage::with(answering, &scanner, far)
             }
         }
     }
 
-    fn with(answering: Answering, scanner: Namespace, far: Far) -> io::Result<Stage> {
+    fn with(answering: Answering, scanner: &Namespace, far: Far) -> io::Result<Stage> {
         let namespace = match &far {
             Far::Xdp(responder) => responder.namespace(),
             Far::Userland { namespace, .. } => namespace,
         };
         let murmur = namespace.run(|| packet_socket(interface(FAR_DEVICE)?))?;
-        Ok(Stage { answering, scanner, far, murmur })
+        scanner.enter();
+        Ok(Stage { answering, far, murmur })
     }
 
     /// What answers, in a few words.
     pub(crate) fn responder(&self) -> &'static str {
         match self.far {
             Far::Xdp(_) => "an XDP program",
-            Far::Userland { .. } => "phantoms in user space (no XDP here): they are the limit of what is measured",
+            Far::Userland { .. } => "phantoms in user space, for want of XDP; they are the limit of what is measured",
         }
-    }
-
-    /// Starts a program among the scanners.
-    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
-        self.scanner.run(|| command.spawn())
     }
 
     /// Whether a target is open.

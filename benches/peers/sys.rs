@@ -1,11 +1,11 @@
-//! The unsafe lines of `peers`: what a finished child has used, the packet socket and the AF_XDP ring of the bare loops.
+//! The unsafe lines of `peers`: children that end with us, what a finished one has used, the packet socket and the AF_XDP ring of the bare loops.
 
-#![expect(unsafe_code, reason = "wait4, options of packet(7), and memory shared with the kernel")]
+#![expect(unsafe_code, reason = "between fork and exec, wait4, options of packet(7), memory shared with the kernel")]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -20,7 +20,14 @@ use rustix::net::xdp::{
     XdpRingOffset, XdpUmemReg, XdpUmemRegFlags,
 };
 use rustix::net::{AddressFamily, SendFlags, SocketType};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use socket2::{Domain, SockAddr, Socket, Type};
+
+/// Has a program end when the calling thread does, however that ends.
+pub(crate) fn end_with_us(command: &mut Command) {
+    // SAFETY: between fork and exec one system call is made, with no memory of anybody's.
+    unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?)) };
+}
 
 /// What a process and the children that it waited for have used.
 #[derive(Debug, Clone, Copy)]
