@@ -38,9 +38,7 @@ impl Cores {
         if matches!(rate, Rate::Fixed(Pps(pps)) if pps < FAST) {
             return None;
         }
-        let allowed = sched_getaffinity(None).ok()?;
-        let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
-        Cores::assign(&allowed, senders, TAKEN.fetch_add(senders + 1, Ordering::Relaxed))
+        Cores::assign(&allowed()?, senders, TAKEN.fetch_add(senders + 1, Ordering::Relaxed))
     }
 
     /// The receiver on one of these cores, `from` counted round, and the senders on those that follow. None if there are
@@ -62,6 +60,32 @@ impl Cores {
     pub(crate) fn sender(cores: Option<&Cores>, number: usize) -> Option<usize> {
         cores.and_then(|cores| cores.senders.get(number).copied())
     }
+}
+
+/// A core for the nth of a scan's threads that spin in the kernel, which cannot make way for others: each its own, and
+/// one at least left over. None where there are too few.
+pub(crate) fn to_spin_on(nth: usize) -> Option<usize> {
+    static FROM: AtomicUsize = AtomicUsize::new(0);
+    let allowed = allowed()?;
+    let from = if nth == 0 { FROM.fetch_add(1, Ordering::Relaxed) } else { FROM.load(Ordering::Relaxed) - 1 };
+    (nth + SPARE < allowed.len()).then(|| allowed[(from + nth) % allowed.len()])
+}
+
+/// Has the calling thread run on other cores than these, if there are any.
+pub(crate) fn keep_off(taken: &[usize]) {
+    let Some(allowed) = allowed() else { return };
+    let mut others = CpuSet::new();
+    allowed.iter().filter(|core| !taken.contains(core)).for_each(|&core| others.set(core));
+    if others.count() > 0 {
+        // It runs all the same.
+        let _ = sched_setaffinity(None, &others);
+    }
+}
+
+/// The cores that the calling thread may use.
+fn allowed() -> Option<Vec<usize>> {
+    let allowed = sched_getaffinity(None).ok()?;
+    Some((0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect())
 }
 
 /// Pins the calling thread to a core, if it has one.

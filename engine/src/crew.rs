@@ -5,11 +5,12 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use crossbeam_channel::{Receiver as Arriving, Sender as Channel, bounded};
 use rustix::thread::set_current_timer_slack;
 
-use crate::cores::{Cores, stay_on};
+use crate::cores::{Cores, keep_off, stay_on};
 use crate::counters::Shared;
-use crate::drive::{self, Lookout, Outbox};
+use crate::drive::{self, Lookout, Outbox, Resets};
 use crate::error::Error;
 use crate::event::Phase;
 use crate::launch::spawn;
@@ -18,11 +19,22 @@ use crate::pace::Rate;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::walker::{Lost, Walker};
+use crate::wire::rst::Rst;
+
+/// RSTs under way from receiver to sender, at most.
+const RESETS: usize = 1 << 14;
 
 /// A walker and its halves of the links.
 pub(crate) struct Hand {
     pub(crate) walker: Walker,
     pub(crate) links: Vec<Box<dyn LinkTx>>,
+}
+
+impl Hand {
+    /// The cores that its links spin on.
+    fn cores(&self) -> impl Iterator<Item = usize> + '_ {
+        self.links.iter().filter_map(|link| link.spins_on())
+    }
 }
 
 /// The receiver, its halves, the way out for events, and the watch for drops.
@@ -58,19 +70,23 @@ impl Crew {
     ) -> Result<Result<(), Lost>, Error> {
         let _guard = AbortOnPanic(Arc::clone(&self.shared));
         let (shared, clock) = (Arc::clone(&self.shared), self.clock);
-        let cores = Cores::of(rate, hands.len());
+        let taken: Vec<usize> = hands.iter().flat_map(Hand::cores).collect();
+        let cores = if taken.is_empty() { Cores::of(rate, hands.len()) } else { None };
         let cores = cores.as_ref();
+        // Threads inherit their starter's cores.
+        keep_off(&taken);
         let mut hands = hands.into_iter();
         let first = hands.next();
         let core = Cores::receiver(cores);
-        self.start("halfopen-receive", core, move || receive(ear, clock, &shared))?;
+        let (closing, arriving) = bounded(RESETS);
+        self.start("halfopen-receive", core, move || receive(ear, &closing, clock, &shared))?;
         for (number, hand) in (1..).zip(hands) {
             let (shared, core) = (Arc::clone(&self.shared), Cores::sender(cores, number));
-            self.start(&format!("halfopen-send{number}"), core, move || send(None, hand, clock, &shared))?;
+            self.start(&format!("halfopen-send{number}"), core, move || send(None, hand, None, clock, &shared))?;
         }
-        // Last, for threads inherit their starter's core.
+        // Last, for the same reason.
         stay_on(Cores::sender(cores, 0));
-        let sent = first.map_or(Ok(()), |hand| send(Some(lead), hand, clock, &self.shared));
+        let sent = first.map_or(Ok(()), |hand| send(Some(lead), hand, Some(arriving), clock, &self.shared));
         self.shared.sender.set_phase(Phase::Done);
         Ok(sent.and(self.join()?))
     }
@@ -105,10 +121,17 @@ fn failed() -> Error {
     }
 }
 
-fn send(lead: Option<Sender>, mut hand: Hand, clock: Clock, shared: &Arc<Shared>) -> Result<(), Lost> {
+fn send(
+    lead: Option<Sender>,
+    mut hand: Hand,
+    arriving: Option<Arriving<(usize, Rst)>>,
+    clock: Clock,
+    shared: &Arc<Shared>,
+) -> Result<(), Lost> {
     let _guard = AbortOnPanic(Arc::clone(shared));
     be_punctual();
-    let sent = drive::send(lead, &mut hand.walker, &mut hand.links, &clock);
+    let mut resets = Resets { arriving, waiting: None };
+    let sent = drive::send(lead, &mut hand.walker, &mut hand.links, &mut resets, &clock);
     if sent.is_err() {
         shared.abort();
     }
@@ -121,10 +144,15 @@ fn be_punctual() {
     let _ = set_current_timer_slack(NonZeroU64::new(1));
 }
 
-fn receive(ear: Ear, clock: Clock, shared: &Arc<Shared>) -> Result<(), Lost> {
+fn receive(ear: Ear, closing: &Channel<(usize, Rst)>, clock: Clock, shared: &Arc<Shared>) -> Result<(), Lost> {
     let _guard = AbortOnPanic(Arc::clone(shared));
+    be_punctual();
     let Ear { mut receiver, mut links, mut outbox, mut lookout } = ear;
-    let received = drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox, &mut lookout);
+    // A sender that is so far behind has worse to do than to be polite.
+    let mut closing = |link, rst| {
+        let _ = closing.try_send((link, rst));
+    };
+    let received = drive::receive(&mut receiver, &mut links, &clock, shared, &mut outbox, &mut lookout, &mut closing);
     if received.is_err() {
         shared.abort();
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender as Channel, TrySendError};
+use crossbeam_channel::{Receiver as Outgoing, Sender as Channel, TrySendError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::counters::{Shared, Turn, load, raise, set};
@@ -18,6 +18,7 @@ use crate::route::{self, Sweep};
 use crate::sender::{Sender, Step};
 use crate::time::Time;
 use crate::walker::{Lost, Walker};
+use crate::wire::rst::Rst;
 
 /// Nobody sleeps longer than this: it is how soon a wish to stop is noticed.
 const NAP: Duration = Duration::from_millis(5);
@@ -46,7 +47,8 @@ impl Timekeeper for Clock {
     }
 
     fn wait(&self, links: &[Box<dyn LinkRx>], until: Time) {
-        let nap = until.since(Clock::now(self)).min(NAP);
+        let patience = links.iter().filter_map(|link| link.patience()).fold(NAP, Duration::min);
+        let nap = until.since(Clock::now(self)).min(patience);
         let mut descriptors: Vec<_> = links
             .iter()
             .filter_map(|link| link.descriptor())
@@ -107,14 +109,16 @@ pub(crate) fn send(
     mut sender: Option<Sender>,
     walker: &mut Walker,
     links: &mut [Box<dyn LinkTx>],
+    resets: &mut Resets,
     clock: &Clock,
 ) -> Result<(), Lost> {
     loop {
         let now = clock.now();
+        resets.send(links)?;
         let led = sender.as_mut().map_or(Step::Until(Time::NEVER), |sender| sender.poll(now));
         match (led, walker.poll(now, links)?) {
             (Step::Until(led), Step::Until(until)) => nap(until.min(led).since(clock.now()).min(NAP)),
-            _ => return Ok(()),
+            _ => return resets.send(links),
         }
     }
 }
@@ -122,6 +126,37 @@ pub(crate) fn send(
 fn nap(time: Duration) {
     if !time.is_zero() {
         std::thread::sleep(time);
+    }
+}
+
+/// RSTs on their way from the receiver to the first sender, each with the link that it leaves through: one thread alone
+/// sends through a link, and the device's queues stay on that thread's core.
+pub(crate) struct Resets {
+    /// None where the kernel closes what is half open, or another sender does it.
+    pub(crate) arriving: Option<Outgoing<(usize, Rst)>>,
+    /// One that a link did not take yet.
+    pub(crate) waiting: Option<(usize, Rst)>,
+}
+
+impl Resets {
+    /// Sends what has arrived, as far as the links take it.
+    fn send(&mut self, links: &mut [Box<dyn LinkTx>]) -> Result<(), Lost> {
+        let Some(arriving) = &self.arriving else { return Ok(()) };
+        let mut touched = false;
+        while let Some((link, rst)) = self.waiting.take().or_else(|| arriving.try_recv().ok()) {
+            touched = true;
+            match links[link].frame(rst.frame()) {
+                Err(error) if is_busy(&error) => {
+                    self.waiting = Some((link, rst));
+                    break;
+                }
+                // Politeness that fails is not missed; a lost link says so to the walker, too.
+                _ => {}
+            }
+        }
+        let flush =
+            |(link, tx): (usize, &mut Box<dyn LinkTx>)| tx.flush().map(drop).map_err(|source| Lost { link, source });
+        if touched { links.iter_mut().enumerate().try_for_each(flush) } else { Ok(()) }
     }
 }
 
@@ -133,6 +168,7 @@ pub(crate) fn receive(
     shared: &Shared,
     outbox: &mut Outbox,
     lookout: &mut Lookout,
+    closing: &mut dyn FnMut(usize, Rst),
 ) -> Result<(), Lost> {
     let mut reporter = Reporter::default();
     loop {
@@ -141,7 +177,7 @@ pub(crate) fn receive(
         if turn == Turn::Done || shared.aborted() {
             break;
         }
-        take_off(receiver, links, clock, outbox)?;
+        take_off(receiver, links, clock, outbox, closing)?;
         if turn == Turn::Closing {
             receiver.close(clock.now(), outbox.room().min(CLOSING), |verdict| outbox.send(Event::Verdict(verdict)));
         }
@@ -157,27 +193,25 @@ pub(crate) fn receive(
     Ok(())
 }
 
-/// Takes off what has arrived at every link. A socket whose device went down says so, also while nothing is sent.
+/// Takes off what has arrived at every link. A socket whose device went down says so, also while nothing is sent. What
+/// closes a half-open connection that the kernel does not see goes to `closing`, with the link that it came by.
 pub(crate) fn take_off(
     receiver: &mut Receiver,
     links: &mut [Box<dyn LinkRx>],
     clock: &Clock,
     outbox: &mut Outbox,
+    closing: &mut dyn FnMut(usize, Rst),
 ) -> Result<(), Lost> {
     for (link, rx) in links.iter_mut().enumerate() {
         let (layer, takes_away) = (rx.layer(), rx.takes_away());
-        let mut resets = Vec::new();
         let mut sink = |verdict| outbox.send(Event::Verdict(verdict));
         let taken = rx.receive(clock, &mut |received| {
             if takes_away {
-                resets.extend(receiver.reset(received.frame, received.checksum));
+                receiver.reset(received.frame, received.checksum).into_iter().for_each(|rst| closing(link, rst));
             }
             receiver.frame(received.at, layer, received.frame, received.checksum, &mut sink);
         });
         receiver.settle(&mut sink);
-        if takes_away {
-            rx.reset(&resets);
-        }
         match taken {
             Err(source) if is_fatal(&source) => return Err(Lost { link, source }),
             _ => {}
@@ -212,9 +246,15 @@ fn count_drops(links: &mut [Box<dyn LinkRx>], shared: &Shared) {
     raise(&shared.receiver.ring_drops, links.iter_mut().map(|link| link.drops()).sum());
 }
 
+/// Frames that a device may count as dropped on receipt between two looks without meaning it: Linux counts there what no
+/// protocol wants, too, of which there is some on any network. A device that is overrun drops more.
+const UNWANTED: u64 = 16;
+
 /// Looks for what our own side drops, so that it can be probed again.
 pub(crate) struct Lookout {
     next: Time,
+    /// What the devices had counted as dropped on receipt, and how much of it was meant.
+    received: (u64, u64),
     /// Drops of the devices that were seen and may turn out to be refusals that the sender has not counted yet.
     unconfirmed: Option<u64>,
     /// Drops of the devices since the scan began: received, and to be sent.
@@ -223,7 +263,7 @@ pub(crate) struct Lookout {
 
 impl Lookout {
     pub(crate) fn new(device: impl FnMut() -> (u64, u64) + Send + 'static) -> Self {
-        Lookout { next: Time::ZERO, unconfirmed: None, device: Box::new(device) }
+        Lookout { next: Time::ZERO, received: (0, 0), unconfirmed: None, device: Box::new(device) }
     }
 
     /// Looks, if it is time to.
@@ -232,9 +272,9 @@ impl Lookout {
             return;
         }
         count_drops(links, shared);
-        // A full queue's refusal is a drop to some drivers; what was refused is sent later.
         let (received, sent) = (self.device)();
-        let drops = received + sent.saturating_sub(shared.sum(|walker| &walker.send_retries));
+        // A full queue's refusal is a drop to some drivers; what was refused is sent later.
+        let drops = self.meant(received) + sent.saturating_sub(shared.sum(|walker| &walker.send_retries));
         if drops > load(&shared.receiver.device_drops) && self.unconfirmed.is_none() {
             self.unconfirmed = Some(drops);
             self.next = now + CONFIRM;
@@ -243,6 +283,16 @@ impl Lookout {
         self.next = now + LOOK;
         raise(&shared.receiver.device_drops, self.unconfirmed.take().map_or(drops, |before| before.min(drops)));
         shared.set_looked(now);
+    }
+}
+
+impl Lookout {
+    /// How many of the frames dropped on receipt were dropped for want of room.
+    fn meant(&mut self, received: u64) -> u64 {
+        let (before, meant) = self.received;
+        let risen = received.saturating_sub(before);
+        self.received = (received, meant + if risen < UNWANTED { 0 } else { risen });
+        self.received.1
     }
 }
 

@@ -147,7 +147,7 @@ impl Simulation {
         let mut lookout = self.lookout();
         while let Some(until) = self.poll(&mut sender, &mut walkers, stop) {
             let turn = receiver.turn();
-            let _ = drive::take_off(&mut receiver, &mut self.rx, &self.clock, &mut outbox);
+            let _ = drive::take_off(&mut receiver, &mut self.rx, &self.clock, &mut outbox, &mut |_, _| {});
             lookout.look(self.world.now(), &mut self.rx, &self.shared);
             if turn == Turn::Closing {
                 receiver.close(self.world.now(), CLOSING, |verdict| outbox.send(Event::Verdict(verdict)));

@@ -33,7 +33,6 @@ use crate::pace::Rate;
 use crate::route::{Interface, InterfaceKind};
 use crate::time::Time;
 use crate::wire::reply::{Checksum, Layer};
-use crate::wire::rst::Rst;
 use crate::wire::syn::{Probe, SynTemplate};
 
 /// A kind of link.
@@ -183,7 +182,13 @@ pub trait LinkTx: Send {
     /// Nothing will come for a while: what costs processor time while it waits, may stop. The next probe wakes it.
     fn rest(&mut self) {}
 
-    /// Sends one frame that is no probe (ARP, neighbour solicitation), now. Whether it arrives is nobody's promise.
+    /// The core that a thread of its own spins on while it sends, if it has one: others had better keep off it.
+    fn spins_on(&self) -> Option<usize> {
+        None
+    }
+
+    /// Sends one frame that is no probe (ARP, neighbour solicitation, a RST), now or with the next batch. Whether it arrives
+    /// is nobody's promise. It may be refused for now ([`is_busy`]), to be tried again.
     fn frame(&mut self, frame: &[u8]) -> io::Result<()>;
 
     /// What was not sent, or only at a later try, so far.
@@ -221,16 +226,19 @@ pub trait LinkRx: Send {
     /// Hands over frames that have arrived, and returns without waiting. It may stop before all are handed over.
     fn receive(&mut self, clock: &Clock, sink: &mut dyn FnMut(Received<'_>)) -> io::Result<()>;
 
-    /// What becomes readable when there is something to receive; none for a link without a socket.
+    /// What becomes readable when there is something to receive; none for a link without a socket, or where it is cheaper
+    /// to look often than to be woken.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// How long it may be left alone: a link without a descriptor is to be looked at so often.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
 
     /// Whether the kernel does not see what is handed over, and so does not close the connections that it half opens.
     fn takes_away(&self) -> bool {
         false
     }
-
-    /// Sends these, and what of earlier ones the device did not take yet; only on a link that takes away.
-    fn reset(&mut self, _: &[Rst]) {}
 
     /// Frames lost since the link was opened because nobody took them off in time.
     fn drops(&mut self) -> u64;

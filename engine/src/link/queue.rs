@@ -60,7 +60,11 @@ impl Queue {
     pub(super) fn flush(&mut self, socket: impl AsFd) -> io::Result<bool> {
         while self.head < self.tail {
             match self.batch.send(&socket, self.head, self.tail) {
-                Ok(sent) => self.head += sent,
+                Ok(sent) => {
+                    self.head += sent;
+                    // One that is refused behind others is not told of, only left.
+                    self.losses.retries += u64::from(self.head < self.tail);
+                }
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) if is_busy(&error) => {
                     self.losses.retries += 1;

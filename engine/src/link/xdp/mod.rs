@@ -4,12 +4,11 @@
 //! - `send`: the sending half by AF_XDP, a queue of the device for each sender.
 //! - `live`: the sending half by a program in the kernel.
 //! - `receive`: the receiving half, all queues of the device, with an XDP program that hands over what is ours
-//!   (`filter`); usable beside any sending half. What the kernel then does not see, it does not close: `resets` does.
+//!   (`filter`); usable beside any sending half. What the kernel then does not see, it does not close: the engine does.
 
 mod filter;
 mod live;
 mod receive;
-mod resets;
 mod send;
 
 use std::fmt;

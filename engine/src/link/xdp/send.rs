@@ -125,8 +125,13 @@ impl LinkTx for XdpTx {
         }
     }
 
-    fn frame(&mut self, _: &[u8]) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "an AF_XDP link sends nothing but probes"))
+    fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
+        let Some((slot, bytes)) = self.ring.slot() else { return Err(io::Error::from_raw_os_error(libc::EAGAIN)) };
+        let len = frame.len().min(bytes.len());
+        bytes[..len].copy_from_slice(&frame[..len]);
+        self.laid[slot] = None;
+        self.ring.push(len);
+        Ok(())
     }
 
     fn losses(&self) -> TxLosses {

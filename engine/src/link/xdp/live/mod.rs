@@ -31,6 +31,7 @@ use halfopen_bpf::{ByteMap, Kind, Program, Tracepoint, WordMap};
 use self::program::{ERROR, LEFT, LEFT_RING, Lengths, SLOT, SLOTS};
 use self::runner::Runner;
 use self::slots::{Shared, Slots};
+use crate::cores;
 use crate::link::{LinkSettings, LinkTx, TemplateId, TxLosses};
 use crate::route::Interface;
 use crate::wire::MacAddr;
@@ -48,7 +49,9 @@ const UNACCOUNTED: Duration = Duration::from_millis(20);
 /// Opens sending halves on an Ethernet device: programs, memory and a thread of its own for each sender.
 pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Vec<Box<dyn LinkTx>>, Unable> {
     let (v4, v6) = settings.families;
-    (0..settings.senders).map(|_| Ok(Box::new(LiveTx::open(interface, v4, v6)?) as Box<dyn LinkTx>)).collect()
+    (0..settings.senders)
+        .map(|nth| Ok(Box::new(LiveTx::open(interface, v4, v6, cores::to_spin_on(nth))?) as Box<dyn LinkTx>))
+        .collect()
 }
 
 /// Sends through a device that can.
@@ -60,6 +63,7 @@ struct LiveTx {
     moved: u64,
     /// Since when the carrier has taken more than the accountant knows of, and how much that knew then.
     unaccounted: Option<(u64, Instant)>,
+    core: Option<usize>,
     // In this order: the runner ends before its programs go.
     runner: Runner,
     _accountant: Tracepoint,
@@ -68,7 +72,7 @@ struct LiveTx {
 impl LiveTx {
     /// A sending half on an Ethernet device, for probes of one family or both. Tries with a few frames whether the
     /// device, and what is behind it, takes such frames at all.
-    fn open(interface: &Interface, v4: bool, v6: bool) -> Result<Self, Unable> {
+    fn open(interface: &Interface, v4: bool, v6: bool, core: Option<usize>) -> Result<Self, Unable> {
         let lengths = Lengths::of(v4, v6);
         let words = Arc::new(WordMap::new(LEFT_RING + SLOTS as usize)?);
         let slots = ByteMap::new((SLOTS * SLOT) as usize)?;
@@ -76,7 +80,7 @@ impl LiveTx {
         let accountant = Tracepoint::attach(&accountant, "xdp_devmap_xmit")?;
         let carrier = program::carrier(&words, &slots, interface.index, lengths);
         let carrier = Program::load(Kind::Xdp, "halfopen_send", &carrier)?;
-        let runner = Runner::start(carrier, &words, vec![0; lengths.longest()])?;
+        let runner = Runner::start(carrier, &words, vec![0; lengths.longest()], core)?;
         let slots = Slots::new(Shared { words: Arc::clone(&words), slots });
         let mut link = LiveTx {
             slots,
@@ -84,6 +88,7 @@ impl LiveTx {
             templates: Vec::new(),
             moved: 0,
             unaccounted: None,
+            core,
             runner,
             _accountant: accountant,
         };
@@ -183,13 +188,23 @@ impl LinkTx for LiveTx {
     }
 
     fn rest(&mut self) {
+        self.slots.collect();
         if self.slots.is_empty() {
             self.runner.hold();
         }
     }
 
-    fn frame(&mut self, _: &[u8]) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "an xdp_live link sends nothing but probes"))
+    fn spins_on(&self) -> Option<usize> {
+        self.core
+    }
+
+    /// A probe, or a RST as `wire/rst.rs` makes it: the carrier knows no other lengths.
+    fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
+        if self.slots.room() == 0 {
+            return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        }
+        self.slots.frame(frame);
+        Ok(())
     }
 
     fn losses(&self) -> TxLosses {

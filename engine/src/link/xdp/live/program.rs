@@ -23,7 +23,7 @@
 //! | `LEFT_RING..` | accountant | `first << 16 \| how many`, for every bulk of which something was left |
 
 use halfopen_bpf::assembler::{
-    Alu, Assembler, Helper, Instruction, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Register, Size, When,
+    Alu, Assembler, Helper, Instruction, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Register, Size, When,
 };
 use halfopen_bpf::{ByteMap, WordMap, action};
 
@@ -50,6 +50,9 @@ const PAUSE: i32 = 50_000;
 /// Frames of IPv4 and IPv6: Ethernet, IP, TCP with one option.
 pub(super) const LEN_V4: usize = 58;
 pub(super) const LEN_V6: usize = 78;
+
+/// The option that makes a probe longer than a RST.
+const MSS_OPTION: usize = 4;
 
 /// Which lengths the frames have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,11 +99,11 @@ pub(super) fn carrier(words: &WordMap, slots: &ByteMap, device: u32, lengths: Le
     code.mov_memory(R6, slots, 0).mov(R3, R8).alu(Alu::And, R3, SLOTS as i32 - 1);
     code.alu(Alu::Mul, R3, SLOT as i32).alu(Alu::Add, R6, R3);
     code.alu(Alu::Add, R8, 1);
+    code.store(Size::Double, R7, at(CONSUMED), R8);
     match lengths {
-        Lengths::One(len) => copy(&mut code, 0, len),
+        Lengths::One(len) => copy_one(&mut code, len),
         Lengths::Both => copy_either(&mut code),
     }
-    code.store(Size::Double, R7, at(CONSUMED), R8);
     code.mov(R1, device as i32).mov(R2, 0).call(Helper::Redirect).exit();
 
     code.place(nothing).give(action::DROP);
@@ -122,16 +125,45 @@ fn copy(code: &mut Assembler, from: usize, to: usize) {
     }
 }
 
+/// Copies a frame of this length, or a RST, which has no option and so is shorter.
+fn copy_one(code: &mut Assembler, len: usize) {
+    let whole = code.label();
+    copy(code, 0, len);
+    if_reset(code, len, |code| cut(code, MSS_OPTION), whole);
+    code.place(whole);
+}
+
 /// Frames come as long as IPv6's; one of IPv4 is cut.
 fn copy_either(code: &mut Assembler) {
     const ETH_P_IPV6: u16 = 0x86dd;
-    let (v6, done) = (code.label(), code.label());
+    let (v4, v4_whole, done) = (code.label(), code.label(), code.label());
     copy(code, 0, LEN_V4);
-    code.load(Size::Half, R3, R6, 12).jump_when(R3, When::Equal, i32::from(ETH_P_IPV6.to_be()), v6);
-    code.mov(R1, R9).mov(R2, LEN_V4 as i32 - LEN_V6 as i32).call(Helper::AdjustTail).jump(done);
-    code.place(v6);
+    code.load(Size::Half, R3, R6, 12).jump_when(R3, When::NotEqual, network_order(ETH_P_IPV6), v4);
     copy(code, LEN_V4, LEN_V6);
+    if_reset(code, LEN_V6, |code| cut(code, MSS_OPTION), done);
+    code.jump(done).place(v4);
+    if_reset(code, LEN_V4, |code| cut(code, LEN_V6 - LEN_V4 + MSS_OPTION), v4_whole);
+    code.jump(done).place(v4_whole);
+    cut(code, LEN_V6 - LEN_V4);
     code.place(done);
+}
+
+/// Does `then` if the slot's IP header says that there is no option, and else goes on at `otherwise`.
+fn if_reset(code: &mut Assembler, len: usize, then: impl FnOnce(&mut Assembler), otherwise: Label) {
+    // Total length of IPv4 (RFC 791 section 3.1), payload length of IPv6 (RFC 8200 section 3).
+    let (field, without) = if len == LEN_V4 { (16, 20 + 20) } else { (18, 20) };
+    code.load(Size::Half, R3, R6, field).jump_when(R3, When::NotEqual, network_order(without), otherwise);
+    then(code);
+}
+
+/// Cuts bytes off the frame's end.
+fn cut(code: &mut Assembler, bytes: usize) {
+    code.mov(R1, R9).mov(R2, -(bytes as i32)).call(Helper::AdjustTail);
+}
+
+/// A field of two bytes, as it is loaded.
+fn network_order(field: u16) -> i32 {
+    field.to_be().into()
 }
 
 /// The accountant. Its context is the tracepoint's arguments: from which device, to which, sent, dropped, error.

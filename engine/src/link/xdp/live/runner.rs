@@ -22,6 +22,7 @@ use std::time::Duration;
 use halfopen_bpf::{Program, WordMap};
 
 use super::program::{CONSUMED, PRODUCED, THREAD};
+use crate::cores::stay_on;
 use crate::sys::Interruptible;
 
 /// Frames a batch. veth's queue holds 256, and softirqs have their turn after each batch.
@@ -51,13 +52,19 @@ struct State {
 }
 
 impl Runner {
-    /// Starts the thread, parked. `frame` is what each frame is made from.
-    pub(super) fn start(program: Program, words: &Arc<WordMap>, frame: Vec<u8>) -> io::Result<Self> {
+    /// Starts the thread, parked, on a core if it has one. `frame` is what each frame is made from.
+    pub(super) fn start(
+        program: Program,
+        words: &Arc<WordMap>,
+        frame: Vec<u8>,
+        core: Option<usize>,
+    ) -> io::Result<Self> {
         let state = Arc::new(State { held: AtomicBool::new(true), ..State::default() });
         let (known, thread) = sync_channel(1);
         let handle = {
             let (state, words) = (Arc::clone(&state), Arc::clone(words));
             let body = move || {
+                stay_on(core);
                 let here = Interruptible::here();
                 let started = here.is_ok();
                 // Whoever started it waits for this.
