@@ -20,10 +20,12 @@ pub(crate) struct Link {
 }
 
 /// All that are tried; what the program at hand does not know is left out.
-pub(crate) const LINKS: [Link; 3] = [
+pub(crate) const LINKS: [Link; 5] = [
     Link { name: "af_packet", options: &["--link", "af_packet"] },
     Link { name: "af_xdp", options: &["--link", "af_xdp"] },
+    Link { name: "af_xdp+af_packet", options: &["--link", "af_xdp", "--receive", "af_packet"] },
     Link { name: "xdp_live", options: &["--link", "xdp_live"] },
+    Link { name: "xdp_live+af_packet", options: &["--link", "xdp_live", "--receive", "af_packet"] },
 ];
 
 /// Who takes part.
