@@ -99,6 +99,8 @@ pub(crate) struct Walker {
     last_sent: Time,
     /// Since when a batch waits to be sent; none while none does.
     stuck: Option<Time>,
+    /// Whether it moves all the same.
+    moves: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -167,6 +169,7 @@ impl Walker {
             sent: 0,
             last_sent: now,
             stuck: None,
+            moves: false,
         }
     }
 
@@ -263,7 +266,8 @@ impl Walker {
         })
     }
 
-    /// Notes how far the walk has come. What still waits in a link has not been sent when its time comes to be noted.
+    /// Notes how far the walk has come. What is stuck in a link has not been sent when its time comes to be noted; what is
+    /// only passing through will have been before an answer is due.
     fn came_to(&mut self, cursor: u64, now: Time, empty: bool) {
         if self.pass == 0 && self.round == 0 {
             self.counters().set_walked(cursor);
@@ -272,7 +276,7 @@ impl Walker {
         if cursor > self.slice.start {
             self.counters().enter(Phase::Probing { pass: self.pass });
         }
-        if empty && self.suspects.mark(now, cursor, self.sent, false) {
+        if (empty || self.moves) && self.suspects.mark(now, cursor, self.sent, false) {
             self.look();
         }
     }
@@ -286,6 +290,7 @@ impl Walker {
     /// Sends what waits in the links; whether all of it went. A link that does not get rid of a batch for long is lost.
     fn flush(&mut self, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<bool, Lost> {
         let mut full = None;
+        self.moves = false;
         for (link, tx) in links.iter_mut().enumerate() {
             if !flush(link, &mut **tx)? {
                 full = Some((link, tx.moves()));
@@ -297,6 +302,7 @@ impl Walker {
             }
             return Ok(true);
         };
+        self.moves = moves;
         if moves {
             self.stuck = Some(now);
         }

@@ -36,7 +36,7 @@ use crate::wire::reply::{Checksum, Layer};
 use crate::wire::syn::{Probe, SynTemplate};
 
 /// Up to this rate, in probes a second, packet sockets do: a core sends so many also when every one is answered (the
-/// bench `peers` has 0.5 million with all answering, 1.3 million with none), and nothing is attached and no core spins.
+/// bench `peers` has 0.7 million with all answering, 1.4 million with none), and nothing is attached and no core spins.
 const PACKET_SOCKETS: u64 = 500_000;
 
 /// A kind of link.
