@@ -192,6 +192,10 @@ fn drops_that_never_end_end_in_a_warning() {
     for layer in LAYERS {
         // A third each time: of 4,096 some 17 are left after five. All each time: all are left.
         for (one_in, passes, expected) in [(3, 1, 10..100), (1, 2, 4096..4097)] {
+            // So few a look are taken for frames that nobody wants.
+            if layer == Layer::DeviceRx && one_in > 1 {
+                continue;
+            }
             let forever = Dropping { one_in, ..Dropping::new(&answering(), layer, 0..u64::MAX) };
             let found = simulated_on(all(SLOW).passes(passes).senders(2), forever);
             let [warning] = &found.warnings[..] else { panic!("{layer:?}: {:?}", found.summary) };

@@ -38,8 +38,9 @@ fn finds_all(lab: &Namespace, answering: Answering, rate: Rate) {
     let responder = responder(lab, answering);
     let found = scan(builder("10.0.0.0/15", rate));
     found.assert_is(&expected(answering, 1 << 17));
+    assert_eq!(found.summary.links, ["xdp_live+xdp(native)@scan0"]);
     let tally = responder.tally();
-    assert_eq!((tally.syns, found.summary.sent[0]), (1 << 17, 1 << 17));
+    assert_eq!((tally.syns, found.summary.sent[0]), ((1 << 17) + found.summary.again, 1 << 17));
     assert_eq!(tally.rsts, tally.syn_acks, "{tally:?}");
     assert_eq!(found.summary.drops.send_errors, 0);
 }
@@ -74,8 +75,9 @@ lab_test!(what_a_full_queue_leaves_is_sent_again, |lab| {
     let far = stack(lab);
     let before = received(&far, "far0");
     let summary = builder("10.0.0.0/13", Rate::Max).report(&[]).start().unwrap().wait().unwrap();
-    let (sent, arrived) = (summary.sent[0], received(&far, "far0") - before);
-    assert_eq!(sent, 1 << 19);
+    assert_eq!(summary.links, ["xdp_live+xdp(generic)@scan0"]);
+    let (sent, arrived) = (summary.sent[0] + summary.again, received(&far, "far0") - before);
+    assert_eq!(summary.sent[0], 1 << 19);
     // And eight of a trial, and what stacks say to each other by themselves.
     assert!((sent + 8..sent + 40).contains(&arrived), "{sent} {arrived} {:?}", summary.drops);
 });
@@ -158,8 +160,49 @@ fn both_families(lab: &Namespace, senders: u8) {
     let tally = responder.wait_for(|tally| tally.rsts >= tally.syn_acks + tally.split_syns);
     assert_eq!((tally.bad_checksum, tally.malformed, tally.wrong_mac, tally.syns_without_mss), (0, 0, 0, 0));
     assert_eq!(tally.rsts, tally.syn_acks + tally.split_syns);
-    assert_eq!(tally.syns, found.summary.sent.iter().sum::<u64>());
+    assert_eq!(tally.syns, found.summary.sent.iter().sum::<u64>() + found.summary.again);
 }
 
 lab_test!(frames_of_both_families_are_whole, |lab| both_families(lab, 1));
 lab_test!(frames_of_several_senders_are_whole, |lab| both_families(lab, 3));
+
+lab_test!(a_second_scan_works_beside_the_first, |lab| {
+    let _responder = responder(lab, Answering::Every);
+    let slow = builder("10.0.0.0/14", Rate::Fixed(Pps(100_000))).report(&[]).start().unwrap();
+    assert_eq!(slow.settings().links, ["xdp_live+xdp(native)@scan0"]);
+    // It sends as the first does, and leaves the first one's program where it is.
+    let second = builder("10.4.0.0/18", Rate::Fixed(Pps(50_000))).start().unwrap();
+    assert_eq!(second.settings().links, ["xdp_live+af_packet@scan0"]);
+    let warned =
+        second.events().filter(|event| matches!(event, Event::Warning(text) if text.contains("another XDP program")));
+    assert_eq!(warned.count(), 1);
+    let second = second.wait().unwrap();
+    assert_eq!((second.filtered, second.strays.total()), (0, 0), "{second:?}");
+    slow.stopper().stop();
+    let slow = slow.wait().unwrap();
+    assert_eq!((slow.filtered, slow.open + slow.closed), (0, slow.sent[0]), "{slow:?}");
+});
+
+// Containers have numbers of their own for processes, and the kernel tells its own by default.
+lab_test!(inside_a_namespace_of_processes, |lab| {
+    let _responder = responder(lab, Answering::Percent);
+    let program = std::env::current_exe().expect("a test has a file");
+    let status = std::process::Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc"])
+        .arg(program)
+        .args(["--exact", "chosen_in_a_namespace_of_processes", "--nocapture"])
+        .env("HALFOPEN_TEST_IN_PID_NAMESPACE", "1")
+        .status();
+    match status {
+        Ok(status) => assert!(status.success(), "{status}"),
+        Err(error) => panic!("unshare (util-linux): {error}"),
+    }
+});
+
+/// The inside of the test above; alone it has nothing to do.
+#[test]
+fn chosen_in_a_namespace_of_processes() {
+    if std::env::var_os("HALFOPEN_TEST_IN_PID_NAMESPACE").is_some() {
+        assert_eq!(chosen(Rate::Max), ["xdp_live+xdp(native)@scan0"]);
+    }
+}

@@ -117,12 +117,13 @@ pub enum When {
 pub enum Helper {
     /// `u64 bpf_ktime_get_ns()`: CLOCK_MONOTONIC in nanoseconds.
     Nanoseconds = 5,
-    /// `u64 bpf_get_current_pid_tgid()`: process in the upper half, thread in the lower.
-    Thread = 14,
     /// `long bpf_redirect(ifindex, flags)`: the action that sends the frame out of a device.
     Redirect = 23,
     /// `long bpf_redirect_map(map, key, flags)`: the action that hands the frame to the map's entry, or else `flags`.
     RedirectMap = 51,
+    /// `long bpf_get_ns_current_pid_tgid(dev, ino, info, size)`: the current thread's numbers in a namespace of processes,
+    /// into `struct bpf_pidns_info` (Linux 5.7); not 0 if it is in another.
+    ThreadInNamespace = 120,
     /// `long bpf_xdp_adjust_tail(context, delta)`: makes the frame longer or shorter.
     AdjustTail = 65,
 }

@@ -46,8 +46,9 @@ pub struct Outcome {
     pub frame: Vec<u8>,
 }
 
-/// The verifier's account of a refused program.
+/// The verifier's account of a refused program, and how many of its lines are told.
 const LOG: usize = 1 << 20;
+const TOLD: usize = 8;
 
 impl Program {
     /// Has the kernel verify and take a program. The name, of at most 15 letters, digits and `_`, is what `bpftool prog`
@@ -64,7 +65,13 @@ impl Program {
                 let mut log = vec![0; LOG];
                 let _ = sys::load_program(kind as u32, name, code, Some(&mut log));
                 let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
-                let log = String::from_utf8_lossy(&log[..end]).into_owned();
+                let log = String::from_utf8_lossy(&log[..end]);
+                if log.is_empty() {
+                    return Err(failed("load a BPF program")(source));
+                }
+                // What was wrong stands at the end.
+                let lines: Vec<&str> = log.trim_end().lines().collect();
+                let log = lines[lines.len().saturating_sub(TOLD)..].join("\n");
                 Err(Error::Verifier { program: name.into(), log, source })
             }
         }

@@ -84,7 +84,7 @@ results went away.
 
 Rights: raw sockets need CAP_NET_RAW. Run as root (sudo halfopen ...), or grant it once with \
 `sudo setcap cap_net_raw+ep $(command -v halfopen)`. Without it, --method auto falls back to connect(). XDP \
-needs CAP_NET_ADMIN and CAP_BPF, too.";
+needs CAP_NET_ADMIN and CAP_BPF, too, and --link xdp_live CAP_PERFMON.";
 
 /// `halfopen scan`, as typed.
 #[derive(Debug, Args)]
@@ -339,7 +339,7 @@ pub(crate) enum LinkArg {
 /// `--receive`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReceiveArg {
-    /// xdp with --link af_xdp (in the driver, but not on an interface with a default route), else a socket
+    /// XDP with af_xdp and xdp_live (in the driver, but not on an interface with a default route), else a socket
     Auto,
     /// A packet socket; attaches nothing
     #[value(name = "af_packet")]

@@ -22,7 +22,7 @@ use crate::walker::{Lost, Walker};
 use crate::wire::rst::Rst;
 
 /// RSTs under way from receiver to sender, at most.
-const RESETS: usize = 1 << 14;
+const RESETS: usize = 1 << 16;
 
 /// A walker and its halves of the links.
 pub(crate) struct Hand {

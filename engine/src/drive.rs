@@ -118,7 +118,7 @@ pub(crate) fn send(
         let led = sender.as_mut().map_or(Step::Until(Time::NEVER), |sender| sender.poll(now));
         match (led, walker.poll(now, links)?) {
             (Step::Until(led), Step::Until(until)) => nap(until.min(led).since(clock.now()).min(NAP)),
-            _ => return resets.send(links),
+            _ => return resets.finish(links),
         }
     }
 }
@@ -128,6 +128,9 @@ fn nap(time: Duration) {
         std::thread::sleep(time);
     }
 }
+
+/// Milliseconds that the last RSTs may take to leave.
+const FAREWELL: u32 = 100;
 
 /// RSTs on their way from the receiver to the first sender, each with the link that it leaves through: one thread alone
 /// sends through a link, and the device's queues stay on that thread's core.
@@ -157,6 +160,21 @@ impl Resets {
         let flush =
             |(link, tx): (usize, &mut Box<dyn LinkTx>)| tx.flush().map(drop).map_err(|source| Lost { link, source });
         if touched { links.iter_mut().enumerate().try_for_each(flush) } else { Ok(()) }
+    }
+}
+
+impl Resets {
+    /// Sends what is left, at the end of a scan; for a moment, if the links do not take it.
+    fn finish(&mut self, links: &mut [Box<dyn LinkTx>]) -> Result<(), Lost> {
+        for _ in 0..FAREWELL {
+            self.send(links)?;
+            let is_empty = self.waiting.is_none() && links.iter_mut().all(|link| matches!(link.flush(), Ok(true)));
+            if self.arriving.is_none() || is_empty {
+                break;
+            }
+            nap(Duration::from_millis(1));
+        }
+        Ok(())
     }
 }
 
@@ -256,13 +274,13 @@ pub(crate) struct Lookout {
     /// What the devices had counted as dropped on receipt, and how much of it was meant.
     received: (u64, u64),
     /// Drops of the devices that were seen and may turn out to be refusals that the sender has not counted yet.
-    unconfirmed: Option<u64>,
-    /// Drops of the devices since the scan began: received, and to be sent.
-    device: Box<dyn FnMut() -> (u64, u64) + Send>,
+    unconfirmed: Option<(u64, Time)>,
+    /// Drops of the devices since the scan began: received, and to be sent. None if the kernel does not say just now.
+    device: Box<dyn FnMut() -> Option<(u64, u64)> + Send>,
 }
 
 impl Lookout {
-    pub(crate) fn new(device: impl FnMut() -> (u64, u64) + Send + 'static) -> Self {
+    pub(crate) fn new(device: impl FnMut() -> Option<(u64, u64)> + Send + 'static) -> Self {
         Lookout { next: Time::ZERO, received: (0, 0), unconfirmed: None, device: Box::new(device) }
     }
 
@@ -272,21 +290,24 @@ impl Lookout {
             return;
         }
         count_drops(links, shared);
-        let (received, sent) = (self.device)();
+        let Some((received, sent)) = (self.device)() else {
+            self.next = now + LOOK;
+            return;
+        };
         // A full queue's refusal is a drop to some drivers; what was refused is sent later.
         let drops = self.meant(received) + sent.saturating_sub(shared.sum(|walker| &walker.send_retries));
         if drops > load(&shared.receiver.device_drops) && self.unconfirmed.is_none() {
-            self.unconfirmed = Some(drops);
+            self.unconfirmed = Some((drops, now));
             self.next = now + CONFIRM;
             return;
         }
         self.next = now + LOOK;
-        raise(&shared.receiver.device_drops, self.unconfirmed.take().map_or(drops, |before| before.min(drops)));
-        shared.set_looked(now);
+        // What was seen first is confirmed, and no more: the count is complete until then.
+        let (drops, at) = self.unconfirmed.take().map_or((drops, now), |(before, at)| (before.min(drops), at));
+        raise(&shared.receiver.device_drops, drops);
+        shared.set_looked(at);
     }
-}
 
-impl Lookout {
     /// How many of the frames dropped on receipt were dropped for want of room.
     fn meant(&mut self, received: u64) -> u64 {
         let (before, meant) = self.received;

@@ -15,7 +15,7 @@ use crate::crew::{Crew, Ear, Hand};
 use crate::drive::{self, Lookout, Outbox};
 use crate::error::Error;
 use crate::event::Event;
-use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx, Opened};
+use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx, Opened, Receive};
 use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
 use crate::plan::{AddressRange, EgressId, Plan};
@@ -109,15 +109,15 @@ impl Links {
         for egress in &routed.egresses {
             if links.find(&egress.interface).is_none() {
                 let kind = settings.link.on(&egress.interface, settings.rate)?;
-                let families = families_through(routed, &egress.interface);
+                let sources = sources_through(routed, &egress.interface);
+                let by_name = settings.link != LinkKind::Auto || settings.receive != Receive::Auto;
                 let xdp = modes(&egress.interface, kind, settings)?;
-                let asked =
-                    LinkSettings { ports, rate: settings.rate, senders: settings.senders.into(), families, xdp };
+                let senders = settings.senders.into();
+                let asked = LinkSettings { ports, rate: settings.rate, senders, sources: &sources, by_name, xdp };
                 let Opened { halves: Halves { tx, rx }, name, warnings } = link::open(kind, &egress.interface, asked)?;
                 links.interfaces.push((Arc::clone(&egress.interface), kind));
                 links.names.push(format!("{name}@{}", egress.interface.name));
-                // What nobody asked for is not missed.
-                links.warnings.extend(warnings.into_iter().filter(|_| settings.link != LinkKind::Auto));
+                links.warnings.extend(warnings);
                 links.tx.push(tx);
                 links.rx.push(rx);
             }
@@ -134,8 +134,8 @@ impl Links {
             return Ok(None);
         }
         let port = settings.source_port.unwrap_or(0);
-        let families = (true, true);
-        let asked = LinkSettings { ports: (port, port), rate: settings.rate, senders: 1, families, xdp: &[] };
+        let (ports, rate) = ((port, port), settings.rate);
+        let asked = LinkSettings { ports, rate, senders: 1, sources: &[], by_name: false, xdp: &[] };
         link::open(LinkKind::AfPacket, interface, asked).map(|opened| Some(opened.halves))
     }
 
@@ -210,10 +210,13 @@ impl Links {
     }
 }
 
-/// Whether IPv4 and whether IPv6 leaves through an interface.
-fn families_through(routed: &Routed, interface: &Interface) -> (bool, bool) {
-    let sources = routed.egresses.iter().filter(|egress| egress.interface.index == interface.index);
-    sources.fold((false, false), |(v4, v6), egress| (v4 || egress.source.is_ipv4(), v6 || egress.source.is_ipv6()))
+/// The addresses that are probed from through an interface.
+fn sources_through(routed: &Routed, interface: &Interface) -> Vec<IpAddr> {
+    let egresses = routed.egresses.iter().filter(|egress| egress.interface.index == interface.index);
+    let mut sources: Vec<_> = egresses.map(|egress| egress.source).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    sources
 }
 
 /// The modes of XDP by which a link may receive. Where a default route leads is asked only where it matters.
@@ -229,11 +232,11 @@ fn device_losses(interfaces: &[(Arc<Interface>, LinkKind)]) -> Result<DeviceLoss
     route::device_losses(&indices)
 }
 
-/// Watches the devices. One that cannot be asked has nothing to say.
+/// Watches the devices.
 fn lookout(interfaces: Vec<(Arc<Interface>, LinkKind)>, before: DeviceLosses) -> Lookout {
     Lookout::new(move || {
-        let lost = device_losses(&interfaces).map(|now| now.since(before)).unwrap_or_default();
-        (lost.rx, lost.tx)
+        let lost = device_losses(&interfaces).ok()?.since(before);
+        Some((lost.rx, lost.tx))
     })
 }
 

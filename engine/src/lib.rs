@@ -14,7 +14,8 @@
 //!                             ours? then what does it mean?
 //! ```
 //!
-//! Sender (which leads the walkers), walkers and receiver are state machines without clock, thread or socket. Two drivers run them: threads on real links
+//! Sender (which leads the walkers), walkers and receiver are state machines without clock, thread or socket. Two drivers
+//! run them: threads on real links
 //! (`launch`, `crew`, `drive`), and a virtual network under a virtual clock ([`simulate`]).
 //!
 //! The engine never prints, never reads arguments or the environment, and does not serialise. Opening raw sockets takes

@@ -5,8 +5,8 @@
 //! **Ours?** A TCP segment is ours when its acknowledgement proves that its sender saw our SYN: it acknowledges the
 //! cookie plus one; a RST may also acknowledge the cookie itself, as some stacks do. A bare SYN (split handshake) that
 //! acknowledges nothing has no proof to offer; it is taken only from a target to the very address and port that probed
-//! it, for a position that has been probed, and never against a proved answer. An ICMP error is ours when it quotes our ports and the cookie. Whatever is not ours is
-//! counted by kind.
+//! it, for a position that has been probed, and never against a proved answer. An ICMP error is ours when it quotes our
+//! ports and the cookie. Whatever is not ours is counted by kind.
 //!
 //! **What does it mean?** nmap's rules (`nmap -sS --reason`):
 //!

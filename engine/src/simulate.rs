@@ -171,7 +171,7 @@ impl Simulation {
         let world = self.world.clone();
         Lookout::new(move || {
             let dropped = world.own_drops();
-            (dropped.device_rx, dropped.device_tx)
+            Some((dropped.device_rx, dropped.device_tx))
         })
     }
 

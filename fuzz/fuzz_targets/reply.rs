@@ -24,7 +24,8 @@ fn check(frame: &[u8]) {
     }
     let (Some(kind), Some(packet)) = (frame.get(12..ETHERNET), frame.get(ETHERNET..)) else { return };
     if kind == [0x08, 0x00] || kind == [0x86, 0xdd] {
-        let (whole, inner) = (read(Layer::Ethernet, frame, Checksum::Unknown), read(Layer::Ip, packet, Checksum::Unknown));
+        let (whole, inner) =
+            (read(Layer::Ethernet, frame, Checksum::Unknown), read(Layer::Ip, packet, Checksum::Unknown));
         if let Ok(reply) = whole {
             assert_eq!(Ok(reply), inner, "a reply reads the same without its Ethernet header");
         }

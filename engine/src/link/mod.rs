@@ -6,6 +6,7 @@
 //! |---|---|---|---|
 //! | `af_packet` | sendmmsg, no queueing discipline | TPACKET_V3 ring, filter in the kernel | any Ethernet device |
 //! | `af_xdp` | AF_XDP ring, past the queueing discipline | XDP program and AF_XDP rings, or as `af_packet` | Ethernet devices |
+//! | `xdp_live` | a program in the kernel, under BPF_PROG_TEST_RUN | as `af_xdp` | Ethernet devices whose driver can |
 //! | `raw_ip` | raw IP sockets, sendmmsg | TPACKET_V3 ring without link header, filter in the kernel | loopback, tun, wireguard |
 //! | `pnet` | pnet's datalink channel | the same, filter in the kernel | portable |
 //! | `sim` | in memory | in memory | tests and benches |
@@ -21,6 +22,7 @@ mod xdp;
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::ops::Add;
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
@@ -52,7 +54,7 @@ pub enum LinkKind {
     AfPacket,
     /// AF_XDP sockets; what a device cannot do of it is done by `AfPacket`, with a warning.
     AfXdp,
-    /// XDP frames from a program in the kernel.
+    /// XDP frames from a program in the kernel; what a device cannot do of it is done by `AfXdp`, with a warning.
     XdpLive,
     /// Raw IP sockets.
     RawIp,
@@ -320,15 +322,17 @@ impl Opened {
 
 /// What a link is opened for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LinkSettings {
+pub(crate) struct LinkSettings<'a> {
     /// The first and the last source port: what is let through the filter.
     pub(crate) ports: (u16, u16),
     /// How fast, all senders together, for the size of rings and buffers.
     pub(crate) rate: Rate,
     /// How many senders there will be, at least one: each sends through a half of its own, from a thread of its own.
     pub(crate) senders: usize,
-    /// Whether IPv4 and whether IPv6 probes leave through it.
-    pub(crate) families: (bool, bool),
+    /// The addresses that are probed from through it.
+    pub(crate) sources: &'a [IpAddr],
+    /// Whether what it does was asked for by name, so that a fall back is worth a warning.
+    pub(crate) by_name: bool,
     /// The modes of XDP by which it may receive, best first; none for a packet socket.
     pub(crate) xdp: &'static [Mode],
 }
@@ -337,7 +341,7 @@ pub(crate) struct LinkSettings {
 /// may wait for its turn for some tenths of a second there.
 const RING: (usize, usize) = (4 << 20, 64 << 20);
 
-impl LinkSettings {
+impl LinkSettings<'_> {
     /// Ring memory for 100 ms of replies, at 256 bytes for a small frame with its header, within [`RING`].
     pub(crate) fn ring_bytes(&self) -> usize {
         let pps = match self.rate {
@@ -447,8 +451,9 @@ mod tests {
 
     #[test]
     fn rings_hold_a_tenth_of_a_second() {
-        let bytes =
-            |rate| LinkSettings { ports: (1, 2), rate, senders: 1, families: (true, true), xdp: &[] }.ring_bytes();
+        let bytes = |rate| {
+            LinkSettings { ports: (1, 2), rate, senders: 1, sources: &[], by_name: false, xdp: &[] }.ring_bytes()
+        };
         assert_eq!(bytes(Rate::default()), 4 << 20);
         assert_eq!(bytes(Rate::Fixed(Pps(1_000_000))), 25_600_000);
         assert_eq!(bytes(Rate::Fixed(Pps(u64::MAX))), 64 << 20);

@@ -28,7 +28,10 @@ mod attribute {
     pub(super) const IFLA_ADDRESS: u16 = 1;
     pub(super) const IFLA_IFNAME: u16 = 3;
     pub(super) const IFLA_MTU: u16 = 4;
+    pub(super) const IFLA_LINK: u16 = 5;
+    pub(super) const IFLA_MASTER: u16 = 10;
     pub(super) const IFLA_STATS64: u16 = 23;
+    pub(super) const IFLA_LINK_NETNSID: u16 = 37;
     pub(super) const RTA_DST: u16 = 1;
     pub(super) const RTA_OIF: u16 = 4;
     pub(super) const RTA_GATEWAY: u16 = 5;
@@ -52,6 +55,10 @@ pub(super) struct Link {
     pub(super) carrier: bool,
     pub(super) mtu: u32,
     pub(super) losses: DeviceLosses,
+    /// The interface under it, as a VLAN's or macvlan's.
+    pub(super) lower: Option<u32>,
+    /// The interface that it is a member of, a bond or bridge.
+    pub(super) master: Option<u32>,
 }
 
 /// What a device says it lost since it came up.
@@ -271,16 +278,24 @@ fn read_link(payload: &[u8]) -> Option<Link> {
         carrier: header.flags.contains(LinkFlags::LowerUp),
         mtu: 0,
         losses: DeviceLosses::default(),
+        lower: None,
+        master: None,
     };
+    // A veth's "link" is its peer, and no number of ours if that is elsewhere.
+    let mut elsewhere = false;
     for (kind, value) in attributes(payload, &header) {
         match kind {
             attribute::IFLA_IFNAME => link.name = text(value),
             attribute::IFLA_MTU => link.mtu = word(value).unwrap_or(0),
             attribute::IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddr),
             attribute::IFLA_STATS64 => link.losses = losses(value),
+            attribute::IFLA_LINK => link.lower = word(value),
+            attribute::IFLA_MASTER => link.master = word(value),
+            attribute::IFLA_LINK_NETNSID => elsewhere = true,
             _ => {}
         }
     }
+    link.lower = link.lower.filter(|_| !elsewhere);
     Some(link)
 }
 

@@ -103,10 +103,26 @@ pub(crate) fn known_gateway(egress: &Egress, overrides: &Overrides) -> Result<Op
     Ok(known.get(&gateway).copied())
 }
 
-/// Whether a default route, of either family and in any table, leads out of this interface.
+/// Whether a default route, of either family and in any table, leads out of this interface; also by way of one that lies on
+/// it (a VLAN, a macvlan) or that it is a member of (a bond, a bridge).
 pub(crate) fn carries_default(interface: u32) -> Result<bool, Error> {
-    let of = |family| Ok(kernel::default_interfaces(family)?.contains(&interface));
-    Ok(of(Family::V4)? || of(Family::V6)?)
+    let mut carrying = kernel::default_interfaces(Family::V4)?;
+    carrying.extend(kernel::default_interfaces(Family::V6)?);
+    let links = kernel::links()?;
+    carry_down(&mut carrying, &links.iter().map(|link| (link.index, link.lower, link.master)).collect::<Vec<_>>());
+    Ok(carrying.contains(&interface))
+}
+
+/// Adds what lies under the interfaces in a list, and what is a member of them. Links are given as index, lower, master.
+fn carry_down(carrying: &mut Vec<u32>, links: &[(u32, Option<u32>, Option<u32>)]) {
+    let mut at = 0;
+    while let Some(&index) = carrying.get(at) {
+        at += 1;
+        for &(link, lower, master) in links {
+            let under = if link == index { lower } else { (master == Some(index)).then_some(link) };
+            carrying.extend(under.filter(|under| !carrying.contains(under)));
+        }
+    }
 }
 
 /// What these interfaces say they lost since they came up, all together. An interface that is gone has nothing to say.
@@ -119,6 +135,29 @@ pub(crate) fn device_losses(interfaces: &[u32]) -> Result<DeviceLosses, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_default_route_is_carried_by_all_that_lies_under_it() {
+        // 5 is a VLAN on 4, a bond of 2 and 3; 7 is a bridge's member; 8 and 9 lie on each other, as veths do.
+        let links = [
+            (2, None, Some(4)),
+            (3, None, Some(4)),
+            (4, None, None),
+            (5, Some(4), None),
+            (6, None, None),
+            (7, None, Some(6)),
+            (8, Some(9), None),
+            (9, Some(8), None),
+        ];
+        let under = |first: u32| {
+            let mut carrying = vec![first];
+            carry_down(&mut carrying, &links);
+            carrying.sort_unstable();
+            carrying
+        };
+        assert_eq!(under(5), [2, 3, 4, 5]);
+        assert_eq!((under(4), under(2), under(6), under(8)), (vec![2, 3, 4], vec![2], vec![6, 7], vec![8, 9]));
+    }
 
     /// Asks the running kernel, and sends nothing. In a network namespace whose loopback is down there is no route.
     #[test]

@@ -31,6 +31,12 @@ impl Interruptible {
         self.thread.unsigned_abs()
     }
 
+    /// Has a handler be there again, if somebody has taken it away.
+    pub(crate) fn renew(&self) {
+        // Without one, the next interruption fails like this one did.
+        let _ = have_handler();
+    }
+
     /// Ends the system call that the thread is in, if it is in one.
     pub(crate) fn interrupt(&self) {
         // SAFETY: no memory is passed; a thread that is gone is an error and no harm, and its number is not used again

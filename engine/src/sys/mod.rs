@@ -1,4 +1,5 @@
-//! Every `unsafe` line of the engine: packet sockets and AF_XDP sockets, their rings, sendmmsg. Each file wraps one thing
+//! Every `unsafe` line of the engine: packet sockets and AF_XDP sockets, their rings, sendmmsg, a device's
+//! channels, the signal that ends a system call. Each file wraps one thing
 //! into an interface that cannot be misused from safe code; only `link`, `route` and start-up code import it.
 
 mod batch;

@@ -1,11 +1,13 @@
 //! The XDP program that hands over to our sockets what could be an answer to us, and leaves everything else to the
 //! kernel, which is everybody else's too.
 //!
-//! Handed over, on plain Ethernet: TCP to our source ports in IPv4 that is no fragment and in IPv6, there also behind
+//! Handed over, on plain Ethernet and to the addresses that we probe from: TCP to our source ports in IPv4 that is no fragment and in IPv6, there also behind
 //! one extension header of options or routing; ICMP errors (3, 11) and ICMPv6 errors (1, 3) that quote TCP from our
 //! source ports. So one filter does what `link/filter.rs` does, with two differences: it looks into what an error
 //! quotes, since what it takes the kernel does not see (the error may be about another program's packet); and it leaves
 //! ARP and neighbour discovery to the kernel. What is cut short is the kernel's, too.
+
+use std::net::IpAddr;
 
 use halfopen_bpf::assembler::{Alu, Helper, R0, R1, R2, R3, R4, R5, R6, Register, Size, When};
 use halfopen_bpf::{Assembler, Instruction, Label, SocketMap, action};
@@ -38,21 +40,21 @@ const LENGTH: Register = R5;
 /// What was read last.
 const VALUE: Register = R0;
 
-/// The program for source ports `first..=last`: answers go to the socket of the queue that they arrived in, and to the
-/// kernel if there is none.
-pub(super) fn program(ports: (u16, u16), sockets: &SocketMap) -> Vec<Instruction> {
-    assemble(ports, |code| {
+/// The program for these source addresses and source ports `first..=last`: answers go to the socket of the queue that they
+/// arrived in, and to the kernel if there is none.
+pub(super) fn program(sources: &[IpAddr], ports: (u16, u16), sockets: &SocketMap) -> Vec<Instruction> {
+    assemble(sources, ports, |code| {
         code.mov_map(R1, sockets).load(Size::Word, R2, CONTEXT, RX_QUEUE).mov(R3, action::PASS);
         code.call(Helper::RedirectMap).exit();
     })
 }
 
 /// The program; `ours` ends it for what is an answer.
-fn assemble((first, last): (u16, u16), ours: impl FnOnce(&mut Assembler)) -> Vec<Instruction> {
+fn assemble(sources: &[IpAddr], (first, last): (u16, u16), ours: impl FnOnce(&mut Assembler)) -> Vec<Instruction> {
     let mut filter = Filter::new();
     filter.begin();
-    filter.ipv4();
-    filter.ipv6();
+    filter.ipv4(sources);
+    filter.ipv6(sources);
     filter.tcp();
     filter.ports(first.into(), last.into());
     ours(&mut filter.code);
@@ -89,8 +91,17 @@ impl Filter {
         self.code.jump_when(VALUE, When::NotEqual, network_order(ETH_P_IP), self.pass);
     }
 
-    fn ipv4(&mut self) {
+    fn ipv4(&mut self, sources: &[IpAddr]) {
+        if !sources.iter().any(IpAddr::is_ipv4) {
+            // The verifier does not accept what nobody can reach.
+            self.code.jump(self.pass);
+            return;
+        }
         self.unless_version(0, 4);
+        self.unless_to_one_of(sources.iter().filter_map(|source| match source {
+            IpAddr::V4(source) => Some(source.octets()),
+            IpAddr::V6(_) => None,
+        }));
         self.header_length(0);
         self.unless_zero(6, FRAGMENT);
         self.code.load(Size::Byte, VALUE, AT, 9);
@@ -115,12 +126,20 @@ impl Filter {
         self.code.load(Size::Half, VALUE, AT, 0).jump(self.port);
     }
 
-    fn ipv6(&mut self) {
+    fn ipv6(&mut self, sources: &[IpAddr]) {
         let [icmp, extension] = [(); 2].map(|()| self.code.label());
         let ipv6 = self.ipv6;
         self.code.place(ipv6);
+        if !sources.iter().any(IpAddr::is_ipv6) {
+            self.code.jump(self.pass);
+            return;
+        }
         self.unless_holds(40);
         self.unless_version(0, 6);
+        self.unless_to_one_of(sources.iter().filter_map(|source| match source {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(source) => Some(source.octets()),
+        }));
         self.code.load(Size::Byte, VALUE, AT, 6).alu(Alu::Add, AT, 40);
         self.code.jump_when(VALUE, When::Equal, TCP, self.tcp).jump_when(VALUE, When::Equal, ICMPV6, icmp);
         for number in EXTENSIONS {
@@ -165,6 +184,23 @@ impl Filter {
         self.code.jump_when(VALUE, When::Less, first, self.pass).jump_when(VALUE, When::Greater, last, self.pass);
     }
 
+    /// To the kernel unless the packet is to one of these addresses, of 4 or of 16 bytes: it may be a neighbour's that
+    /// passes through, or another address of this machine's.
+    fn unless_to_one_of<const LEN: usize>(&mut self, addresses: impl Iterator<Item = [u8; LEN]>) {
+        let at = if LEN == 4 { 16 } else { 24 };
+        let known = self.code.label();
+        for address in addresses {
+            let other = self.code.label();
+            let (words, _) = address.as_chunks::<4>();
+            for (word, offset) in words.iter().zip((at..).step_by(4)) {
+                self.code.load(Size::Word, VALUE, AT, offset).mov_wide(LENGTH, u32::from_ne_bytes(*word).into());
+                self.code.jump_when(VALUE, When::NotEqual, LENGTH, other);
+            }
+            self.code.jump(known).place(other);
+        }
+        self.code.jump(self.pass).place(known);
+    }
+
     /// To the kernel unless so many bytes are there, from `AT` on.
     fn unless_holds(&mut self, bytes: i32) {
         self.code.mov(VALUE, AT).alu(Alu::Add, VALUE, bytes).jump_when(VALUE, When::Greater, END, self.pass);
@@ -196,6 +232,8 @@ fn network_order(value: u16) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use etherparse::PacketBuilder;
     use halfopen_bpf::{Kind, Program};
     use proptest::prelude::*;
@@ -206,10 +244,16 @@ mod tests {
     use crate::wire::reply::{self, Checksum, Layer, Reply};
 
     const PORTS: (u16, u16) = (40_000, 40_003);
+    const SOURCES: [IpAddr; 4] = [
+        IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        IpAddr::V4(Ipv4Addr::new(2, 2, 2, 2)),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::from_bits(0x0202_0202_0202_0202_0202_0202_0202_0202)),
+    ];
 
     /// The program, loaded, with another end in place of the call, which needs sockets; none where there is no right to.
     fn loaded() -> Option<Program> {
-        let code = assemble(PORTS, |code| {
+        let code = assemble(&SOURCES, PORTS, |code| {
             code.give(action::REDIRECT);
         });
         match Program::load(Kind::Xdp, "halfopen_test", &code) {
@@ -340,8 +384,10 @@ mod tests {
     fn reads_as_ours(frame: &[u8]) -> bool {
         let ours = |port: u16| (PORTS.0..=PORTS.1).contains(&port);
         match reply::read(Layer::Ethernet, frame, Checksum::Trusted) {
-            Ok(Reply::Tcp(tcp)) => ours(tcp.destination_port),
-            Ok(Reply::Icmp(icmp)) => icmp.quote.is_some_and(|quote| ours(quote.source_port)),
+            Ok(Reply::Tcp(tcp)) => SOURCES.contains(&tcp.destination) && ours(tcp.destination_port),
+            Ok(Reply::Icmp(icmp)) => {
+                SOURCES.contains(&icmp.destination) && icmp.quote.is_some_and(|quote| ours(quote.source_port))
+            }
             Err(_) => false,
         }
     }
@@ -377,12 +423,32 @@ mod tests {
     }
 
     #[test]
+    fn what_passes_through_or_is_for_another_address_is_left_alone() {
+        let Some(program) = loaded() else { return };
+        for (frame, destination) in [
+            (tcp4(40_000, &[]), 14 + 16..14 + 20),
+            (icmp4(3, 40_000, &[], 8), 14 + 16..14 + 20),
+            (tcp6(40_000), 14 + 24..14 + 40),
+            (icmp6(1, 40_000, 20), 14 + 24..14 + 40),
+        ] {
+            assert!(takes(&program, &frame));
+            for at in destination {
+                let mut other = frame.clone();
+                other[at] ^= 1;
+                assert!(!takes(&program, &other), "{at}");
+            }
+        }
+    }
+
+    #[test]
     fn the_program_for_use_is_accepted_and_leaves_to_the_kernel_what_has_no_socket() {
         if loaded().is_none() {
             return;
         }
         let sockets = SocketMap::new(1).unwrap();
-        let program = Program::load(Kind::Xdp, "halfopen_test", &program(PORTS, &sockets)).unwrap();
-        assert!(!takes(&program, &tcp4(40_000, &[])));
+        for sources in [&SOURCES[..], &SOURCES[..2], &SOURCES[2..]] {
+            let program = Program::load(Kind::Xdp, "halfopen_test", &program(sources, PORTS, &sockets)).unwrap();
+            assert!(!takes(&program, &tcp4(40_000, &[])) && !takes(&program, &tcp6(40_000)));
+        }
     }
 }

@@ -14,7 +14,7 @@ mod send;
 use std::fmt;
 use std::io;
 
-use halfopen_bpf as bpf;
+use halfopen_bpf::{self as bpf, Mode};
 
 use self::receive::{Sharing, XdpBoth, XdpRx};
 use self::send::XdpTx;
@@ -36,11 +36,12 @@ pub(super) enum Sends {
 
 /// Opens a link that receives by XDP as the settings say, and sends by what is asked for. What cannot be had is done by
 /// the next slower instead, and a warning says why.
-pub(super) fn open(sends: Sends, interface: &Interface, settings: LinkSettings) -> Result<Opened, Error> {
+pub(super) fn open(sends: Sends, interface: &Interface, settings: LinkSettings<'_>) -> Result<Opened, Error> {
     let mut opening = Opening { interface, settings, warnings: Vec::new() };
-    let live = if sends == Sends::Live { opening.live() } else { None };
+    let (live, listening) = if sends == Sends::Live { opening.live() } else { (None, None) };
     let by_rings = live.is_none() && sends != Sends::AfPacket;
-    let (rx, received, shared) = match opening.listen(if by_rings { settings.senders } else { 0 }) {
+    let sharing = if by_rings { settings.senders } else { 0 };
+    let (rx, received, shared) = match listening.or_else(|| opening.listen(sharing)) {
         Some(XdpBoth { rx, tx, zero_copy }) => {
             let name = rx.name();
             (Box::new(rx) as Box<dyn LinkRx>, name, Some((tx, zero_copy)))
@@ -62,14 +63,29 @@ type Senders = Vec<Box<dyn LinkTx>>;
 /// A link in the making.
 struct Opening<'a> {
     interface: &'a Interface,
-    settings: LinkSettings,
+    settings: LinkSettings<'a>,
     warnings: Vec<String>,
 }
 
 impl Opening<'_> {
-    fn live(&mut self) -> Option<Senders> {
-        let halves = live::open(self.interface, self.settings);
-        halves.map_err(|why| self.warn("sends by af_xdp and not by xdp_live", &why)).ok()
+    /// The kernel-resident sender, and a receiver if one had to be there first: many drivers take redirected frames only
+    /// beside an XDP program of their own (ixgbe, i40e, ice, mlx5, virtio_net and others).
+    fn live(&mut self) -> (Option<Senders>, Option<XdpBoth>) {
+        let why = match live::open(self.interface, self.settings) {
+            Ok(halves) => return (Some(halves), None),
+            Err(why) => why,
+        };
+        let before = self.warnings.len();
+        if why.is_the_devices()
+            && self.settings.xdp.contains(&Mode::Native)
+            && let Some(listening) = self.listen(0)
+            && let Ok(halves) = live::open(self.interface, self.settings)
+        {
+            return (Some(halves), Some(listening));
+        }
+        self.warnings.truncate(before);
+        self.warn("sends by af_xdp and not by xdp_live", &why, false);
+        (None, None)
     }
 
     /// Receives by XDP if the settings want it and the device can; with sending ends for so many.
@@ -79,7 +95,11 @@ impl Opening<'_> {
         }
         let both =
             XdpRx::open(self.interface, self.settings, self.settings.xdp, Sharing { senders, slots: send::SLOTS });
-        both.map_err(|why| self.warn("receives by af_packet and not by XDP", &why)).ok()
+        both.map_err(|why| {
+            let occupied = matches!(why, Refusal::Occupied);
+            self.warn("receives by af_packet and not by XDP", &why, occupied);
+        })
+        .ok()
     }
 
     /// AF_XDP for each sender that there is a queue for, packet sockets for the others. The ends are those that share the
@@ -103,7 +123,7 @@ impl Opening<'_> {
 
     fn own_rings(&mut self) -> Vec<XdpTxRing> {
         let ends = send::open(self.interface, self.settings.senders);
-        ends.map_err(|why| self.warn("sends by af_packet and not by AF_XDP", &why)).unwrap_or_default()
+        ends.map_err(|why| self.warn("sends by af_packet and not by AF_XDP", &why, false)).unwrap_or_default()
     }
 
     fn sockets(&self, senders: usize) -> Result<Senders, Error> {
@@ -116,8 +136,11 @@ impl Opening<'_> {
         half.map_err(|error| opening("opening a packet socket", self.interface, error))
     }
 
-    fn warn(&mut self, what: &str, why: &impl fmt::Display) {
-        self.warnings.push(format!("{} {what}: {why}", self.interface));
+    /// What nobody asked for by name is not missed; but an owner wants to know who else is at work, if that is `news`.
+    fn warn(&mut self, what: &str, why: &impl fmt::Display, news: bool) {
+        if self.settings.by_name || news {
+            self.warnings.push(format!("{} {what}: {why}", self.interface));
+        }
     }
 }
 
@@ -128,7 +151,9 @@ pub(super) enum Refusal {
     Occupied,
     #[error("no way to receive was left to try")]
     NoMode,
-    #[error("XDP needs the capabilities CAP_NET_ADMIN and CAP_BPF")]
+    #[error(
+        "XDP needs the capabilities CAP_NET_ADMIN and CAP_BPF (and before Linux 5.11 more locked memory, ulimit -l)"
+    )]
     Rights,
     #[error("another program's AF_XDP socket has its queue {queue}")]
     QueueTaken { queue: u32 },

@@ -80,7 +80,8 @@ impl XdpRx {
         sharing: Sharing,
     ) -> Result<XdpBoth, Refusal> {
         let sockets = SocketMap::new(QUEUES)?;
-        let program = Program::load(Kind::Xdp, "halfopen_rx", &filter::program(settings.ports, &sockets))?;
+        let program =
+            Program::load(Kind::Xdp, "halfopen_rx", &filter::program(settings.sources, settings.ports, &sockets))?;
         // Before the sockets: it says at once whether the device is free, and in which mode the program runs. While there
         // is no socket in the table, everything goes to the kernel.
         let (program, mode) = attach(&program, interface, modes)?;

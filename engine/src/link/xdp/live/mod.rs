@@ -23,12 +23,14 @@ mod runner;
 mod slots;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use halfopen_bpf::{ByteMap, Kind, Program, Tracepoint, WordMap};
 
-use self::program::{ERROR, LEFT, LEFT_RING, Lengths, SLOT, SLOTS};
+use self::program::{ERROR, LEFT, LEFT_RING, Lengths, NOBODY, PidNamespace, SLOT, SLOTS, THREAD};
 use self::runner::Runner;
 use self::slots::{Shared, Slots};
 use crate::cores;
@@ -48,7 +50,7 @@ const UNACCOUNTED: Duration = Duration::from_millis(20);
 
 /// Opens sending halves on an Ethernet device: programs, memory and a thread of its own for each sender.
 pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Vec<Box<dyn LinkTx>>, Unable> {
-    let (v4, v6) = settings.families;
+    let (v4, v6) = (settings.sources.iter().any(IpAddr::is_ipv4), settings.sources.iter().any(IpAddr::is_ipv6));
     (0..settings.senders)
         .map(|nth| Ok(Box::new(LiveTx::open(interface, v4, v6, cores::to_spin_on(nth))?) as Box<dyn LinkTx>))
         .collect()
@@ -75,8 +77,13 @@ impl LiveTx {
     fn open(interface: &Interface, v4: bool, v6: bool, core: Option<usize>) -> Result<Self, Unable> {
         let lengths = Lengths::of(v4, v6);
         let words = Arc::new(WordMap::new(LEFT_RING + SLOTS as usize)?);
+        words.words()[THREAD].store(NOBODY, Ordering::Relaxed);
         let slots = ByteMap::new((SLOTS * SLOT) as usize)?;
-        let accountant = Program::load(Kind::RawTracepoint, "halfopen_count", &program::accountant(&words))?;
+        let accountant = Program::load(
+            Kind::RawTracepoint,
+            "halfopen_count",
+            &program::accountant(&words, PidNamespace::of_this_thread()?),
+        )?;
         let accountant = Tracepoint::attach(&accountant, "xdp_devmap_xmit")?;
         let carrier = program::carrier(&words, &slots, interface.index, lengths);
         let carrier = Program::load(Kind::Xdp, "halfopen_send", &carrier)?;
@@ -129,7 +136,7 @@ impl LiveTx {
     }
 
     fn word(&self, word: usize) -> u64 {
-        self.words.words()[word].load(std::sync::atomic::Ordering::Acquire)
+        self.words.words()[word].load(Ordering::Acquire)
     }
 
     fn publish(&mut self) {
@@ -151,6 +158,9 @@ impl LiveTx {
                 if since.elapsed() > UNACCOUNTED {
                     self.runner.hold();
                     self.slots.recount();
+                    self.slots.publish();
+                    // Also if there was nothing new after all: something may have waited before.
+                    self.runner.wake();
                     self.unaccounted = None;
                 }
             }
@@ -196,6 +206,7 @@ impl LinkTx for LiveTx {
 
     fn rest(&mut self) {
         self.slots.collect();
+        self.publish();
         if self.slots.is_empty() {
             self.runner.hold();
         }
@@ -216,6 +227,13 @@ impl LinkTx for LiveTx {
 
     fn losses(&self) -> TxLosses {
         TxLosses { retries: self.slots.retries(), ..TxLosses::default() }
+    }
+}
+
+impl Unable {
+    /// Whether it is for the device to do better.
+    pub(super) fn is_the_devices(&self) -> bool {
+        matches!(self, Unable::Refused | Unable::Left(_))
     }
 }
 

@@ -22,8 +22,11 @@
 //! | `THREAD` | us | the thread whose bulks are ours |
 //! | `LEFT_RING..` | accountant | `first << 16 \| how many`, for every bulk of which something was left |
 
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
 use halfopen_bpf::assembler::{
-    Alu, Assembler, Helper, Instruction, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Register, Size, When,
+    Alu, Assembler, Helper, Instruction, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, Register, Size, When,
 };
 use halfopen_bpf::{ByteMap, WordMap, action};
 
@@ -36,6 +39,9 @@ const DEVICE: usize = 19;
 const RESUME: usize = 24;
 pub(super) const THREAD: usize = 32;
 pub(super) const LEFT_RING: usize = 40;
+
+/// What `THREAD` holds before there is one. (Zero is the idle task.)
+pub(super) const NOBODY: u64 = u64::MAX;
 
 /// Probes that can wait. At 8 million a second it is half a millisecond's worth: enough that a pause of the thread that
 /// fills it does not show, and too little to matter to a round-trip time.
@@ -166,8 +172,22 @@ fn network_order(field: u16) -> i32 {
     field.to_be().into()
 }
 
+/// A namespace of process numbers: inside a container the numbers that we know are not those of the kernel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PidNamespace {
+    device: u64,
+    inode: u64,
+}
+
+impl PidNamespace {
+    pub(super) fn of_this_thread() -> io::Result<Self> {
+        let file = std::fs::metadata("/proc/thread-self/ns/pid")?;
+        Ok(PidNamespace { device: file.dev(), inode: file.ino() })
+    }
+}
+
 /// The accountant. Its context is the tracepoint's arguments: from which device, to which, sent, dropped, error.
-pub(super) fn accountant(words: &WordMap) -> Vec<Instruction> {
+pub(super) fn accountant(words: &WordMap, namespace: PidNamespace) -> Vec<Instruction> {
     const TO: i16 = 8;
     const SENT: i16 = 16;
     const DROPPED: i16 = 24;
@@ -175,7 +195,10 @@ pub(super) fn accountant(words: &WordMap) -> Vec<Instruction> {
     let mut code = Assembler::new();
     let (foreign, known, took_all) = (code.label(), code.label(), code.label());
     code.mov(R6, R1).mov_memory(R7, words, 0);
-    code.call(Helper::Thread).alu32(Alu::Mov, R0, R0);
+    // struct bpf_pidns_info on the stack: the thread's number, then the process's.
+    code.mov_wide(R1, namespace.device).mov_wide(R2, namespace.inode).mov(R3, R10).alu(Alu::Add, R3, -8).mov(R4, 8);
+    code.call(Helper::ThreadInNamespace).jump_when(R0, When::NotEqual, 0, foreign);
+    code.load(Size::Word, R0, R10, -8);
     code.load(Size::Double, R1, R7, at(THREAD)).jump_when(R0, When::NotEqual, R1, foreign);
 
     // Bulks for other devices may be sent in our thread's name: whatever the softirq does on top of it.
@@ -186,13 +209,18 @@ pub(super) fn accountant(words: &WordMap) -> Vec<Instruction> {
     code.load(Size::Double, R1, R6, SENT).alu32(Alu::Mov, R1, R1);
     code.load(Size::Double, R9, R6, DROPPED).alu32(Alu::Mov, R9, R9);
     code.load(Size::Double, R8, R7, at(FLUSHED)).alu(Alu::Add, R8, R1);
+    // Bulks for our device that are not ours (a softirq that forwards) would account for what was never carried; ours are
+    // flushed before a softirq has its turn.
+    code.mov(R2, R8).alu(Alu::Add, R2, R9).load(Size::Double, R3, R7, at(CONSUMED));
+    code.jump_when(R2, When::Greater, R3, foreign);
     code.jump_when(R9, When::Equal, 0, took_all);
 
     // R8: the first that was left; R9: how many.
     code.load(Size::Double, R4, R7, at(LEFT)).mov(R5, R4).alu(Alu::And, R5, SLOTS as i32 - 1).alu(Alu::Shl, R5, 3);
     code.mov(R3, R7).alu(Alu::Add, R3, R5).mov(R1, R8).alu(Alu::Shl, R1, 16).alu(Alu::Or, R1, R9);
     code.store(Size::Double, R3, at(LEFT_RING), R1);
-    code.alu(Alu::Add, R4, 1).store(Size::Double, R7, at(LEFT), R4);
+    code.alu(Alu::Add, R4, 1);
+    release(&mut code, LEFT, R4);
     code.load(Size::Double, R1, R6, REASON).store(Size::Double, R7, at(ERROR), R1);
     code.call(Helper::Nanoseconds).alu(Alu::Add, R0, PAUSE).store(Size::Double, R7, at(RESUME), R0);
 

@@ -97,10 +97,15 @@ impl Runner {
     pub(super) fn hold(&self) {
         self.state.held.store(true, Ordering::SeqCst);
         while self.state.running.load(Ordering::SeqCst) && !self.state.ended.load(Ordering::SeqCst) {
-            // One that comes just before the call begins is lost.
-            self.interruptible.interrupt();
-            std::thread::sleep(AGAIN);
+            self.interrupt();
         }
+    }
+
+    /// Tries once; one that comes just before the call begins is lost, and one that nobody handles is, too.
+    fn interrupt(&self) {
+        self.interruptible.renew();
+        self.interruptible.interrupt();
+        std::thread::sleep(AGAIN);
     }
 
     /// What ended it, if something has.
@@ -117,9 +122,8 @@ impl Drop for Runner {
         self.state.ended.store(true, Ordering::SeqCst);
         let Some(handle) = self.handle.take() else { return };
         while !handle.is_finished() {
-            self.interruptible.interrupt();
             self.thread.unpark();
-            std::thread::sleep(AGAIN);
+            self.interrupt();
         }
         // It does not panic; and if it did, there is nothing more to bring down.
         let _ = handle.join();
