@@ -203,7 +203,7 @@ pub trait LinkTx: Send {
     }
 
     /// Sends one frame that is no probe (ARP, neighbour solicitation, a RST), now or with the next batch. Whether it arrives
-    /// is nobody's promise. It may be refused for now ([`is_busy`]), to be tried again.
+    /// is nobody's promise. It may be refused for now (`EAGAIN`, `ENOBUFS`), to be tried again.
     fn frame(&mut self, frame: &[u8]) -> io::Result<()>;
 
     /// What was not sent, or only at a later try, so far.
