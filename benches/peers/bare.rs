@@ -39,8 +39,6 @@ impl fmt::Display for Loop {
 
 /// Messages of one sendmmsg, frames of one batch of the program: what the links use too.
 const BATCH: usize = 64;
-/// What the kernel sends at one kick of an AF_XDP ring (net/xdp/xsk.c, `TX_BATCH_SIZE`).
-const KICK: u32 = 32;
 
 /// Sends so many frames through the stage's device.
 pub(crate) fn run(means: Loop, count: u32) -> io::Result<()> {
@@ -82,10 +80,10 @@ fn packets(device: u32, frame: &[u8], count: u32) -> io::Result<()> {
 }
 
 fn ring(device: u32, frame: &[u8], count: u32) -> io::Result<()> {
-    let mut sender = XdpSender::open(device, frame)?;
+    let mut sender = XdpSender::open(device, frame, BATCH as u32)?;
     let mut left = count;
     while left > 0 {
-        left -= sender.send(left.min(KICK))?;
+        left -= sender.send(left.min(BATCH as u32))?;
     }
     while sender.in_flight() > 0 {
         sender.kick()?;

@@ -26,6 +26,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a capability is missing. Without CAP_PERFMON the verifier takes a program for an ordinary user's, and refuses
+    /// what those may not do.
+    pub fn is_for_want_of_rights(&self) -> bool {
+        match self {
+            Error::Verifier { log, .. } => log.contains("!root"),
+            Error::System { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+
     /// The system's error behind it.
     pub fn source(&self) -> &io::Error {
         match self {

@@ -84,7 +84,7 @@ results went away.
 
 Rights: raw sockets need CAP_NET_RAW. Run as root (sudo halfopen ...), or grant it once with \
 `sudo setcap cap_net_raw+ep $(command -v halfopen)`. Without it, --method auto falls back to connect(). XDP \
-needs CAP_NET_ADMIN and CAP_BPF, too, and --link xdp_live CAP_PERFMON.";
+and xdp_live need CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON, too.";
 
 /// `halfopen scan`, as typed.
 #[derive(Debug, Args)]
@@ -160,7 +160,8 @@ pub(crate) struct ProbingArgs {
 
     /// How many threads send, each its share of the targets and of the rate
     ///
-    /// More than one helps where one cannot fill the wire, and where there are processors to spare.
+    /// 1 to 16. More than one helps where one cannot fill the wire, and where there are processors to spare; xdp_live uses at
+    /// most one less than there are processors.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) senders: u8,
 
@@ -339,7 +340,7 @@ pub(crate) enum LinkArg {
 /// `--receive`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReceiveArg {
-    /// XDP with af_xdp and xdp_live (in the driver, but not on an interface with a default route), else a socket
+    /// XDP with af_xdp and xdp_live (in the driver; in the generic path on an interface with a default route, or a socket where --link is auto), else a socket
     Auto,
     /// A packet socket; attaches nothing
     #[value(name = "af_packet")]

@@ -83,7 +83,7 @@ pub(crate) fn keep_off(taken: &[usize]) {
 }
 
 /// The cores that the calling thread may use.
-fn allowed() -> Option<Vec<usize>> {
+pub(crate) fn allowed() -> Option<Vec<usize>> {
     let allowed = sched_getaffinity(None).ok()?;
     Some((0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect())
 }

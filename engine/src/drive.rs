@@ -112,12 +112,18 @@ pub(crate) fn send(
     resets: &mut Resets,
     clock: &Clock,
 ) -> Result<(), Lost> {
+    let mut closed = Time::ZERO;
     loop {
         let now = clock.now();
-        resets.send(links)?;
+        if resets.send(links)? {
+            closed = now;
+        }
         let led = sender.as_mut().map_or(Step::Until(Time::NEVER), |sender| sender.poll(now));
         match (led, walker.poll(now, links)?) {
-            (Step::Until(led), Step::Until(until)) => nap(until.min(led).since(clock.now()).min(NAP)),
+            (Step::Until(led), Step::Until(until)) => {
+                let longest = if now.since(closed) < CLOSING_TIME { GLANCE } else { NAP };
+                nap(until.min(led).since(clock.now()).min(longest));
+            }
             _ => return resets.finish(links),
         }
     }
@@ -130,7 +136,10 @@ fn nap(time: Duration) {
 }
 
 /// Milliseconds that the last RSTs may take to leave.
-const FAREWELL: u32 = 100;
+const FAREWELL: u32 = 500;
+/// For so long after a RST more are looked for, every so often: a half-open connection costs its host memory.
+const CLOSING_TIME: Duration = Duration::from_millis(20);
+const GLANCE: Duration = Duration::from_micros(200);
 
 /// RSTs on their way from the receiver to the first sender, each with the link that it leaves through: one thread alone
 /// sends through a link, and the device's queues stay on that thread's core.
@@ -142,9 +151,9 @@ pub(crate) struct Resets {
 }
 
 impl Resets {
-    /// Sends what has arrived, as far as the links take it.
-    fn send(&mut self, links: &mut [Box<dyn LinkTx>]) -> Result<(), Lost> {
-        let Some(arriving) = &self.arriving else { return Ok(()) };
+    /// Sends what has arrived, as far as the links take it. Whether there was any.
+    fn send(&mut self, links: &mut [Box<dyn LinkTx>]) -> Result<bool, Lost> {
+        let Some(arriving) = &self.arriving else { return Ok(false) };
         let mut touched = false;
         while let Some((link, rst)) = self.waiting.take().or_else(|| arriving.try_recv().ok()) {
             touched = true;
@@ -159,7 +168,10 @@ impl Resets {
         }
         let flush =
             |(link, tx): (usize, &mut Box<dyn LinkTx>)| tx.flush().map(drop).map_err(|source| Lost { link, source });
-        if touched { links.iter_mut().enumerate().try_for_each(flush) } else { Ok(()) }
+        if touched {
+            links.iter_mut().enumerate().try_for_each(flush)?;
+        }
+        Ok(touched)
     }
 }
 
@@ -268,13 +280,28 @@ fn count_drops(links: &mut [Box<dyn LinkRx>], shared: &Shared) {
 /// protocol wants, too, of which there is some on any network. A device that is overrun drops more.
 const UNWANTED: u64 = 16;
 
+/// What devices have counted as dropped.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    received: u64,
+    sent: u64,
+}
+
+impl Counted {
+    /// A full queue's refusal is a drop to some drivers; what was refused is sent later. The sender counts its refusals a
+    /// little later than the device does.
+    fn less(self, refused: u64) -> u64 {
+        self.received + self.sent.saturating_sub(refused)
+    }
+}
+
 /// Looks for what our own side drops, so that it can be probed again.
 pub(crate) struct Lookout {
     next: Time,
     /// What the devices had counted as dropped on receipt, and how much of it was meant.
     received: (u64, u64),
     /// Drops of the devices that were seen and may turn out to be refusals that the sender has not counted yet.
-    unconfirmed: Option<(u64, Time)>,
+    unconfirmed: Option<(Counted, Time)>,
     /// Drops of the devices since the scan began: received, and to be sent. None if the kernel does not say just now.
     device: Box<dyn FnMut() -> Option<(u64, u64)> + Send>,
 }
@@ -294,16 +321,17 @@ impl Lookout {
             self.next = now + LOOK;
             return;
         };
-        // A full queue's refusal is a drop to some drivers; what was refused is sent later.
-        let drops = self.meant(received) + sent.saturating_sub(shared.sum(|walker| &walker.send_retries));
+        let counted = Counted { received: self.meant(received), sent };
+        let refused = shared.sum(|walker| &walker.send_retries);
+        let (first, at) = self.unconfirmed.unwrap_or((counted, now));
+        let drops = first.less(refused);
         if drops > load(&shared.receiver.device_drops) && self.unconfirmed.is_none() {
-            self.unconfirmed = Some((drops, now));
+            self.unconfirmed = Some((counted, now));
             self.next = now + CONFIRM;
             return;
         }
         self.next = now + LOOK;
-        // What was seen first is confirmed, and no more: the count is complete until then.
-        let (drops, at) = self.unconfirmed.take().map_or((drops, now), |(before, at)| (before.min(drops), at));
+        self.unconfirmed = None;
         raise(&shared.receiver.device_drops, drops);
         shared.set_looked(at);
     }

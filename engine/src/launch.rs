@@ -397,7 +397,7 @@ pub(crate) fn summarize(
         drops: Drops {
             ring: load(&receiver.ring_drops),
             device_rx: device.rx,
-            device_tx: device.tx,
+            device_tx: device.tx.saturating_sub(shared.sum(|walker| &walker.send_retries)),
             send_drops: shared.sum(|walker| &walker.send_drops),
             send_errors: shared.sum(|walker| &walker.send_errors),
             send_retries: shared.sum(|walker| &walker.send_retries),

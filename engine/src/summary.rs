@@ -119,7 +119,7 @@ pub struct Drops {
     pub ring: u64,
     /// Packets that the device says it received and dropped, over the time of the scan.
     pub device_rx: u64,
-    /// Packets that the device says it failed to send, over the time of the scan.
+    /// Packets that the device says it failed to send, over the time of the scan, less those that were sent again.
     pub device_tx: u64,
     /// Probes that the device dropped after the link had taken them, by the link's own account.
     pub send_drops: u64,
@@ -130,10 +130,9 @@ pub struct Drops {
 }
 
 impl Drops {
-    /// All losses together. What was sent at a later try is not lost, though the device may have counted the first.
+    /// All losses together.
     pub fn total(&self) -> u64 {
-        let device_tx = self.device_tx.saturating_sub(self.send_retries);
-        self.ring + self.device_rx + device_tx + self.send_drops + self.send_errors
+        self.ring + self.device_rx + self.device_tx + self.send_drops + self.send_errors
     }
 
     /// Each layer's name and count.

@@ -72,7 +72,14 @@ impl Opening<'_> {
     /// beside an XDP program of their own (ixgbe, i40e, ice, mlx5, virtio_net and others).
     fn live(&mut self) -> (Option<Senders>, Option<XdpBoth>) {
         let why = match live::open(self.interface, self.settings) {
-            Ok(halves) => return (Some(halves), None),
+            Ok(halves) => {
+                let (had, wanted) = (halves.len(), self.settings.senders);
+                if had < wanted {
+                    let text = format!("xdp_live keeps a core busy for each sender: {had} of {wanted} are used");
+                    self.warnings.push(text);
+                }
+                return (Some(halves), None);
+            }
             Err(why) => why,
         };
         let before = self.warnings.len();
@@ -152,7 +159,7 @@ pub(super) enum Refusal {
     #[error("no way to receive was left to try")]
     NoMode,
     #[error(
-        "XDP needs the capabilities CAP_NET_ADMIN and CAP_BPF (and before Linux 5.11 more locked memory, ulimit -l)"
+        "XDP needs the capabilities CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON (and before Linux 5.11 locked memory, ulimit -l)"
     )]
     Rights,
     #[error("another program's AF_XDP socket has its queue {queue}")]
@@ -175,7 +182,7 @@ impl From<bpf::Error> for Refusal {
     fn from(error: bpf::Error) -> Self {
         match error.source().raw_os_error() {
             Some(libc::EBUSY | libc::EEXIST) => Refusal::Occupied,
-            Some(libc::EPERM | libc::EACCES) if !matches!(error, bpf::Error::Verifier { .. }) => Refusal::Rights,
+            _ if error.is_for_want_of_rights() => Refusal::Rights,
             _ => Refusal::Program(error),
         }
     }

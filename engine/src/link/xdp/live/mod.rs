@@ -48,10 +48,17 @@ const TRIAL_TIME: Duration = Duration::from_millis(500);
 /// For so long a frame may be under way between the two programs; it is a matter of microseconds.
 const UNACCOUNTED: Duration = Duration::from_millis(20);
 
-/// Opens sending halves on an Ethernet device: programs, memory and a thread of its own for each sender.
+/// For so long after a RST the runner does not rest: where there was one there are more, and waking it takes longer than a
+/// half-open connection should stay open.
+const CLOSING: Duration = Duration::from_millis(100);
+
+/// Opens sending halves on an Ethernet device: programs, memory and a thread of its own for each sender; for fewer than are
+/// asked for, where there are not that many cores and one more.
 pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Vec<Box<dyn LinkTx>>, Unable> {
     let (v4, v6) = (settings.sources.iter().any(IpAddr::is_ipv4), settings.sources.iter().any(IpAddr::is_ipv6));
-    (0..settings.senders)
+    // A runner keeps a core busy, and something else has to run as well.
+    let cores = cores::allowed().map_or(1, |cores| cores.len());
+    (0..settings.senders.min(cores.saturating_sub(1)).max(1))
         .map(|nth| Ok(Box::new(LiveTx::open(interface, v4, v6, cores::to_spin_on(nth))?) as Box<dyn LinkTx>))
         .collect()
 }
@@ -66,6 +73,8 @@ struct LiveTx {
     /// Since when the carrier has taken more than the accountant knows of, and how much that knew then.
     unaccounted: Option<(u64, Instant)>,
     core: Option<usize>,
+    /// When the last RST was laid down.
+    closed: Option<Instant>,
     // In this order: the runner ends before its programs go.
     runner: Runner,
     _accountant: Tracepoint,
@@ -96,6 +105,7 @@ impl LiveTx {
             moved: 0,
             unaccounted: None,
             core,
+            closed: None,
             runner,
             _accountant: accountant,
         };
@@ -207,7 +217,8 @@ impl LinkTx for LiveTx {
     fn rest(&mut self) {
         self.slots.collect();
         self.publish();
-        if self.slots.is_empty() {
+        let more_to_close = self.closed.is_some_and(|closed| closed.elapsed() < CLOSING);
+        if self.slots.is_empty() && !more_to_close {
             self.runner.hold();
         }
     }
@@ -222,11 +233,18 @@ impl LinkTx for LiveTx {
             return Err(io::Error::from_raw_os_error(libc::EAGAIN));
         }
         self.slots.frame(frame);
+        self.closed = Some(Instant::now());
         Ok(())
     }
 
     fn losses(&self) -> TxLosses {
         TxLosses { retries: self.slots.retries(), ..TxLosses::default() }
+    }
+}
+
+impl From<halfopen_bpf::Error> for Unable {
+    fn from(error: halfopen_bpf::Error) -> Self {
+        if error.is_for_want_of_rights() { Unable::Rights } else { Unable::Bpf(error) }
     }
 }
 
@@ -240,9 +258,12 @@ impl Unable {
 /// Why a device cannot send live frames.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unable {
-    /// A program was refused, or the right to it.
+    /// The rights to it are missing.
+    #[error("it needs the capabilities CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON")]
+    Rights,
+    /// A program was refused.
     #[error(transparent)]
-    Bpf(#[from] halfopen_bpf::Error),
+    Bpf(halfopen_bpf::Error),
     /// The runner's thread.
     #[error("cannot start a thread for it: {0}")]
     Thread(#[from] io::Error),
