@@ -319,6 +319,8 @@ impl Lookout {
         count_drops(links, shared);
         let Some((received, sent)) = (self.device)() else {
             self.next = now + LOOK;
+            // No news is none: who waits for the count must not wait for ever.
+            shared.set_looked(now);
             return;
         };
         let counted = Counted { received: self.meant(received), sent };
@@ -470,6 +472,13 @@ mod tests {
         assert_eq!(outlet.lost.take().map(|error| error.kind()), Some(io::ErrorKind::TimedOut));
         outlet.take(fails(libc::ENETDOWN), Time::ZERO);
         assert!(outlet.lost.is_some());
+    }
+
+    #[test]
+    fn devices_that_cannot_be_asked_hold_nobody_up() {
+        let (shared, mut lookout) = (Shared::new(1, 1), Lookout::new(|| None));
+        lookout.look(Time(7), &mut [], &shared);
+        assert_eq!((shared.looked(), shared.dropped()), (Time(7), 0));
     }
 
     #[test]
