@@ -26,6 +26,8 @@ pub(crate) struct Played {
     /// Open targets, by the network's own rule.
     open: u64,
     took: Duration,
+    /// Processor time: others may have been at work on the same core.
+    used: Duration,
     /// The largest resident set, in bytes.
     memory: u64,
 }
@@ -34,11 +36,12 @@ pub(crate) struct Played {
 pub(crate) fn play(bits: u32, passes: u8) -> io::Result<Played> {
     let plan = plan(bits).map_err(io::Error::other)?;
     let open = network::open(SEED, &plan);
-    let start = Instant::now();
+    let (start, used) = (Instant::now(), machine::processor_time());
     // Nothing is reported one by one: 40 million verdicts kept in memory would be what is measured.
     let builder = Scan::builder(plan).rate(Rate::Fixed(Pps(LINE_RATE))).passes(passes).seed(SEED).report(&[]);
     let (_, summary) = simulate(builder, SimPlace::default(), Internet::new(SEED)).map_err(io::Error::other)?;
-    Ok(Played { bits, summary, open, took: start.elapsed(), memory: machine::peak_memory()? })
+    let (took, used) = (start.elapsed(), machine::processor_time() - used);
+    Ok(Played { bits, summary, open, took, used, memory: machine::peak_memory()? })
 }
 
 fn plan(bits: u32) -> Result<Plan, halfopen::Error> {
@@ -61,13 +64,14 @@ impl Played {
 
 impl Display for Played {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (summary, seconds) = (&self.summary, self.took.as_secs_f64());
+        let (summary, seconds, used) = (&self.summary, self.took.as_secs_f64(), self.used.as_secs_f64());
         writeln!(f, "# 2^{} addresses x 1 port, 1 % answering, 5 to 400 ms away\n", self.bits)?;
         writeln!(f, "- machine: {}, one of them used", machine::machine())?;
         writeln!(f, "- targets: {} (less the blocklist), passes: {}", summary.targets, summary.sent.len())?;
         writeln!(f, "- probes: {}, replies: {}", self.probes(), summary.replies)?;
         writeln!(f, "- open: {} found of {}, {} strays", summary.open, self.open, summary.strays.total())?;
-        writeln!(f, "- took {seconds:.1} s: {:.1} ns a probe, network included", seconds * 1e9 / self.probes() as f64)?;
+        let each = used * 1e9 / self.probes() as f64;
+        writeln!(f, "- took {seconds:.1} s, {used:.1} s of processor time: {each:.1} ns a probe, network included")?;
         writeln!(f, "- peak memory: {} MiB", self.memory >> 20)?;
         for (rate, name) in RATES {
             let minutes = self.on_the_wire(rate).as_secs_f64() / 60.0;

@@ -1,6 +1,9 @@
 //! Where and when a run was made.
 
+use std::time::Duration;
 use std::{fs, io};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// One line: processor, cores, kernel.
 pub fn machine() -> String {
@@ -26,4 +29,9 @@ pub fn peak_memory() -> io::Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     Ok(kib.ok_or_else(|| io::Error::other("no VmHWM in /proc/self/status"))? << 10)
+}
+
+/// Processor time that this thread has used so far.
+pub fn processor_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
