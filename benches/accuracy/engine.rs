@@ -19,5 +19,5 @@ pub(crate) fn scan(plan: &Plan, network: Observed, seed: u64) -> Said {
             states.set(index, verdict.state);
         }
     }
-    Said { states, elapsed: summary.elapsed, held: None }
+    Said { states, elapsed: summary.elapsed, stated: summary.completeness.and_then(|stated| stated.missing_open) }
 }

@@ -27,7 +27,7 @@ pub(crate) fn scan(rate: u32, plan: &Plan, mut network: impl Network, seed: u64)
     }
     let end = now + WAIT;
     listen(&prober, &mut network, end, plan, &mut states);
-    Said { states, elapsed: end.since(Time::ZERO), held: None }
+    Said { states, elapsed: end.since(Time::ZERO), stated: None }
 }
 
 /// The first answer counts.

@@ -47,7 +47,7 @@ pub(crate) fn scan(plan: &Plan, mut network: impl Network, seed: u64) -> Said {
         }
         done += size;
     }
-    Said { states, elapsed: now.since(Time::ZERO), held: None }
+    Said { states, elapsed: now.since(Time::ZERO), stated: None }
 }
 
 /// Hosts in order; ports shuffled, in the same order for all.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use halfopen::Plan;
+use halfopen::{Interval, Plan};
 
 use crate::contender::Contender;
 use crate::observed::{Later, Observed};
@@ -15,8 +15,8 @@ pub(crate) struct Said {
     pub(crate) states: States,
     /// Virtual time, waits included.
     pub(crate) elapsed: Duration,
-    /// The interval that it stated for the open targets still missing, if it did.
-    pub(crate) held: Option<(f64, f64)>,
+    /// How many open targets are still missing, by its own word, if it says so.
+    pub(crate) stated: Option<Interval>,
 }
 
 /// One scan, judged.
@@ -27,8 +27,7 @@ pub(crate) struct Outcome {
     pub(crate) probes: u64,
     pub(crate) elapsed: Duration,
     pub(crate) later: Option<Later>,
-    /// Whether the stated interval held the truth.
-    pub(crate) held: Option<bool>,
+    pub(crate) stated: Option<Interval>,
 }
 
 impl Outcome {
@@ -42,17 +41,24 @@ impl Outcome {
     }
 
     fn judged(plan: &Plan, truth: &States, network: &Observed, said: &Said) -> Outcome {
-        let differences = truth.judge(&said.states);
-        let missing = (differences.open - differences.found) as f64;
-        let holds = |(least, most): (f64, f64)| (least..=most).contains(&missing);
         Outcome {
-            differences,
+            differences: truth.judge(&said.states),
             targets: plan.len(),
             probes: network.probes(),
             elapsed: said.elapsed,
             later: network.later(),
-            held: said.held.map(holds),
+            stated: said.stated,
         }
+    }
+
+    /// Open targets that were not found.
+    pub(crate) fn missing(&self) -> u64 {
+        self.differences.open - self.differences.found
+    }
+
+    /// Whether the stated interval holds the truth; none if nothing was stated.
+    pub(crate) fn holds(&self) -> Option<bool> {
+        self.stated.map(|stated| stated.contains(self.missing() as f64))
     }
 
     /// The share of the open targets that was found.

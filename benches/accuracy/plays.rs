@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::args::Args;
 use crate::contender::Contender;
@@ -32,9 +32,18 @@ pub(crate) fn tables(args: &Args) -> Vec<Table> {
 fn one(scene: &Scene, contender: Contender, seed: u64) -> Outcome {
     let start = Instant::now();
     let outcome = Outcome::of(scene, contender, seed);
-    let (seconds, found) = (start.elapsed().as_secs_f64(), outcome.found() * 100.0);
-    eprintln!("{}, {}, seed {seed}: {found:.3} % in {seconds:.2} s", scene.name, contender.name());
+    tell(scene, contender, seed, &outcome, start.elapsed());
     outcome
+}
+
+fn tell(scene: &Scene, contender: Contender, seed: u64, outcome: &Outcome, took: Duration) {
+    let (found, missing, seconds) = (outcome.found() * 100.0, outcome.missing(), took.as_secs_f64());
+    let stated = outcome.stated.map(|it| format!(", {:.1} to {:.1} stated", it.low, it.high)).unwrap_or_default();
+    eprintln!(
+        "{}, {}, seed {seed}: {found:.3} %, {missing} missed{stated}; {seconds:.2} s",
+        scene.name,
+        contender.name()
+    );
 }
 
 /// What each play comes to, in their order.

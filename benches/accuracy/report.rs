@@ -22,7 +22,8 @@ seeds; a seed decides hosts, chance and order, and is the same for all contender
 - open found: of all that are open; worst: with the worst seed. Cut off, not rounded: 100 means all.
 - false open, false closed: targets said to be so that are not. missed closed: closed ones called filtered.
 - probes: SYNs sent. time: until the last verdict, waits included.
-- interval held: how often the interval that halfopen stated for the missing open targets held their true number.
+- open missed: open targets not found. stated: how many that are by halfopen's own word, with its 95 % interval. interval
+  held: how often the interval held the true number.
 - after 5 s: probes a second without pauses, and the share of them that was lost on the way out.
 - fixed: one probe a target at that rate, then 10 s for late answers, as masscan and zmap do. nmap -T4: the algorithm of
   `nmap -sS -T4 -n -Pn` (host groups, congestion windows, timeouts, tries, timing pings, scan delay, rate limit

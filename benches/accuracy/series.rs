@@ -24,7 +24,7 @@ impl Series {
 
     /// How many stated intervals held the truth, of how many that were stated.
     pub(crate) fn held(&self) -> Option<(usize, usize)> {
-        let stated: Vec<bool> = self.outcomes.iter().filter_map(|outcome| outcome.held).collect();
+        let stated: Vec<bool> = self.outcomes.iter().filter_map(Outcome::holds).collect();
         (!stated.is_empty()).then(|| (stated.iter().filter(|&&held| held).count(), stated.len()))
     }
 }

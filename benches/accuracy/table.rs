@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use halfopen::Interval;
+
 use crate::outcome::Outcome;
 use crate::scene::Scene;
 use crate::series::Series;
@@ -14,8 +16,8 @@ pub(crate) struct Table {
 }
 
 const HEAD: &str = "| | open found, % | worst, % | false open | false closed | missed closed | probes | a target | \
-                    time, s | interval held |";
-const RULE: &str = "|---|---|---|---|---|---|---|---|---|---|";
+                    time, s | open missed | stated | interval held |";
+const RULE: &str = "|---|---|---|---|---|---|---|---|---|---|---|---|";
 const HEAD_NARROW: &str = " 1000 probes/s after 5 s | lost then, % |";
 
 impl Table {
@@ -31,6 +33,8 @@ impl Table {
             number(row.mean(|outcome| Some(outcome.probes as f64)), 0),
             number(row.mean(|outcome| Some(outcome.probes as f64 / outcome.targets as f64)), 2),
             number(row.mean(|outcome| Some(outcome.elapsed.as_secs_f64())), 2),
+            count(Outcome::missing),
+            stated(row).unwrap_or_else(nothing),
             row.held().map_or_else(nothing, |(held, of)| format!("{held} of {of}")),
         ];
         if self.scene.narrow {
@@ -47,6 +51,13 @@ impl Display for Table {
         writeln!(f, "## {}: {}\n\n{HEAD}{head}\n{RULE}{rule}", self.scene.name, self.scene.title)?;
         self.rows.iter().try_for_each(|row| writeln!(f, "{}", self.line(row)))
     }
+}
+
+/// `1.5 (0.2–4.1)`: the means of what was expected and of both ends of the interval.
+fn stated(row: &Series) -> Option<String> {
+    let mean = |part: fn(Interval) -> f64| row.mean(|outcome| outcome.stated.map(part));
+    let (expected, low, high) = (mean(|it| it.expected)?, mean(|it| it.low)?, mean(|it| it.high)?);
+    Some(format!("{expected:.1} ({low:.1}–{high:.1})"))
 }
 
 /// Cut off, not rounded: 100 means all.
