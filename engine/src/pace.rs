@@ -99,7 +99,9 @@ impl Pace {
     pub fn next(&self, now: Time) -> Time {
         let Some(rate) = self.rate else { return now };
         let scheduled = Time(self.origin.0 + duration_of(self.sent, rate));
-        let filled = Time(self.filled.0 + ((1.0 - self.bucket).max(0.0) * NANOS as f64 * 0.8 / rate as f64) as u64);
+        // Rounded up: a bucket that is all but full must not be asked for again at the same time for ever.
+        let missing = (1.0 - self.bucket).max(0.0) * NANOS as f64 * 0.8 / rate as f64;
+        let filled = Time(self.filled.0 + missing.ceil() as u64);
         scheduled.max(filled)
     }
 
@@ -152,6 +154,26 @@ mod tests {
             now = Time(pace.next(now).0.max(now.0 + 1) + delay(turn));
         }
         (sent, largest)
+    }
+
+    #[test]
+    fn who_gets_nothing_is_told_a_later_time() {
+        for rate in [3_333, 9_999, 123_457, 3_000_001] {
+            let (mut pace, mut now) = (Pace::new(Rate::Fixed(Pps(rate)), 64, Time::ZERO), Time::ZERO);
+            for turn in 0..50_000 {
+                let allowed = pace.allowance(now);
+                pace.spend(allowed);
+                if turn % 100 == 99 {
+                    pace.change(Rate::Fixed(Pps(rate + turn % 7)), now);
+                }
+                let next = pace.next(now);
+                assert!(
+                    allowed > 0 || next > now,
+                    "rate {rate}, turn {turn}: nothing at {now}, and asked again at {next}"
+                );
+                now = next.max(now);
+            }
+        }
     }
 
     #[test]
