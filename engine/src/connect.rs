@@ -389,7 +389,9 @@ impl ConnectScan {
     fn emit(&mut self, target: Target, meaning: (State, Reason), rtt: Option<Duration>, pass: u8, time: SystemTime) {
         let (state, reason) = meaning;
         if self.report.wants(state) {
-            let verdict = Verdict { target, state, reason, sender: None, ttl: None, rtt, pass, time, supersedes: None };
+            let (supersedes, suspect) = (None, None);
+            let (sender, ttl) = (None, None);
+            let verdict = Verdict { target, state, reason, sender, ttl, rtt, pass, time, supersedes, suspect };
             self.outbox.send(Event::Verdict(verdict));
         }
     }

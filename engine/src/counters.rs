@@ -25,6 +25,8 @@
 //! **Drops** are counted by whoever sees them, and then the receiver's thread stores the time until which the counts are
 //! complete (release); a walker reads that time first (acquire) and then the counts, so that they can only be newer.
 //!
+//! **Questions** about hosts go from receiver to walker through a channel (`controls.rs`).
+//!
 //! `Relaxed` is enough for the rest: a counter publishes nothing but itself.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -32,6 +34,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use crate::controls::Questions;
 use crate::event::Phase;
 use crate::permute::Stripe;
 use crate::rtt::{SendLog, WAIT_UNHEARD};
@@ -49,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) sender: CachePadded<SenderCounters>,
     pub(crate) walkers: Box<[CachePadded<WalkerCounters>]>,
     pub(crate) receiver: CachePadded<ReceiverCounters>,
+    pub(crate) questions: Questions,
     turn: AtomicU8,
     /// Counts the stripes that were opened.
     lap: AtomicU64,
@@ -85,6 +89,8 @@ pub(crate) struct WalkerCounters {
     pub(crate) sent: [AtomicU64; MAX_PASSES as usize],
     /// Probes sent once more within their pass, because our own side had dropped something.
     pub(crate) again: AtomicU64,
+    /// Control probes sent.
+    pub(crate) controls: AtomicU64,
     /// Silent targets that our own drops may have silenced to the end.
     pub(crate) doubtful: AtomicU64,
     /// Positions of the whole scan walked in pass 0.
@@ -124,6 +130,8 @@ pub(crate) struct ReceiverCounters {
     pub(crate) silent: AtomicU64,
     pub(crate) replies: AtomicU64,
     pub(crate) duplicates: AtomicU64,
+    /// Hosts that something speaks against.
+    pub(crate) suspect_hosts: AtomicU64,
     pub(crate) ring_drops: AtomicU64,
     /// What the devices lost while the scan ran, but for what was sent at a later try.
     pub(crate) device_drops: AtomicU64,
@@ -166,6 +174,7 @@ impl Shared {
             sender: CachePadded::default(),
             walkers: (0..walkers.max(1)).map(|_| CachePadded::default()).collect(),
             receiver: CachePadded::default(),
+            questions: Questions::default(),
             turn: AtomicU8::new(Turn::Closed as u8),
             lap: AtomicU64::new(0),
             stripe: [AtomicU64::new(0), AtomicU64::new(0)],

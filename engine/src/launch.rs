@@ -62,7 +62,7 @@ pub(crate) fn start(mut plan: Plan, mut settings: Settings) -> Result<Running, E
     let routed = route::resolve(plan.ranges(), &overrides)?;
     plan.assign(&routed.runs);
     let families = Families { v4: plan.has_v4(), v6: plan.has_v6() };
-    let ports = SourcePorts::hold(settings.source_port, settings.passes, families, random::number)?;
+    let ports = SourcePorts::hold(settings.source_port, settings.source_ports(), families, random::number)?;
     settings.senders = settings.useful_senders(plan.len());
     let mut links = Links::open(&routed, &settings, ports.first)?;
     let headers = links.headers(&routed, &overrides, &settings, &clock)?;
@@ -104,7 +104,7 @@ struct Links {
 
 impl Links {
     fn open(routed: &Routed, settings: &Settings, first: u16) -> Result<Self, Error> {
-        let ports = (first, first + u16::from(settings.passes) - 1);
+        let ports = (first, first + u16::from(settings.source_ports()) - 1);
         let mut links = Links::default();
         for egress in &routed.egresses {
             if links.find(&egress.interface).is_none() {
@@ -274,6 +274,8 @@ impl Launch {
             paths: paths.collect(),
             source_port: ports.first,
             passes: settings.passes,
+            seed: settings.seed,
+            controls: settings.control_interval(),
             report: Report::of(&settings.report),
         });
         let targets = work.plan.len();
@@ -391,6 +393,8 @@ pub(crate) fn summarize(
         hosts_down: load(&shared.sender.hosts_down),
         sent: (0..settings.passes).map(|pass| shared.sent(pass)).collect(),
         again: shared.sum(|walker| &walker.again),
+        controls: shared.sum(|walker| &walker.controls),
+        suspect_hosts: load(&receiver.suspect_hosts),
         replies: load(&receiver.replies),
         duplicates: load(&receiver.duplicates),
         strays: receiver.strays.snapshot(),

@@ -14,7 +14,7 @@ use crate::counters::{MAX_PASSES, Shared};
 use crate::error::Error;
 use crate::event::{Event, Progress};
 use crate::link::{Clock, LinkKind, Receive};
-use crate::pace::Rate;
+use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
 use crate::plan::Plan;
 use crate::progress;
@@ -53,6 +53,10 @@ impl Method {
 
 /// More than any device has queues that one machine could fill.
 const MAX_SENDERS: u8 = 16;
+/// Control probes have this part of the rate, so that a scan that meets nothing but tarpits still gets on.
+const CONTROL_SHARE: u64 = 4;
+/// And no more than this a second.
+const CONTROL_RATE: u64 = 100_000;
 
 /// A scan.
 ///
@@ -93,6 +97,9 @@ pub struct Settings {
     pub senders: u8,
     /// How many passes: all targets in the first, the unanswered in each further one. Default 2.
     pub passes: u8,
+    /// Whether hosts whose answers are questionable are asked at a few random high ports that need not be in the plan: what
+    /// is open there is no server, see [`crate::Suspect`]. (Ports that an exclusion names are never asked.) Default true.
+    pub controls: bool,
     /// What fixes the order. Default: drawn at random when the builder is made.
     pub seed: u64,
     /// How long to listen after the last probe.
@@ -125,6 +132,7 @@ impl Default for Settings {
             rate: Rate::default(),
             senders: 1,
             passes: 2,
+            controls: true,
             seed: random::number(),
             cooldown: Cooldown::Auto,
             report: State::ALL.to_vec(),
@@ -146,6 +154,17 @@ impl Settings {
         VerdictTable::cells(self.memory_limit).min(targets.max(1))
     }
 
+    /// How many source ports it takes: one for each pass, and one for control probes.
+    pub(crate) fn source_ports(&self) -> u8 {
+        self.passes + 1
+    }
+
+    /// The time between two control probes, if there are to be any.
+    pub(crate) fn control_interval(&self) -> Option<Duration> {
+        let rate = if let Rate::Fixed(Pps(pps)) = self.rate { pps / CONTROL_SHARE } else { CONTROL_RATE };
+        self.controls.then(|| Duration::from_secs(1) / rate.clamp(1, CONTROL_RATE) as u32)
+    }
+
     /// As many senders as asked for, but not more than there is to do for.
     pub(crate) fn useful_senders(&self, targets: u64) -> u8 {
         let rate = if let Rate::Fixed(pps) = self.rate { pps.0 } else { u64::MAX };
@@ -161,9 +180,12 @@ impl Settings {
             return wrong("senders", format!("{} is not between 1 and {MAX_SENDERS}", self.senders));
         }
         if let Some(port) = self.source_port
-            && (port == 0 || port.checked_add(u16::from(self.passes) - 1).is_none())
+            && (port == 0 || port.checked_add(u16::from(self.source_ports()) - 1).is_none())
         {
-            let problem = format!("{port} leaves no room for {} ports, one for each pass, below 65536", self.passes);
+            let problem = format!(
+                "{port} leaves no room for {} ports, one for each pass and one for control probes, below 65536",
+                self.source_ports()
+            );
             return wrong("source port", problem);
         }
         if self.source_ip.iter().filter(|ip| ip.is_ipv4()).count() > 1
@@ -171,7 +193,7 @@ impl Settings {
         {
             return wrong("source address", "more than one of a family; give one for IPv4 and one for IPv6".into());
         }
-        if self.rate == Rate::Fixed(crate::pace::Pps(0)) {
+        if self.rate == Rate::Fixed(Pps(0)) {
             return wrong("rate", "0 probes a second never ends; give at least 1".into());
         }
         Ok(())
@@ -208,6 +230,12 @@ impl ScanBuilder {
     /// How many passes, 1 to 16.
     pub fn passes(mut self, passes: u8) -> Self {
         self.settings.passes = passes;
+        self
+    }
+
+    /// Whether questionable hosts are asked at a few random high ports that need not be in the plan.
+    pub fn controls(mut self, controls: bool) -> Self {
+        self.settings.controls = controls;
         self
     }
 

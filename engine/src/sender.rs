@@ -123,6 +123,9 @@ impl Sender {
         if now < end {
             return Step::Until(end.min(now + WAIT_FLOOR));
         }
+        if self.shared.questions.is_busy() && !self.shared.stopped() {
+            return Step::Until(now + WAIT_FLOOR);
+        }
         self.shared.set_turn(Turn::Closing);
         self.stage = Stage::Closing;
         Step::Until(now)

@@ -36,6 +36,10 @@ pub struct Summary {
     pub sent: Vec<u64>,
     /// Probes sent once more within their pass, because our own side had dropped something at the time; not in `sent`.
     pub again: u64,
+    /// Control probes: to random ports of hosts whose answers are questionable; not in `sent`.
+    pub controls: u64,
+    /// Hosts with open ports that something speaks against.
+    pub suspect_hosts: u64,
     /// Replies that were ours and meant something, duplicates included.
     pub replies: u64,
     /// Replies that changed nothing.

@@ -25,6 +25,7 @@ use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::controls::ControlSender;
 use crate::counters::{Shared, Slice, Turn, WalkerCounters, add, set};
 use crate::event::Phase;
 use crate::link::{LinkTx, PATIENCE, TemplateId, TxLosses, stuck};
@@ -74,6 +75,8 @@ pub(crate) struct Walker {
     batch: usize,
     cooldown: Cooldown,
     pace: Pace,
+    /// The first walker's.
+    controls: Option<ControlSender>,
     /// By pass, then by egress.
     templates: Vec<Vec<TemplateId>>,
     origins: Origins,
@@ -144,6 +147,7 @@ impl Walker {
         let templates =
             (0..work.passes).map(|pass| work.paths.iter().map(|path| prepare(path, pass)).collect()).collect();
         let origins = work.origins();
+        let controls = (number == 0 && work.controls.is_some()).then(|| ControlSender::new(&work, links));
         Walker {
             work,
             shared,
@@ -152,6 +156,7 @@ impl Walker {
             batch,
             cooldown,
             pace: Pace::new(rate, batch, now),
+            controls,
             templates,
             origins,
             walk: Walk::default(),
@@ -175,6 +180,7 @@ impl Walker {
 
     /// Does what is to be done now.
     pub(crate) fn poll(&mut self, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Step, Lost> {
+        self.ask(links)?;
         let step = self.step(now, links);
         self.count_losses(links);
         if matches!(step, Ok(Step::Until(until)) if until > now + REST) {
@@ -192,6 +198,17 @@ impl Walker {
             Stage::Walk { cursor, since } => self.walk(cursor, since, now, links),
             Stage::Settle => Ok(self.settle(now)),
         }
+    }
+
+    /// Sends control probes, at the cost of others.
+    fn ask(&mut self, links: &mut [Box<dyn LinkTx>]) -> Result<(), Lost> {
+        let Some(controls) = &mut self.controls else { return Ok(()) };
+        let sent = controls.send(&self.shared.questions, links)?;
+        if sent > 0 {
+            self.pace.spend(sent);
+            add(&self.counters().controls, sent);
+        }
+        Ok(())
     }
 
     fn count_losses(&self, links: &[Box<dyn LinkTx>]) {
