@@ -93,8 +93,11 @@ pub(crate) enum Act {
 
 /// Hosts watched at one time at most: about 4 MiB.
 const MOST: usize = 1 << 16;
+/// Places for each host of a plan, so that full sets are rare; and in any case.
+const ROOM: usize = 4;
+const LEAST: usize = 1 << 8;
 /// Places that a host may have.
-const WAYS: usize = 4;
+const WAYS: usize = 8;
 /// Hosts examined at one time at most: so many as have three answers in a batch or so.
 const TOGETHER: usize = 256;
 /// Open ports from which on a host can be questionable for their number. Fewer may be all there is to scan.
@@ -440,8 +443,8 @@ impl Sample {
 
 impl Hosts {
     fn new(hosts: u128, key: u64) -> Self {
-        let most = usize::try_from(hosts).unwrap_or(MOST).clamp(WAYS, MOST).next_power_of_two();
-        Hosts { places: vec![None; most].into(), key }
+        let places = usize::try_from(hosts).unwrap_or(MOST).saturating_mul(ROOM).clamp(LEAST, MOST);
+        Hosts { places: vec![None; places.next_power_of_two()].into(), key }
     }
 
     /// The place of a target's host, which may be new; none if there is no place for it.
