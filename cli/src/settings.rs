@@ -101,6 +101,7 @@ impl Settings {
             .rate(probing.rate)
             .senders(probing.senders)
             .passes(probing.passes)
+            .controls(!probing.no_control_probes)
             .seed(self.seed)
             .cooldown(probing.cooldown.into())
             .method(probing.method.into())

@@ -161,8 +161,12 @@ impl Suspicion {
 
     /// Whether it speaks against this verdict.
     pub fn concerns(&self, verdict: &Verdict) -> bool {
-        let departs = || self.usual_ttl.zip(verdict.ttl).is_none_or(|(usual, ttl)| usual.abs_diff(ttl) > Self::NEAR);
-        verdict.target.address == self.address && verdict.state == State::Open && departs()
+        verdict.target.address == self.address && verdict.state == State::Open && self.concerns_ttl(verdict.ttl)
+    }
+
+    /// Whether it speaks against an open port of the host that answered with this TTL.
+    pub fn concerns_ttl(&self, ttl: Option<u8>) -> bool {
+        self.usual_ttl.zip(ttl).is_none_or(|(usual, ttl)| usual.abs_diff(ttl) > Self::NEAR)
     }
 }
 
