@@ -34,8 +34,8 @@ pub(crate) struct Impostors {
     hosts: Hosts,
     /// Where the random ports come from.
     random: u64,
-    /// Between two control probes; none if none may be sent.
-    every: Option<Duration>,
+    /// Whether control probes may be sent.
+    may_ask: bool,
     /// When the next control probe may leave.
     free: Time,
     /// Hosts that are to be examined.
@@ -82,6 +82,16 @@ pub(crate) enum Fitness {
     Unfit,
 }
 
+/// When something is to be done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    now: Time,
+    /// How long an answer may take.
+    wait: Duration,
+    /// Between two control probes.
+    every: Duration,
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -110,6 +120,10 @@ const CONVICTING: usize = 2;
 const LOWEST: u16 = 49_152;
 /// Ports drawn at most in search of good ones.
 const DRAWS: usize = 64;
+/// Control probes have this part of the rate, so that a scan that meets nothing but tarpits still gets on.
+const SHARE: u64 = 4;
+/// And are no more than this a second.
+const MOST_ASKED: u64 = 100_000;
 /// How often a control port is asked.
 const TRIES: u8 = 2;
 
@@ -161,14 +175,14 @@ struct Exam {
 }
 
 impl Impostors {
-    /// For a plan of so many hosts. A control probe may leave `every` so often; with none, nothing is examined.
-    pub(crate) fn new(hosts: u128, seed: u64, every: Option<Duration>) -> Self {
+    /// For a plan of so many hosts. If it may not ask, nothing is examined.
+    pub(crate) fn new(hosts: u128, seed: u64, may_ask: bool) -> Self {
         let mut random = seed;
         let hosts = Hosts::new(hosts, splitmix64(&mut random));
         Impostors {
             hosts,
             random,
-            every,
+            may_ask,
             free: Time::ZERO,
             queue: VecDeque::new(),
             exams: Vec::new(),
@@ -204,16 +218,15 @@ impl Impostors {
         }
     }
 
-    /// Does what is to be done at `now`, when an answer may take `wait`; says when it wants to be asked again.
+    /// Does what is to be done; says when it wants to be asked again.
     pub(crate) fn poll(
         &mut self,
-        now: Time,
-        wait: Duration,
+        timing: Timing,
         fitness: impl Fn(Target) -> Fitness,
         act: &mut impl FnMut(Act),
     ) -> Time {
-        self.go_on(now, wait, act);
-        self.begin(now, wait, fitness, act);
+        self.go_on(timing, act);
+        self.begin(timing, fitness, act);
         self.told.drain(..).for_each(|suspicion| act(Act::Tell(suspicion)));
         let begin = if self.may_begin() { self.free } else { Time::NEVER };
         self.exams.iter().map(|exam| exam.due).fold(begin, Time::min)
@@ -245,7 +258,7 @@ impl Impostors {
     }
 
     fn question(&mut self, place: usize) {
-        if self.every.is_some() {
+        if self.may_ask {
             self.hosts.set(place, Stage::Waiting);
             self.queue.push_back(place);
         } else {
@@ -257,8 +270,8 @@ impl Impostors {
         !self.queue.is_empty() && self.exams.len() < TOGETHER
     }
 
-    fn begin(&mut self, now: Time, wait: Duration, fitness: impl Fn(Target) -> Fitness, act: &mut impl FnMut(Act)) {
-        while self.may_begin() && self.free <= now {
+    fn begin(&mut self, timing: Timing, fitness: impl Fn(Target) -> Fitness, act: &mut impl FnMut(Act)) {
+        while self.may_begin() && self.free <= timing.now {
             let Some(place) = self.queue.pop_front() else { return };
             let Some(host) = self.hosts.places[place] else { continue };
             let ports = self.draw(host.address, &fitness);
@@ -267,8 +280,8 @@ impl Impostors {
                 continue;
             }
             self.hosts.set(place, Stage::Examined);
-            let mut exam = Exam { place, ports, tries: 0, due: now };
-            self.ask(&mut exam, now, wait, act);
+            let mut exam = Exam { place, ports, tries: 0, due: timing.now };
+            self.ask(&mut exam, timing, act);
             self.exams.push(exam);
         }
     }
@@ -294,26 +307,27 @@ impl Impostors {
     }
 
     /// Asks every control port that has not answered.
-    fn ask(&mut self, exam: &mut Exam, now: Time, wait: Duration, act: &mut impl FnMut(Act)) {
+    fn ask(&mut self, exam: &mut Exam, timing: Timing, act: &mut impl FnMut(Act)) {
+        let Timing { now, wait, every } = timing;
         let Some(host) = self.hosts.places[exam.place] else { return };
         let host = Target { address: host.address, port: host.port };
         for &(port, _) in exam.ports.iter().filter(|(_, said)| said.is_none()) {
             act(Act::Ask { host, port });
-            self.free = self.free.max(now) + self.every.unwrap_or_default();
+            self.free = self.free.max(now) + every;
         }
         exam.tries += 1;
         exam.due = now + wait;
     }
 
     /// Ends what is decided, asks again where nothing came.
-    fn go_on(&mut self, now: Time, wait: Duration, act: &mut impl FnMut(Act)) {
+    fn go_on(&mut self, timing: Timing, act: &mut impl FnMut(Act)) {
         let mut exams = std::mem::take(&mut self.exams);
         exams.retain_mut(|exam| {
-            let is_late = now >= exam.due;
+            let is_late = timing.now >= exam.due;
             let is_over = exam.is_decided() || is_late && exam.tries == TRIES;
             match (is_over, is_late) {
                 (true, _) => self.judge(exam),
-                (false, true) => self.ask(exam, now, wait, act),
+                (false, true) => self.ask(exam, timing, act),
                 (false, false) => {}
             }
             !is_over
@@ -345,6 +359,14 @@ impl Impostors {
         host.told = Some(reason);
         let usual_ttl = (reason == Suspect::Ttl).then_some(host.usual.0);
         self.told.push_back(Suspicion { address: host.address, reason, usual_ttl });
+    }
+}
+
+impl Timing {
+    /// Where an answer may take `wait`, and the scan sends at `rate`.
+    pub(crate) fn of(now: Time, wait: Duration, rate: u64) -> Self {
+        let asked = (rate / SHARE).clamp(1, MOST_ASKED);
+        Timing { now, wait, every: Duration::from_secs(1) / asked as u32 }
     }
 }
 

@@ -25,11 +25,12 @@ use std::time::{Duration, SystemTime};
 
 use crate::counters::{ReceiverCounters, Shared, Turn, add, load, set};
 use crate::event::Event;
-use crate::impostors::{Act, Impostors, OpenAnswer, Said, Sample};
+use crate::impostors::{Act, Impostors, OpenAnswer, Said, Sample, Timing};
+use crate::loss::Kind;
 use crate::permute::Stripe;
 use crate::rtt::RttEstimator;
 use crate::table::Recorded;
-use crate::target::{Index, Position, Seq, Target};
+use crate::target::{Family, Index, Position, Seq, Target};
 use crate::time::Time;
 use crate::verdict::{Reason, State, Suspect, Verdict};
 use crate::wire::plain::{self, PlainTcp};
@@ -44,6 +45,8 @@ pub(crate) struct Receiver {
     started: SystemTime,
     origins: Origins,
     rtt: RttEstimator,
+    /// By group of prefixes.
+    prefix_rtt: Box<[RttEstimator]>,
     impostors: Impostors,
     /// Segments that were read and not yet judged; at most [`TOGETHER`].
     waiting: Vec<Waiting>,
@@ -70,6 +73,7 @@ struct Waiting {
 #[derive(Clone, Copy)]
 struct Place {
     /// None if its sender is no target.
+    index: Option<Index>,
     position: Option<Position>,
     /// The cookie of the probe that it would answer; none if no probe left from where it went to.
     cookie: Option<Seq>,
@@ -87,7 +91,6 @@ struct Change {
     supersedes: Option<State>,
     /// In nanoseconds.
     rtt: Option<u64>,
-    suspect: Option<Suspect>,
 }
 
 /// Why a frame is no answer, as the counter that counts it.
@@ -97,8 +100,10 @@ impl Receiver {
     pub(crate) fn new(work: Arc<Work>, shared: Arc<Shared>, started: SystemTime) -> Self {
         let (origins, waiting) = (work.origins(), Vec::with_capacity(TOGETHER));
         let rtt = RttEstimator::default();
+        let prefix_rtt = vec![rtt; shared.ledger.len()].into_boxed_slice();
         let impostors = Impostors::new(work.plan.hosts(), work.seed, work.controls);
-        Receiver { work, shared, started, origins, rtt, impostors, waiting, stripe: None, closing: 0, skipped: 0 }
+        let (stripe, closing, skipped) = (None, 0, 0);
+        Receiver { work, shared, started, origins, rtt, prefix_rtt, impostors, waiting, stripe, closing, skipped }
     }
 
     /// Looks whose turn it is with the table; to be called before each batch of frames.
@@ -177,7 +182,8 @@ impl Receiver {
         let places = self.places(&waiting);
         for (Waiting { at, tcp }, place) in waiting.iter().zip(&places) {
             match self.tcp_is_ours(tcp, place, *at) {
-                Ok(answer) => self.answered(&answer, tcp, *at).into_iter().for_each(&mut *sink),
+                Ok(answer) if answer.pass == self.work.canary() => self.canary(tcp, place, *at),
+                Ok(answer) => self.answered(&answer, tcp, place, *at).into_iter().for_each(&mut *sink),
                 Err(stray) => self.stray(tcp, stray),
             }
         }
@@ -191,13 +197,12 @@ impl Receiver {
     /// One step for all, then the next: so it is one step's instructions that overlap.
     #[inline]
     fn places(&self, waiting: &[Waiting]) -> [Place; TOGETHER] {
-        let mut places = [Place { position: None, cookie: None }; TOGETHER];
-        let mut indices = [None; TOGETHER];
-        for (index, Waiting { tcp, .. }) in indices.iter_mut().zip(waiting) {
-            *index = self.work.plan.index_of(tcp.family, tcp.source, tcp.source_port);
+        let mut places = [Place { index: None, position: None, cookie: None }; TOGETHER];
+        for (place, Waiting { tcp, .. }) in places.iter_mut().zip(waiting) {
+            place.index = self.work.plan.index_of(tcp.family, tcp.source, tcp.source_port);
         }
-        for (place, index) in places.iter_mut().zip(&indices[..waiting.len()]) {
-            place.position = index.map(|index| self.work.permutation.position(index));
+        for place in &mut places[..waiting.len()] {
+            place.position = place.index.map(|index| self.work.permutation.position(index));
         }
         for (place, Waiting { tcp, .. }) in places.iter_mut().zip(waiting) {
             place.cookie = self.cookie(tcp);
@@ -219,7 +224,12 @@ impl Receiver {
         if tcp.kind == Segment::Syn && self.is_own_probe(tcp) {
             return Err(own);
         }
-        let offset = self.offset(place.position)?;
+        // Canaries may be of any stripe.
+        let offset = if pass == self.work.canary() {
+            place.position.map(|_| 0).ok_or(foreign as Stray)?
+        } else {
+            self.offset(place.position)?
+        };
         let cookie = place.cookie.ok_or(bad_ack as Stray)?;
         let proved = match tcp.kind {
             Segment::Rst => tcp.ack == cookie.next() || tcp.ack == cookie,
@@ -245,7 +255,7 @@ impl Receiver {
         match self.icmp_is_ours(icmp) {
             Ok((answer, target)) => {
                 let rtt = self.round_trip(&answer, at);
-                let change = self.record(&answer, rtt, None)?;
+                let change = self.record(&answer, rtt)?;
                 let verdict = self.verdict(&answer, &change, target, at);
                 Some(Verdict { sender: Some(icmp.sender), ttl: Some(icmp.ttl), ..verdict })
             }
@@ -272,6 +282,10 @@ impl Receiver {
         let target = Target { address: quote.destination, port: quote.destination_port };
         let index = self.work.plan.index(target);
         let offset = self.offset(index.map(|index| self.work.permutation.position(index)))?;
+        if pass == self.work.canary() {
+            // Its target has answered otherwise, and that is stronger.
+            return Err(late);
+        }
         if quote.source != icmp.destination || !self.quotes_the_cookie(&quote, target) {
             return Err(bad_quote);
         }
@@ -297,17 +311,58 @@ impl Receiver {
         offset.filter(|offset| *offset >= self.closing).ok_or(late as Stray)
     }
 
-    #[inline]
-    fn answered(&mut self, answer: &Answer, tcp: &PlainTcp, at: Time) -> Option<Verdict> {
-        let rtt = self.round_trip(answer, at);
-        let change = self.record(answer, rtt, Some(tcp))?;
-        Some(Verdict { ttl: Some(tcp.ttl), ..self.verdict(answer, &change, sender(tcp), at) })
+    /// A target that has answered before answers again.
+    #[cold]
+    fn canary(&mut self, tcp: &PlainTcp, place: &Place, at: Time) {
+        let Some(index) = place.index else { return };
+        let answered = self.shared.canaries.answered(index, (tcp.source, tcp.source_port), at);
+        if let Some((kind, rtt)) = answered {
+            let group = self.shared.ledger.prefixes.group(tcp.family, tcp.source);
+            self.shared.ledger.canary_answered(kind, group);
+            self.sample(group, u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX));
+        }
     }
 
-    /// Records an answer, TCP or not, and gives what changed if that is to be reported. ICMP errors teach nothing of round-trip times:
-    /// they come from elsewhere, and rate limits delay them.
     #[inline]
-    fn record(&mut self, answer: &Answer, rtt: Option<u64>, tcp: Option<&PlainTcp>) -> Option<Change> {
+    fn answered(&mut self, answer: &Answer, tcp: &PlainTcp, place: &Place, at: Time) -> Option<Verdict> {
+        let rtt = self.round_trip(answer, at);
+        let known = self.shared.table.state(answer.offset);
+        let change = self.record(answer, rtt);
+        if known.is_none() {
+            self.learn(answer, tcp, place, rtt);
+        }
+        let is_new = answer.meaning.0 == State::Open && known != Some(State::Open);
+        let suspect = if is_new { self.opened(tcp) } else { None };
+        let change = change?;
+        Some(Verdict { ttl: Some(tcp.ttl), suspect, ..self.verdict(answer, &change, sender(tcp), at) })
+    }
+
+    /// What a target's first answer teaches of loss and round-trip times, and of whom to ask again. ICMP errors teach
+    /// nothing: they come from elsewhere, and rate limits delay them.
+    #[inline]
+    fn learn(&mut self, answer: &Answer, tcp: &PlainTcp, place: &Place, rtt: Option<u64>) {
+        let kind = if answer.meaning.0 == State::Open { Kind::Open } else { Kind::Closed };
+        let group = self.shared.ledger.prefixes.group(tcp.family, tcp.source);
+        self.shared.ledger.answered(kind, answer.pass, group);
+        if let Some(index) = place.index {
+            self.shared.canaries.offer(kind, index, tcp.source, tcp.source_port);
+        }
+        if let Some(rtt) = rtt {
+            self.sample(group, rtt);
+        }
+    }
+
+    #[inline]
+    fn sample(&mut self, group: usize, rtt: u64) {
+        self.rtt.sample_nanos(rtt);
+        let prefix = &mut self.prefix_rtt[group];
+        prefix.sample_nanos(rtt);
+        self.shared.ledger.set_wait(group, prefix.wait());
+    }
+
+    /// Records an answer, and gives what changed if that is to be reported.
+    #[inline]
+    fn record(&mut self, answer: &Answer, rtt: Option<u64>) -> Option<Change> {
         let counters = &self.shared.receiver;
         let (state, _) = answer.meaning;
         add(&counters.replies, 1);
@@ -323,14 +378,10 @@ impl Receiver {
             }
         };
         add(counters.of(state), 1);
-        if let (Some(_), Some(rtt)) = (tcp, rtt) {
-            self.rtt.sample_nanos(rtt);
-        }
-        let suspect = tcp.filter(|_| state == State::Open).and_then(|tcp| self.opened(tcp));
         // A correction is reported to whoever was told what it corrects.
         let report = self.work.report;
         let wanted = report.wants(state) || supersedes.is_some_and(|state| report.wants(state));
-        wanted.then_some(Change { supersedes, rtt, suspect })
+        wanted.then_some(Change { supersedes, rtt })
     }
 
     /// In nanoseconds; none where the position has no send time of its own.
@@ -352,9 +403,10 @@ impl Receiver {
             ttl: None,
             rtt: change.rtt.map(Duration::from_nanos),
             pass: answer.pass,
+            probes: self.probes(target.address),
             time: self.wall(at),
             supersedes: change.supersedes,
-            suspect: change.suspect,
+            suspect: None,
         }
     }
 
@@ -374,7 +426,8 @@ impl Receiver {
         }
         let (work, shared) = (&*self.work, &*self.shared);
         let mut asked = false;
-        let next = self.impostors.poll(now, shared.wait(), |target| work.fitness(target), &mut |act| match act {
+        let timing = Timing::of(now, shared.wait(), shared.rate());
+        let next = self.impostors.poll(timing, |target| work.fitness(target), &mut |act| match act {
             Act::Ask { host, port } => {
                 asked = true;
                 work.control(host, port).into_iter().for_each(|probe| shared.questions.ask(probe));
@@ -415,9 +468,17 @@ impl Receiver {
         self.impostors.control(Target { address, port }, said);
     }
 
+    /// How often a target that has been silent until now has been probed.
+    fn probes(&self, address: IpAddr) -> u8 {
+        let (family, number) = Family::number(address);
+        let ledger = &self.shared.ledger;
+        ledger.probes(ledger.prefixes.group(family, number))
+    }
+
     /// Tells the sender and the readers of progress what the round-trip times say; once a batch is often enough.
     fn publish(&self) {
         self.shared.set_wait(self.rtt.wait());
+        self.shared.set_answer(self.rtt.answer());
         set(&self.shared.receiver.srtt, self.rtt.smoothed().map_or(0, |srtt| srtt.as_nanos() as u64));
     }
 
@@ -451,6 +512,7 @@ impl Receiver {
             return;
         }
         self.count_silent(1);
+        let probes = self.probes(target.address);
         emit(Verdict {
             target,
             state: State::Filtered,
@@ -459,6 +521,7 @@ impl Receiver {
             ttl: None,
             rtt: None,
             pass: self.shared.pass(),
+            probes,
             time: self.wall(now),
             supersedes: None,
             suspect: None,
@@ -675,6 +738,7 @@ mod tests {
             ttl: Some(61),
             rtt: Some(Duration::from_millis(5)),
             pass: 0,
+            probes: 1,
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(7),
             supersedes: None,
             suspect: None,
@@ -817,9 +881,9 @@ mod tests {
             bench.receiver.examine(NOW, &mut |event| events.push(event));
             while let Some(probe) = bench.shared.questions.next() {
                 let target = probe.probe().target;
-                let cookie = bench.work.cookie.seq(SOURCE.into(), PORT + 2, target);
+                let cookie = bench.work.cookie.seq(SOURCE.into(), PORT + 3, target);
                 assert_eq!((target.address, probe.probe().seq), (HOST.into(), cookie));
-                let mut header = TcpHeader::new(target.port, PORT + 2, 1, 1024);
+                let mut header = TcpHeader::new(target.port, PORT + 3, 1, 1024);
                 header.acknowledgment_number = cookie.next().0;
                 answer(&mut header);
                 assert_eq!(bench.take(&tcp_from(HOST, header)), None, "no verdict");
@@ -887,12 +951,12 @@ mod tests {
         assert!(bench.shared.questions.is_busy());
         let quoted = |port: u16, seq: u32| {
             let (mut probe, mut frame) = (Vec::new(), Vec::new());
-            PacketBuilder::ipv4(SOURCE, HOST, 1).tcp(PORT + 2, port, seq, 1).write(&mut probe, &[]).unwrap();
+            PacketBuilder::ipv4(SOURCE, HOST, 1).tcp(PORT + 3, port, seq, 1).write(&mut probe, &[]).unwrap();
             PacketBuilder::ipv4(ROUTER, SOURCE, 62).icmpv4_raw(3, 13, [0; 4]).write(&mut frame, &probe).unwrap();
             frame
         };
         for &port in &asked {
-            let cookie = bench.work.cookie.seq(SOURCE.into(), PORT + 2, Target { address: HOST.into(), port }).0;
+            let cookie = bench.work.cookie.seq(SOURCE.into(), PORT + 3, Target { address: HOST.into(), port }).0;
             bench.take(&quoted(port, cookie ^ 1));
             bench.take(&quoted(port, cookie));
         }
@@ -933,7 +997,7 @@ mod tests {
     #[test]
     fn strays_are_counted_by_kind() {
         let mut bench = v4();
-        let wrong_port = tcp_from(HOST, TcpHeader { rst: true, ..TcpHeader::new(20, PORT + 3, 1, 1) });
+        let wrong_port = tcp_from(HOST, TcpHeader { rst: true, ..TcpHeader::new(20, PORT + 4, 1, 1) });
         let foreign = tcp_from([10, 0, 0, 16], TcpHeader { rst: true, ..TcpHeader::new(20, PORT, 1, 1) });
         let other_target_port = tcp_from(HOST, TcpHeader { rst: true, ..TcpHeader::new(19, PORT, 1, 1) });
         let data = tcp_from(HOST, TcpHeader { ack: true, ..TcpHeader::new(20, PORT, 1, 1) });
@@ -985,7 +1049,7 @@ mod tests {
     fn a_quote_that_is_not_our_probe_means_nothing() {
         let mut bench = v4();
         assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.sequence_number ^= 1), None);
-        assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.source_port = PORT + 2), None);
+        assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.source_port = PORT + 3), None);
         assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.source_port = PORT + 1), None, "another pass's cookie");
         assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.destination_port = 26), None);
         assert_eq!(bench.strays().bad_quote, 4);

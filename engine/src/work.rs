@@ -3,12 +3,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::cookie::{Cookie, Origin};
 use crate::impostors::Fitness;
 use crate::permute::Permutation;
 use crate::plan::{EgressId, Found, Plan};
+use crate::prefix::Prefixes;
 use crate::route::Neighbours;
 use crate::target::{Family, Index, Position, Seq, Target};
 use crate::verdict::{DownReason, State};
@@ -28,8 +28,8 @@ pub(crate) struct Work {
     pub(crate) passes: u8,
     /// What the order and the control ports are drawn from.
     pub(crate) seed: u64,
-    /// Between two control probes, which leave from the port after the last pass's; none if none are sent.
-    pub(crate) controls: Option<Duration>,
+    /// Whether control probes may be sent. They leave from the port after the canaries'.
+    pub(crate) controls: bool,
     /// The states that are reported as events.
     pub(crate) report: Report,
 }
@@ -88,17 +88,23 @@ impl Work {
         self.source_port + u16::from(pass)
     }
 
-    /// The pass that a port belongs to.
+    /// The number by which canaries go: one more than the passes.
+    #[inline]
+    pub(crate) fn canary(&self) -> u8 {
+        self.passes
+    }
+
+    /// The pass that a port belongs to, or that canaries go by.
     #[inline]
     pub(crate) fn pass(&self, port: u16) -> Option<u8> {
         let pass = port.wrapping_sub(self.source_port);
-        (pass < u16::from(self.passes)).then_some(pass as u8)
+        (pass <= u16::from(self.passes)).then_some(pass as u8)
     }
 
     /// The source port of control probes.
     #[inline]
     pub(crate) fn control_port(&self) -> u16 {
-        self.source_port + u16::from(self.passes)
+        self.source_port + u16::from(self.passes) + 1
     }
 
     /// Whether a port is one that probes leave from.
@@ -151,18 +157,24 @@ impl Work {
     /// The probe for a target, by its index, in the pass of these origins.
     #[inline]
     pub(crate) fn probe(&self, index: Index, origins: &[Origin]) -> Option<Fate> {
-        let Found { family, address, port, egress } = self.plan.find(index)?;
+        self.probe_to(self.plan.find(index)?, origins)
+    }
+
+    /// The same for a target that was looked up.
+    #[inline]
+    pub(crate) fn probe_to(&self, target: Found, origins: &[Origin]) -> Option<Fate> {
+        let Found { family, address, port, egress } = target;
         let path = self.paths.get(usize::from(egress.0))?;
         let Some(mac) = path.mac(|| family.address(address)) else { return Some(Fate::Down) };
         let seq = origins.get(usize::from(egress.0))?.seq_of(family, address, port);
         Some(Fate::Send(Outgoing { family, address, port, seq, mac, egress, link: path.link }))
     }
 
-    /// The cookies of all paths and passes.
+    /// The cookies of all paths and passes, and of canaries.
     pub(crate) fn origins(&self) -> Origins {
         let sources = || self.paths.iter().map(|path| path.source);
         let of_pass = |pass| sources().map(|source| self.cookie.origin(source, self.port(pass))).collect();
-        Origins { sources: sources().map(Family::number).collect(), origins: (0..self.passes).map(of_pass).collect() }
+        Origins { sources: sources().map(Family::number).collect(), origins: (0..=self.passes).map(of_pass).collect() }
     }
 
     /// Whether the target at this position belongs to a host that is down.
@@ -172,6 +184,11 @@ impl Work {
 }
 
 impl Outgoing {
+    /// The group of prefixes that its target belongs to.
+    pub(crate) fn group(&self, prefixes: Prefixes) -> usize {
+        prefixes.group(self.family, self.address)
+    }
+
     /// What it changes of its template.
     #[inline]
     pub(crate) fn probe(&self) -> Probe {
@@ -249,7 +266,7 @@ pub(crate) mod samples {
             source_port: PORT,
             passes,
             seed: 7,
-            controls: Some(Duration::from_millis(1)),
+            controls: true,
             report: Report::of(&State::ALL),
         }
     }

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 
 const WAIT: Duration = Duration::from_millis(100);
+/// So that a thousand control probes may leave a second.
+const RATE: u64 = 4000;
 const ALL_OPEN: Sample = Sample { answered: 10, open: 10 };
 const MOSTLY_CLOSED: Sample = Sample { answered: 60, open: 12 };
 const OPEN: Said = Said::Open { is_bare: false };
@@ -19,7 +21,7 @@ struct Bench {
 }
 
 fn bench() -> Bench {
-    let impostors = Impostors::new(1 << 20, 7, Some(Duration::from_millis(1)));
+    let impostors = Impostors::new(1 << 20, 7, true);
     Bench { impostors, now: Time(1), asked: Vec::new(), told: Vec::new() }
 }
 
@@ -40,7 +42,7 @@ impl Bench {
     /// One look; whatever is asked is answered by `says` at once.
     fn poll(&mut self, says: impl Fn(Target) -> Option<Said>) -> Time {
         let (mut asked, told) = (Vec::new(), &mut self.told);
-        let next = self.impostors.poll(self.now, WAIT, |_| Fitness::Good, &mut |act| match act {
+        let next = self.impostors.poll(Timing::of(self.now, WAIT, RATE), |_| Fitness::Good, &mut |act| match act {
             Act::Ask { host, port } => asked.push(Target { port, ..host }),
             Act::Tell(suspicion) => told.push(suspicion),
         });
@@ -213,13 +215,13 @@ fn control_ports_are_outside_the_plan_where_there_are_such_and_never_unfit() {
 fn a_host_without_ports_to_ask_is_left_alone() {
     let mut bench = bench();
     bench.open(1, 0..8, ALL_OPEN);
-    bench.impostors.poll(bench.now, WAIT, |_| Fitness::Unfit, &mut |act| panic!("{act:?}"));
+    bench.impostors.poll(Timing::of(bench.now, WAIT, RATE), |_| Fitness::Unfit, &mut |act| panic!("{act:?}"));
     assert!(!bench.impostors.is_busy());
 }
 
 #[test]
 fn without_control_probes_nobody_is_asked_and_the_look_of_answers_decides() {
-    let mut bench = Bench { impostors: Impostors::new(8, 7, None), ..bench() };
+    let mut bench = Bench { impostors: Impostors::new(8, 7, false), ..bench() };
     bench.open(1, 0..20, ALL_OPEN);
     bench.answer(1, 20, 128, false, ALL_OPEN);
     assert_eq!(bench.answer(2, 20, 128, true, ALL_OPEN), Some(Suspect::Forged));
@@ -273,7 +275,7 @@ fn hosts_with_many_open_ports_stay_among_a_crowd() {
 
 #[test]
 fn where_suspects_fill_all_places_the_others_are_told_by_their_look_alone() {
-    let mut bench = Bench { impostors: Impostors::new(1, 7, None), ..bench() };
+    let mut bench = Bench { impostors: Impostors::new(1, 7, false), ..bench() };
     bench.impostors.hosts.places = vec![None; WAYS].into();
     for number in 0..WAYS as u32 {
         bench.answer(number, 1, 60, true, MOSTLY_CLOSED);
@@ -314,7 +316,7 @@ proptest! {
         answers in prop::collection::vec((0u32..5000, 0u16..30, 0u8..255, any::<bool>()), 1..4000),
         says in 0u8..4,
     ) {
-        let mut bench = Bench { impostors: Impostors::new(hosts, 7, Some(Duration::from_micros(1))), ..bench() };
+        let mut bench = Bench { impostors: Impostors::new(hosts, 7, true), ..bench() };
         let says = [None, Some(OPEN), Some(BARE), Some(Said::NotOpen)][usize::from(says)];
         for (number, port, ttl, is_bare) in answers {
             bench.answer(number, port, ttl, is_bare, ALL_OPEN);
