@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use halfopen::{Plan, PlanBuilder, Pps, Rate, Scan, ScanBuilder, Suspect, Target};
-use halfopen_lab::{Found, Scenario, Watched, lab_test, neighbours, plan, scan, simulated, simulated_on_link};
+use halfopen::{LinkKind, Plan, PlanBuilder, Pps, Rate, Receive, Scan, ScanBuilder, Suspect, Target};
+use halfopen_lab::{
+    Found, Scenario, Watched, lab_test, needs_xdp, neighbours, plan, scan, simulated, simulated_on_link,
+};
 
 const HOSTS: &str = "10.7.0.2-10.7.0.8 fd07::2-fd07::8";
 /// Eleven, so that hosts with eight open ones are not open nearly everywhere.
@@ -161,6 +163,15 @@ lab_test!(from_the_wire, |lab| {
     let tally = responder.wait_for(|tally| tally.rsts >= tally.syn_acks);
     assert_eq!(tally.syns, found.summary.sent.iter().sum::<u64>() + found.summary.controls);
     assert_eq!((tally.rsts, tally.syns_without_mss), (tally.syn_acks, 0), "control ports are closed again, too");
+});
+
+lab_test!(control_probes_are_answered_by_way_of_xdp_and_closed_too, |lab| {
+    needs_xdp();
+    let responder = neighbours(lab, &Scenario::named("impostors"));
+    let found = scan(builder(plan(HOSTS, PORTS)).link(LinkKind::AfPacket).receive(Receive::XdpGeneric));
+    assert_impostors_are_marked(&found);
+    let tally = responder.wait_for(|tally| tally.rsts >= tally.syn_acks);
+    assert_eq!(tally.rsts, tally.syn_acks, "by ourselves, for the kernel does not see them");
 });
 
 lab_test!(a_real_listener_on_every_scanned_port_is_no_impostor, |lab| {

@@ -298,6 +298,7 @@ mod tests {
         };
         insta::assert_snapshot!(text(&account), @r"
         stopped early: 65,535 targets on 256 hosts in 6.6 s: 1 open, 2 closed, 30 filtered (20 silent)
+        no open port missed, as surely as 39 in 40 after 2 passes; under 0.01 % of probes lost
         66,744 probes (5 of them repeated, 1,204 of them again after drops on this side, 6 of them to control ports) at 9,999/s, 65,535 replies, 2 duplicates, round trip 312 µs
         SYN scan over raw_ip@lo, seed 18446744073709551615
         suspect: open ports of 2 hosts (tarpit, proxy or forger); --hide-suspect leaves them out
