@@ -48,6 +48,12 @@ fn assert_impostors_are_marked(found: &Found) {
     assert_eq!(hosts, told.into_iter().flatten().collect());
 }
 
+/// Every SYN that a scan accounts for.
+fn sent(found: &Found) -> u64 {
+    let canaries = found.summary.completeness.map_or(0, |completeness| completeness.canaries);
+    found.summary.sent.iter().sum::<u64>() + found.summary.again + found.summary.controls + canaries
+}
+
 /// The SYNs to ports that the plan does not have, by host.
 fn controls(network: &Watched, plan: &Plan) -> BTreeMap<String, BTreeSet<u16>> {
     let mut controls: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
@@ -75,8 +81,7 @@ fn impostors_are_marked_and_honest_hosts_are_not() {
     assert_eq!(asked, questionable, "the ordinary host is not asked");
     let probes = 2 * (5 * 3 + 6);
     assert_eq!(found.summary.controls, probes, "once, but twice where nothing came");
-    let sent = found.summary.sent.iter().sum::<u64>() + found.summary.controls;
-    assert_eq!(network.with(|network| network.phantoms().tally().syns), sent);
+    assert_eq!(network.with(|network| network.phantoms().tally().syns), sent(&found));
 }
 
 #[test]
@@ -161,7 +166,7 @@ lab_test!(from_the_wire, |lab| {
     let found = scan(builder(plan(HOSTS, PORTS)));
     assert_impostors_are_marked(&found);
     let tally = responder.wait_for(|tally| tally.rsts >= tally.syn_acks);
-    assert_eq!(tally.syns, found.summary.sent.iter().sum::<u64>() + found.summary.controls);
+    assert_eq!(tally.syns, sent(&found));
     assert_eq!((tally.rsts, tally.syns_without_mss), (tally.syn_acks, 0), "control ports are closed again, too");
 });
 

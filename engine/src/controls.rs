@@ -70,7 +70,10 @@ impl ControlSender {
         let mut sent = 0;
         while let Some(out) = self.waiting.take().or_else(|| questions.next()) {
             self.unsent = true;
-            if links[out.link].room() == 0 && !flush(out.link, links)? {
+            if links[out.link].room() == 0 {
+                flush(out.link, links)?;
+            }
+            if links[out.link].room() == 0 {
                 self.waiting = Some(out);
                 break;
             }

@@ -114,8 +114,8 @@ pub struct Summary {
     pub sending: Duration,
     /// The seed that fixed the order.
     pub seed: u64,
-    /// The first source port; pass p leaves from this plus p, canaries from the one after the last pass's. None for a connect
-    /// scan.
+    /// The first source port; pass p leaves from this plus p, canaries from the one after the last pass's, control
+    /// probes from the one after that. None for a connect scan.
     pub source_port: Option<u16>,
     /// The links in use, as `kind@interface`.
     pub links: Vec<String>,
