@@ -94,3 +94,70 @@ impl ControlSender {
 fn flush(link: usize, links: &mut [Box<dyn LinkTx>]) -> Result<bool, Lost> {
     links[link].flush().map_err(|source| Lost { link, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::link::TxLosses;
+    use crate::target::Target;
+    use crate::wire::syn::{Probe, SynTemplate};
+    use crate::work::samples::{PORT, work};
+
+    /// A link with room for two, whose queue is full every other time.
+    #[derive(Default)]
+    struct Narrow {
+        ports: Vec<u16>,
+        laid: Vec<(u16, Target)>,
+        sent: Arc<Mutex<Vec<(u16, Target)>>>,
+        full: bool,
+    }
+
+    impl LinkTx for Narrow {
+        fn prepare(&mut self, template: &SynTemplate) -> TemplateId {
+            self.ports.push(template.source_port());
+            TemplateId(self.ports.len() - 1)
+        }
+
+        fn room(&self) -> usize {
+            2 - self.laid.len()
+        }
+
+        fn probe(&mut self, template: TemplateId, probe: &Probe) {
+            assert!(self.room() > 0);
+            self.laid.push((self.ports[template.0], probe.target));
+        }
+
+        fn flush(&mut self) -> io::Result<bool> {
+            self.full = !self.full;
+            if !self.full {
+                self.sent.lock().unwrap().append(&mut self.laid);
+            }
+            Ok(self.laid.is_empty())
+        }
+
+        fn frame(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn losses(&self) -> TxLosses {
+            TxLosses::default()
+        }
+    }
+
+    #[test]
+    fn each_leaves_once_from_their_own_port_however_narrow_the_link() {
+        let (work, questions, link) = (work("10.0.0.0/28", "80", 2), Questions::default(), Narrow::default());
+        let sent = Arc::clone(&link.sent);
+        let mut links: Vec<Box<dyn LinkTx>> = vec![Box::new(link)];
+        let mut controls = ControlSender::new(&work, &mut links);
+        let host = Target { address: [10, 0, 0, 5].into(), port: 80 };
+        (50_000..50_010).for_each(|port| questions.ask(work.control(host, port).unwrap()));
+        assert!(work.control(Target { port: 81, ..host }, 50_000).is_none(), "no target");
+        let counted: u64 = (0..100).map(|_| controls.send(&questions, &mut links).unwrap()).sum();
+        let expected: Vec<_> = (50_000..50_010).map(|port| (PORT + 3, Target { port, ..host })).collect();
+        assert_eq!((counted, sent.lock().unwrap().clone()), (10, expected));
+    }
+}
