@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> io::Result<()> {
     let programs = Programs { halfopen: halfopen()?, own: std::env::current_exe()? };
-    let (machine, versions) = (machine::machine(), machine::versions(&programs));
+    let (machine, versions) = (halfopen_bench::machine::machine(), machine::versions(&programs));
     let home = halfopen_lab::enter_isolation()?;
     let contenders: Vec<Contender> =
         args.contenders().into_iter().filter(|&contender| is_there(&programs, contender)).collect();

@@ -1,6 +1,7 @@
 //! What the benches share: numbers to ask for, and the network that answers in the pipeline. The benches are the files
 //! beside this folder, one for each part of the data path; runs that were recorded are in `runs/`.
 
+pub mod machine;
 pub mod network;
 
 pub use network::{Answering, Answers};

@@ -651,6 +651,7 @@ mod tests {
         let work = Arc::new(work);
         let shared = Arc::new(Shared::new(work.plan.len(), 2));
         shared.open(Stripe { start: Position(0), len: work.plan.len() });
+        shared.ledger.enter(0, 0);
         // All was probed at 2 ms.
         (0..work.plan.len()).for_each(|offset| (0..2).for_each(|pass| shared.log.note(pass, offset, Time(2_000_000))));
         shared.walkers[0].set_walked(work.plan.len());
