@@ -197,6 +197,14 @@ pub(crate) struct ProbingArgs {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=15))]
     pub(crate) max_passes: u8,
 
+    /// Do not ask questionable hosts at random high ports
+    ///
+    /// A host on which nearly every port is open, or whose answers look forged, is asked at three random ports from 49152
+    /// on: where these are open too, so is everything, and its ports are marked as suspect. Ports that --exclude names
+    /// are never asked.
+    #[arg(long)]
+    pub(crate) no_control_probes: bool,
+
     /// Fix the order of probes: the same seed gives the same order [default: drawn anew]
     ///
     /// A number, decimal or 0x hexadecimal. The seed in use is in the summary.
@@ -237,6 +245,14 @@ pub(crate) struct OutputArgs {
     /// Counts in the summary are complete whatever is shown.
     #[arg(long, value_name = "STATES", value_enum, value_delimiter = ',')]
     pub(crate) show: Vec<ShowArg>,
+
+    /// Leave out open ports that something speaks against, and count them in the summary
+    ///
+    /// Those are marked otherwise: every-port (the host accepts connections on any port), forged (a SYN-ACK that no TCP
+    /// stack sends), ttl (the answer comes from elsewhere than the host's others). What speaks against a host may become
+    /// known late, so with this option open ports are printed at the end of the scan.
+    #[arg(long)]
+    pub(crate) hide_suspect: bool,
 
     /// Print findings, warnings and errors only: no progress, no summary
     #[arg(short, long)]
@@ -381,8 +397,8 @@ pub(crate) enum ReceiveArg {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
     use super::*;
+    use clap::CommandFactory;
 
     fn scan(line: &str) -> Result<ScanArgs, String> {
         let words = ["halfopen", "scan"].into_iter().chain(line.split_whitespace());

@@ -103,6 +103,7 @@ impl Settings {
             .host_rate(probing.host_rate)
             .completeness(probing.completeness)
             .max_passes(probing.max_passes)
+            .controls(!probing.no_control_probes)
             .seed(self.seed)
             .cooldown(probing.cooldown.into())
             .method(probing.method.into())

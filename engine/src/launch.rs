@@ -19,13 +19,13 @@ use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx, O
 use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
 use crate::plan::{AddressRange, EgressId, Plan};
+use crate::prefix::Prefixes;
 use crate::random;
 use crate::receiver::Receiver;
 use crate::route::{
     self, Asker, DeviceLosses, Egress, Interface, InterfaceKind, Neighbours, NextHop, Overrides, Routed, Sweep,
 };
 use crate::scan::{Method, Running, Settings};
-use crate::prefix::Prefixes;
 use crate::sender::{Lead, Sender};
 use crate::source_ports::{Families, SourcePorts};
 use crate::summary::{Drops, Outcome, Summary};
@@ -125,7 +125,8 @@ impl Links {
                 let by_name = settings.link != LinkKind::Auto || settings.receive != Receive::Auto;
                 let xdp = modes(&egress.interface, kind, settings)?;
                 let senders = settings.senders.into();
-                let asked = LinkSettings { ports, rate: settings.highest_rate(), senders, sources: &sources, by_name, xdp };
+                let asked =
+                    LinkSettings { ports, rate: settings.highest_rate(), senders, sources: &sources, by_name, xdp };
                 let Opened { halves: Halves { tx, rx }, name, warnings } = link::open(kind, &egress.interface, asked)?;
                 links.interfaces.push((Arc::clone(&egress.interface), kind));
                 links.names.push(format!("{name}@{}", egress.interface.name));
@@ -286,6 +287,8 @@ impl Launch {
             paths: paths.collect(),
             source_port: ports.first,
             passes: settings.max_passes,
+            seed: settings.seed,
+            controls: settings.controls,
             report: Report::of(&settings.report),
         });
         let targets = work.plan.len();
@@ -412,6 +415,8 @@ pub(crate) fn summarize(
         sent: sent(shared, settings.max_passes),
         again: shared.sum(|walker| &walker.again),
         completeness: shared.completeness(),
+        controls: shared.sum(|walker| &walker.controls),
+        suspect_hosts: load(&receiver.suspect_hosts),
         replies: load(&receiver.replies),
         duplicates: load(&receiver.duplicates),
         strays: receiver.strays.snapshot(),
