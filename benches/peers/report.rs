@@ -3,9 +3,10 @@
 use std::fmt::{self, Display};
 use std::{fs, io};
 
+use halfopen_bench::beside::machine;
+
 use crate::args::Args;
 use crate::goals::Goals;
-use crate::machine;
 use crate::table::Table;
 
 /// A run of this program.

@@ -1,13 +1,11 @@
-//! Where and with what a run was made: machine, kernel, versions, date, command.
+//! Where and with what a run was made: machine, kernel, versions, date.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::contender::{Contender, LINKS, Programs};
-
 /// One line: processor, cores, kernel.
-pub(crate) fn machine() -> String {
+pub fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name| info.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(": "));
     let model = field("model name").map_or("unknown processor", |(_, model)| model.trim());
@@ -16,18 +14,12 @@ pub(crate) fn machine() -> String {
     format!("{model}, {cores} cores, Linux {}", kernel.trim())
 }
 
-/// One line: every program's version.
-pub(crate) fn versions(programs: &Programs) -> String {
-    let of = |contender: Contender| match contender {
-        Contender::Halfopen(_) => (contender.name(), version(&programs.halfopen)),
-        _ => (contender.name(), version(Path::new(&contender.name()))),
-    };
-    let all = [Contender::Halfopen(LINKS[0]), Contender::Masscan, Contender::Zmap, Contender::Nmap];
-    let one = |(name, version): (String, Option<String>)| {
-        let name = name.split(' ').next().unwrap_or_default().to_string();
-        format!("{name} {}", version.unwrap_or_else(|| "(not installed)".into()))
-    };
-    all.map(|contender| one(of(contender))).join(", ")
+/// One line: the version of halfopen, where it is, and of every scanner that stands beside it.
+pub fn versions(halfopen: &Path) -> String {
+    let peers = ["masscan", "zmap", "nmap"].map(|name| (name, Path::new(name)));
+    let one = |(name, program)| format!("{name} {}", version(program).unwrap_or_else(|| "(not installed)".into()));
+    let all: Vec<String> = [("halfopen", halfopen)].into_iter().chain(peers).map(one).collect();
+    all.join(", ")
 }
 
 /// The first word that begins with a digit of what a program says to `--version`.
@@ -39,6 +31,6 @@ fn version(program: &Path) -> Option<String> {
 }
 
 /// The date, in UTC: `2026-11-21`.
-pub(crate) fn date() -> String {
+pub fn date() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }
