@@ -7,6 +7,7 @@ use etherparse::{
     ArpEthIpv4Packet, ArpOperation, IpHeaders, Ipv4Header, Ipv6Header, LinkSlice, NetSlice, PacketBuilder,
     PacketBuilderStep, SlicedPacket, TcpOptionElement, TcpSlice, TransportSlice,
 };
+use halfopen::Target;
 
 /// Both link addresses of a frame.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,27 @@ pub(crate) struct Segment<'a> {
     pub(crate) packet: &'a [u8],
     /// Where TCP begins in it.
     pub(crate) header_length: usize,
+}
+
+/// Between which ports a segment goes, and to whom: as much as the way needs to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Flow {
+    pub(crate) target: Target,
+    pub(crate) source_port: u16,
+}
+
+/// The flow of a TCP segment in an IP packet without extension headers, unchecked; none of anything else.
+pub(crate) fn flow_of(packet: &[u8]) -> Option<Flow> {
+    const TCP: u8 = 6;
+    let (address, header): (IpAddr, usize) = match packet.first()? >> 4 {
+        4 if packet.get(9) == Some(&TCP) => {
+            (<[u8; 4]>::try_from(packet.get(16..20)?).ok()?.into(), usize::from(packet[0] & 15) * 4)
+        }
+        6 if packet.get(6) == Some(&TCP) => (<[u8; 16]>::try_from(packet.get(24..40)?).ok()?.into(), 40),
+        _ => return None,
+    };
+    let port = |at| Some(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().ok()?));
+    Some(Flow { target: Target { address, port: port(header + 2)? }, source_port: port(header)? })
 }
 
 /// Reads a frame that begins with an Ethernet header.

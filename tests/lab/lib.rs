@@ -36,7 +36,7 @@ mod tally;
 mod watched;
 mod xdp_responder;
 
-pub use effects::{Effects, EffectsTally};
+pub use effects::{Change, Effects, EffectsTally, Spread, Stretch};
 pub use found::{
     Found, plan, read, refused, scan, simulated, simulated_events, simulated_on, simulated_on_link, simulated_on_until,
     simulated_until, target,
@@ -48,7 +48,7 @@ pub use network::SimNetwork;
 pub use nmap::{Finding, NmapReport, nmap, nmap_installed};
 pub use phantom::{Medium, Phantoms, mac_of};
 pub use responder::Responder;
-pub use scenario::{Behaviour, Expected, Forgery, Garbage, Scenario, ScenarioError};
+pub use scenario::{Behaviour, Expected, Forgery, Garbage, HostKind, Scenario, ScenarioError};
 pub use stage::{GATEWAY_MAC, SCANNER_MAC, neighbours, phantoms, polling_neighbours, xdp_phantoms};
 pub use tally::{Tally, TargetTally};
 pub use watched::Watched;

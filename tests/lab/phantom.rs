@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use halfopen::Target;
 
-use crate::frames::{self, Received, Segment};
+use crate::frames::{self, Flow, Received, Segment};
 use crate::random::{address_part, hash};
 use crate::replies::{Replies, Sent};
 use crate::scenario::{Behaviour, Host, Rule, Scenario};
@@ -34,6 +34,8 @@ pub struct Phantoms {
     ignored: HashMap<Target, u32>,
     rst_limits: HashMap<IpAddr, Limit>,
     syn_limits: HashMap<IpAddr, Limit>,
+    /// By who sends the errors, which may be a router for many hosts.
+    icmp_limits: HashMap<IpAddr, Limit>,
 }
 
 /// The link address of a phantom: locally administered, different for every IPv4 address, and in practice for every
@@ -57,6 +59,7 @@ impl Phantoms {
             ignored: HashMap::new(),
             rst_limits: HashMap::new(),
             syn_limits: HashMap::new(),
+            icmp_limits: HashMap::new(),
         }
     }
 
@@ -100,6 +103,14 @@ impl Phantoms {
             Received::Malformed => self.tally.malformed += 1,
             Received::BadChecksum => self.tally.bad_checksum += 1,
             Received::Other => self.tally.other += 1,
+        }
+    }
+
+    /// The flow that a frame belongs to; none unless it is a segment.
+    pub(crate) fn flow(&self, frame: &[u8]) -> Option<Flow> {
+        match self.medium {
+            Medium::Ethernet => frames::flow_of(frame.get(14..)?),
+            Medium::Ip => frames::flow_of(frame),
         }
     }
 
@@ -186,9 +197,17 @@ impl Phantoms {
     ) -> Option<(&'a Rule, Behaviour)> {
         let rule = host.rule(target.port)?;
         let behaviour = rule.behaviour.settle(scenario.seed, target);
-        let resets = matches!(behaviour, Behaviour::Closed | Behaviour::ClosedSameAck);
         let within = allowed(&mut self.syn_limits, host.syn_rate, target.address, now)
-            && (!resets || allowed(&mut self.rst_limits, host.rst_rate, target.address, now));
+            && match behaviour {
+                Behaviour::Closed | Behaviour::ClosedSameAck => {
+                    allowed(&mut self.rst_limits, host.rst_rate, target.address, now)
+                }
+                Behaviour::Icmp { .. } => {
+                    let rate = scenario.icmp_rate(host, rule);
+                    allowed(&mut self.icmp_limits, rate, scenario.sender(target, rule), now)
+                }
+                _ => true,
+            };
         self.tally.rate_limited += u64::from(!within);
         (within && !self.is_ignored(target, rule)).then_some((rule, behaviour))
     }

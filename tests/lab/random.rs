@@ -46,6 +46,11 @@ impl Random {
         if limit == 0 { 0 } else { self.next() % limit }
     }
 
+    /// A number from 0 (included) to 1 (excluded).
+    pub(crate) fn share(&mut self) -> f64 {
+        share(self.next())
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
         mix(self.0)

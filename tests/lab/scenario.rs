@@ -5,19 +5,40 @@
 //! ```toml
 //! seed = 7                                    # decides everything that looks like chance
 //!
-//! [network]                                   # all optional
+//! [network]                                   # what all packets cross; all optional
 //! loss_out = 0.05                             # of probes
 //! loss_back = 0.05                            # of replies
+//! burst_out = 10                              # so many probes are lost in a row, on average (Gilbert-Elliott);
+//! burst_back = 10                             # without these each is lost by itself
 //! delay = "10ms"                              # added to every reply
-//! jitter = "5ms"                              # and up to this much more, so that replies overtake each other
+//! jitter = "5ms"                              # and this much more or less, so that replies overtake each other:
+//! spread = "long-tailed"                      # uniform (0 to jitter, the default), normal (jitter is the standard
+//!                                             # deviation), long-tailed (log-normal, jitter is the median)
+//! distance = "40ms"                           # each host is further away by its own draw of this,
+//! distance_spread = "long-tailed"             # spread as jitter may be
+//! reorder = 0.01                              # this share of the replies is held back
+//! reorder_by = "5ms"                          # for so long, on top of all other delay
 //! duplicate_out = 0.01
 //! duplicate_back = 0.01
 //! bandwidth = 50000                           # probes a second that fit through; more wait in the queue
 //! queue = 1000                                # probes that may wait; more are lost
+//! changes = [                                 # in mid-scan, counted from the first packet, in order of time
+//!   { at = "5s", bandwidth = 12500, loss_out = 0.1, loss_back = 0.1, delay = "50ms", queue = 100 },
+//! ]
+//!
+//! [[path]]                                    # leads from the network on to some of the targets (the first that fits),
+//! targets = "10.1.2.0/24"                     # and does more to their packets: every key of [network]
+//! loss_out = 0.2
+//!
+//! [[firewall]]                                # stands before some of the targets, behind their path, and remembers
+//! targets = ["10.1.4.0/24", "2001:db8:4::/48"] # every flow that begins
+//! entries = 10000                             # this many at most: with a full table no flow begins
+//! timeout = "30s"                             # each for so long
 //!
 //! [[router]]                                  # answers ARP and NDP for itself, and forwards to every host
 //! name = "gw"
 //! addresses = ["10.0.0.1", "2001:db8::1"]
+//! icmp_rate = 1000                            # ICMP errors a second that it is willing to send
 //!
 //! [[host]]
 //! addresses = ["10.0.0.2", "10.1.0.0/16"]     # a single address goes before a prefix, else the first that fits
@@ -29,20 +50,24 @@
 //! ]
 //! rst_rate = 100                              # RSTs a second that the host is willing to send
 //! syn_rate = 1000                             # SYNs a second that it takes notice of
+//! icmp_rate = 10                              # ICMP errors a second that it is willing to send itself
 //!
 //! [[host]]
 //! addresses = "10.0.0.9"
 //! down = true                                 # does not even answer ARP or NDP
 //! ```
 //!
-//! An address in no host is down too. A `tarpit` is `{ ports = "-", behaviour = "open" }`.
+//! An address in no host is down too. A `tarpit` is `{ ports = "-", behaviour = "open" }`. The same can be said in code:
+//! [`Scenario::seeded`] begins it, `builder.rs` has the rest.
 
 mod behaviour;
+mod builder;
 mod file;
 mod hosts;
 
 pub use behaviour::{Behaviour, Forgery, Garbage};
-pub(crate) use hosts::{Host, Rule};
+pub use builder::HostKind;
+pub(crate) use hosts::{Host, Prefix, Rule};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -57,7 +82,7 @@ use hosts::Hosts;
 #[derive(Debug, Clone)]
 pub struct Scenario {
     pub(crate) seed: u64,
-    pub(crate) network: EffectsSetting,
+    pub(crate) effects: EffectsSetting,
     pub(crate) routers: Vec<Router>,
     pub(crate) hosts: Hosts,
 }
@@ -67,6 +92,8 @@ pub struct Scenario {
 pub(crate) struct Router {
     pub(crate) name: String,
     pub(crate) addresses: Vec<IpAddr>,
+    /// ICMP errors a second.
+    pub(crate) icmp_rate: Option<u32>,
 }
 
 impl Router {
@@ -195,6 +222,11 @@ impl Scenario {
     pub(crate) fn sender(&self, target: Target, rule: &Rule) -> IpAddr {
         let router = rule.router.and_then(|index| self.routers[index].address_towards(target.address));
         router.unwrap_or(target.address)
+    }
+
+    /// How many ICMP errors a second their sender is willing to send.
+    pub(crate) fn icmp_rate(&self, host: &Host, rule: &Rule) -> Option<u32> {
+        rule.router.map_or(host.icmp_rate, |index| self.routers[index].icmp_rate)
     }
 
     fn expected_of(&self, target: Target, rule: &Rule) -> Expected {

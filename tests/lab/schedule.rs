@@ -1,7 +1,7 @@
 //! A frame's way from the scanner through the phantoms and back, and the order in which its answers arrive: what the
 //! responder (real time) and the simulator (virtual time) have in common.
 
-use crate::effects::Effects;
+use crate::effects::{Copies, Effects};
 use crate::phantom::Phantoms;
 
 /// A frame that waits for its time. Ordered by time, then by when it was made.
@@ -21,15 +21,12 @@ pub(crate) fn answer(
     frame: &[u8],
     out: &mut impl FnMut(u64, Vec<u8>),
 ) {
-    let mut arrivals = [None; 2];
-    let mut count = 0;
-    effects.outward(now, |waited| {
-        arrivals[count] = Some(waited);
-        count += 1;
-    });
-    for waited in arrivals.into_iter().flatten() {
+    let flow = if effects.minds_targets() { phantoms.flow(frame) } else { None };
+    let mut copies = Copies::default();
+    effects.outward(now, flow, |waited| copies.add(waited));
+    for waited in copies {
         phantoms.respond(now + waited, frame, &mut |held, reply| {
-            effects.backward(reply, |delay, reply| out(waited + held + delay, reply));
+            effects.backward(flow, reply, |delay, reply| out(waited + held + delay, reply));
         });
     }
 }

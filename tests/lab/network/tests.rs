@@ -136,6 +136,215 @@ fn a_narrow_link_delays_what_waits_and_loses_what_does_not_fit() {
     assert_eq!(replies.last().unwrap().0, 10 * MILLISECOND);
 }
 
+const OPEN: &str = "behaviour = \"open\"";
+
+/// Sends a probe to each of these ports, so far apart.
+fn sweep(network: &mut SimNetwork, address: [u8; 4], ports: std::ops::RangeInclusive<u16>, apart: u64) {
+    for (number, port) in (0..).zip(ports) {
+        network.send(number * apart, &probe(Target { address: address.into(), port }));
+    }
+}
+
+/// Source ports of frames in order, which are the ports that answer.
+fn ports(replies: &[(u64, Vec<u8>)]) -> Vec<u16> {
+    replies.iter().map(|(_, frame)| u16::from_be_bytes([frame[34], frame[35]])).collect()
+}
+
+#[test]
+fn bursts_take_probes_that_follow_each_other() {
+    let mut network = network(&("[network]\nloss_out = 0.1\nburst_out = 10\n".to_owned() + &host(OPEN)));
+    sweep(&mut network, [10, 7, 0, 2], 1..=60_000, 1000);
+    let lost = network.effects_tally().lost_out;
+    assert!((5_000..7_000).contains(&lost), "{lost}");
+    let heard = ports(&drain(&mut network));
+    let gaps = heard.windows(2).filter(|pair| pair[1] != pair[0] + 1).count() as f64;
+    let mean = lost as f64 / gaps;
+    assert!((9.0..11.0).contains(&mean), "{mean} in a row");
+}
+
+#[test]
+fn replies_do_not_decide_which_probes_are_lost() {
+    let heard = |behaviour: &str, more: &str| {
+        let network_table = format!("[network]\nloss_out = 0.2\nburst_out = 3\n{more}\n");
+        let mut network = network(&(network_table + &host(behaviour)));
+        sweep(&mut network, [10, 7, 0, 2], 1..=1000, 1000);
+        let mut heard = ports(&drain(&mut network));
+        heard.sort_unstable();
+        heard.dedup();
+        heard
+    };
+    let first = heard(OPEN, "");
+    assert!((700..900).contains(&first.len()), "{}", first.len());
+    assert_eq!(heard(OPEN, "reorder = 0.5\nreorder_by = \"1ms\"\nduplicate_back = 0.3"), first);
+    assert_eq!(heard("behaviour = \"open\", copies = 2", ""), first);
+    let closed = heard("behaviour = \"population\", open = 0.5, closed = 0.0", "");
+    assert!(closed.len() < 500 && closed.iter().all(|port| first.contains(port)), "half of them are silent");
+}
+
+#[test]
+fn each_host_has_a_distance_of_its_own() {
+    let toml = "[network]\ndelay = \"5ms\"\ndistance = \"40ms\"\ndistance_spread = \"long-tailed\"\n\
+        [[host]]\naddresses = \"10.7.0.0/24\"\nrules = [{ ports = \"-\", behaviour = \"open\" }]\n";
+    let mut network = network(toml);
+    let mut distance = |last, port| {
+        network.send(0, &probe(Target { address: [10, 7, 0, last].into(), port }));
+        drain(&mut network)[0].0
+    };
+    let mut all: Vec<u64> = (0..=255).map(|last| distance(last, 80)).collect();
+    assert!((0..=255).all(|last| distance(last, 81) == all[usize::from(last)]), "the same at every probe");
+    all.sort_unstable();
+    assert!((35 * MILLISECOND..60 * MILLISECOND).contains(&all[128]), "{}", all[128]);
+    assert!(all[0] < 20 * MILLISECOND && all[255] > 200 * MILLISECOND, "{} {}", all[0], all[255]);
+}
+
+#[test]
+fn what_is_held_back_is_overtaken() {
+    let mut network = network(&("[network]\nreorder = 0.1\nreorder_by = \"10ms\"\n".to_owned() + &host(OPEN)));
+    sweep(&mut network, [10, 7, 0, 2], 1..=1000, MILLISECOND);
+    let held = network.effects_tally().held_back;
+    assert!((70..130).contains(&held), "{held}");
+    let heard = ports(&drain(&mut network));
+    assert_eq!(heard.len(), 1000);
+    // Almost every one that is held lets ten pass; a few come out together with others that were.
+    let overtaken = heard.windows(2).filter(|pair| pair[1] < pair[0]).count() as u64;
+    assert!(overtaken > held / 2, "{overtaken} of {held}");
+}
+
+#[test]
+fn a_path_does_more_to_the_packets_of_its_targets_alone() {
+    let toml = "[network]\ndelay = \"10ms\"\n\
+        [[path]]\ntargets = \"10.7.1.0/24\"\nloss_out = 0.5\ndelay = \"7ms\"\n\
+        [[host]]\naddresses = \"10.7.0.0/16\"\nrules = [{ ports = \"-\", behaviour = \"open\" }]\n";
+    let mut network = network(toml);
+    sweep(&mut network, [10, 7, 0, 9], 1..=1000, 0);
+    assert_eq!(drain(&mut network).iter().filter(|(at, _)| *at == 10 * MILLISECOND).count(), 1000);
+    sweep(&mut network, [10, 7, 1, 9], 1..=1000, 0);
+    let replies = drain(&mut network);
+    assert!((440..560).contains(&replies.len()) && replies.iter().all(|(at, _)| *at == 17 * MILLISECOND));
+    assert_eq!(network.effects_tally().lost_out, 1000 - replies.len() as u64);
+}
+
+#[test]
+fn the_way_changes_at_its_time_after_the_first_packet() {
+    let toml = "[network]\ndelay = \"1ms\"\nchanges = [{ at = \"1s\", loss_out = 1.0 }, \
+        { at = \"2s\", loss_out = 0.0, bandwidth = 100, queue = 5, delay = \"2ms\" }]\n";
+    let mut network = network(&(toml.to_owned() + &host(OPEN)));
+    let begin = 77_000 * MILLISECOND;
+    let mut heard = |at, probes| {
+        (0..probes).for_each(|_| network.send(begin + at * MILLISECOND, &probe(target("10.7.0.2:80"))));
+        drain(&mut network).iter().map(|(due, _)| due - begin - at * MILLISECOND).collect::<Vec<_>>()
+    };
+    assert_eq!(heard(0, 3), [MILLISECOND; 3]);
+    assert_eq!(heard(999, 1), [MILLISECOND]);
+    assert_eq!(heard(1000, 3), []);
+    assert_eq!(heard(2000, 10), [2, 12, 22, 32, 42, 52].map(|at| at * MILLISECOND));
+}
+
+#[test]
+fn a_full_firewall_lets_no_flow_begin() {
+    let toml = "[[firewall]]\ntargets = \"10.7.0.0/24\"\nentries = 100\ntimeout = \"1s\"\n";
+    let mut network = network(&(toml.to_owned() + &host(OPEN)));
+    sweep(&mut network, [10, 7, 0, 2], 1..=300, 0);
+    assert_eq!((drain(&mut network).len(), network.effects_tally().table_full), (100, 200));
+    network.send(999 * MILLISECOND, &probe(target("10.7.0.2:100")));
+    network.send(999 * MILLISECOND, &probe(target("10.7.0.2:101")));
+    assert_eq!(ports(&drain(&mut network)), [100], "a flow that it knows");
+    network.send(1000 * MILLISECOND, &probe(target("10.7.0.2:101")));
+    assert_eq!(ports(&drain(&mut network)), [101], "the others have ended");
+    sweep(&mut network, [10, 7, 1, 2], 1..=300, 0);
+    assert_eq!(network.effects_tally().table_full, 201, "not its targets");
+}
+
+#[test]
+fn a_router_limits_its_errors_for_all_hosts_together_and_a_host_its_own() {
+    let rule =
+        "{ ports = \"1-99\", behaviour = \"icmp 3/13\", from = \"gw\" }, { ports = 100, behaviour = \"icmp 3/3\" }";
+    let toml = format!(
+        "[[router]]\nname = \"gw\"\naddresses = \"10.7.0.1\"\nicmp_rate = 50\n\
+        [[host]]\naddresses = \"10.7.0.0/24\"\nicmp_rate = 20\nrules = [{rule}]\n"
+    );
+    let mut network = network(&toml);
+    // Two hosts by turns, 100 probes a second to each: a tenth of a second's worth may come at once.
+    let mut heard = |port| {
+        for number in 0..200_u64 {
+            let address = [10, 7, 0, 2 + (number % 2) as u8].into();
+            network.send(
+                u64::from(port) * 1000 * MILLISECOND + number * 5 * MILLISECOND,
+                &probe(Target { address, port }),
+            );
+        }
+        drain(&mut network).len()
+    };
+    assert!((50..=56).contains(&heard(13)), "the router's, for both");
+    assert!((40..=46).contains(&heard(100)), "each its own");
+}
+
+/// Scenarios made in code are the scenarios of files.
+#[test]
+fn code_and_file_say_the_same() {
+    use std::time::Duration;
+
+    use crate::{Behaviour, Change, HostKind, Spread, Stretch};
+    let (ms, second) = (Duration::from_millis(1), Duration::from_secs(1));
+    let network = Stretch::new().loss(0.1, 0.2).bursts(3.0).duplicates(0.1, 0.1).delay(10 * ms);
+    let network = network.jitter(5 * ms, Spread::Normal).distance(40 * ms, Spread::LongTailed).reorder(0.1, 2 * ms);
+    let network =
+        network.bandwidth(5000, 50).change(Change::at(second / 2).bandwidth(1000).delay(20 * ms).loss(0.3, 0.3));
+    let code = Scenario::seeded(9)
+        .network(network)
+        .path("10.65.1.0/24", Stretch::new().loss(0.5, 0.5))
+        .firewall("10.65.2.0/24", 10, second)
+        .hosts(
+            "10.65.0.0/22",
+            HostKind::silent().ports("1-80", Behaviour::Open).ports("81", Behaviour::Closed).rst_rate(9),
+        );
+    let file = Scenario::parse(
+        r#"
+        seed = 9
+        [network]
+        loss_out = 0.1
+        loss_back = 0.2
+        burst_out = 3
+        burst_back = 3
+        duplicate_out = 0.1
+        duplicate_back = 0.1
+        delay = "10ms"
+        jitter = "5ms"
+        spread = "normal"
+        distance = "40ms"
+        distance_spread = "long-tailed"
+        reorder = 0.1
+        reorder_by = "2ms"
+        bandwidth = 5000
+        queue = 50
+        changes = [{ at = "500ms", bandwidth = 1000, delay = "20ms", loss_out = 0.3, loss_back = 0.3 }]
+        [[path]]
+        targets = "10.65.1.0/24"
+        loss_out = 0.5
+        loss_back = 0.5
+        [[firewall]]
+        targets = "10.65.2.0/24"
+        entries = 10
+        timeout = "1s"
+        [[host]]
+        addresses = "10.65.0.0/22"
+        rst_rate = 9
+        rules = [{ ports = "1-80", behaviour = "open" }, { ports = 81, behaviour = "closed" }]
+        "#,
+    );
+    let played = |scenario: Scenario| {
+        let mut network = SimNetwork::new(scenario, Medium::Ethernet);
+        for number in 0..6000_u64 {
+            let address = [10, 65, (number % 4) as u8, (number / 4 % 100) as u8].into();
+            network.send(number * 200_000, &probe(Target { address, port: 60 + (number % 30) as u16 }));
+        }
+        (network.effects_tally(), drain(&mut network))
+    };
+    let (tally, frames) = played(code);
+    assert!(tally.lost_out > 0 && tally.queue_full > 0 && tally.table_full > 0 && tally.held_back > 0, "{tally:?}");
+    assert!((tally, frames) == played(file.unwrap()));
+}
+
 #[test]
 fn late_copies_and_ignored_probes() {
     let mut network = network(&host("behaviour = \"open\", late = \"300ms\", copies = 3, ignore = 1"));

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::behaviour::icmp_reason;
 use super::hosts::{Hosts, Prefix};
 use super::{Behaviour, Host, Router, Rule, Scenario, ScenarioError};
-use crate::effects::EffectsSetting;
+use crate::effects::{Change, Delay, EffectsSetting, FirewallSetting, Loss, Spread, Stretch};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,24 +17,57 @@ struct File {
     #[serde(default)]
     seed: u64,
     #[serde(default)]
-    network: NetworkTable,
+    network: StretchTable,
+    #[serde(default, rename = "path")]
+    paths: Vec<StretchTable>,
+    #[serde(default, rename = "firewall")]
+    firewalls: Vec<FirewallTable>,
     #[serde(default, rename = "router")]
     routers: Vec<RouterTable>,
     #[serde(default, rename = "host")]
     hosts: Vec<HostTable>,
 }
 
+/// `[network]`, and `[[path]]` with targets.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-struct NetworkTable {
+struct StretchTable {
+    targets: Option<Several>,
     loss_out: f64,
     loss_back: f64,
+    burst_out: Option<f64>,
+    burst_back: Option<f64>,
     duplicate_out: f64,
     duplicate_back: f64,
     delay: Option<String>,
     jitter: Option<String>,
+    spread: Option<String>,
+    distance: Option<String>,
+    distance_spread: Option<String>,
+    reorder: f64,
+    reorder_by: Option<String>,
     bandwidth: Option<u32>,
     queue: Option<u32>,
+    changes: Vec<ChangeTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeTable {
+    at: String,
+    loss_out: Option<f64>,
+    loss_back: Option<f64>,
+    delay: Option<String>,
+    bandwidth: Option<u32>,
+    queue: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FirewallTable {
+    targets: Several,
+    entries: u32,
+    timeout: String,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +75,7 @@ struct NetworkTable {
 struct RouterTable {
     name: String,
     addresses: Several,
+    icmp_rate: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +88,7 @@ struct HostTable {
     rules: Vec<RuleTable>,
     rst_rate: Option<u32>,
     syn_rate: Option<u32>,
+    icmp_rate: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -118,28 +153,102 @@ pub(super) fn parse(text: &str) -> Result<Scenario, ScenarioError> {
         let prefixes = prefixes(&place, &table.addresses)?;
         hosts.add(&prefixes, host(&place, table, &prefixes, &routers)?);
     }
-    Ok(Scenario { seed: file.seed, network: network(&file.network)?, routers, hosts })
+    Ok(Scenario { seed: file.seed, effects: effects(&file)?, routers, hosts })
 }
 
-fn network(table: &NetworkTable) -> Result<EffectsSetting, ScenarioError> {
+fn effects(file: &File) -> Result<EffectsSetting, ScenarioError> {
+    if file.network.targets.is_some() {
+        return Err(value("network", "targets", "expected targets in a [[path]] only: all packets cross the network"));
+    }
+    let paths = file.paths.iter().zip(1..).map(|(table, number)| path(&format!("path {number}"), table));
+    let firewalls =
+        file.firewalls.iter().zip(1..).map(|(table, number)| firewall(&format!("firewall {number}"), table));
     Ok(EffectsSetting {
-        loss_out: probability("network.loss_out", table.loss_out)?,
-        loss_back: probability("network.loss_back", table.loss_back)?,
-        duplicate_out: probability("network.duplicate_out", table.duplicate_out)?,
-        duplicate_back: probability("network.duplicate_back", table.duplicate_back)?,
-        delay: duration("network.delay", table.delay.as_deref())?,
-        jitter: duration("network.jitter", table.jitter.as_deref())?,
-        bandwidth: table.bandwidth.map(|rate| positive("network.bandwidth", rate)).transpose()?,
-        // As deep as a common device's.
-        queue: table.queue.unwrap_or(1000),
+        network: stretch("network", &file.network)?,
+        paths: paths.collect::<Result<_, _>>()?,
+        firewalls: firewalls.collect::<Result<_, _>>()?,
     })
+}
+
+fn path(place: &str, table: &StretchTable) -> Result<(Vec<Prefix>, Stretch), ScenarioError> {
+    let targets = table.targets.as_ref();
+    let targets = targets.ok_or_else(|| value(place, "", "expected targets, an address or a prefix (10.0.0.0/8)"))?;
+    Ok((prefixes(place, targets)?, stretch(place, table)?))
+}
+
+fn firewall(place: &str, table: &FirewallTable) -> Result<FirewallSetting, ScenarioError> {
+    Ok(FirewallSetting {
+        targets: prefixes(place, &table.targets)?,
+        entries: positive(place, table.entries)? as usize,
+        timeout: duration(place, Some(&table.timeout))?,
+    })
+}
+
+fn stretch(place: &str, table: &StretchTable) -> Result<Stretch, ScenarioError> {
+    let at = |key| format!("{place}.{key}");
+    let changes = table.changes.iter().map(|table| change(&at("changes"), table)).collect::<Result<Vec<_>, _>>()?;
+    if !changes.is_sorted_by_key(|change| change.at) {
+        return Err(value(&at("changes"), "at", "expected changes in order of time"));
+    }
+    Ok(Stretch {
+        loss_out: loss(&at("loss_out"), table.loss_out, table.burst_out)?,
+        loss_back: loss(&at("loss_back"), table.loss_back, table.burst_back)?,
+        duplicate_out: probability(&at("duplicate_out"), table.duplicate_out)?,
+        duplicate_back: probability(&at("duplicate_back"), table.duplicate_back)?,
+        delay: Delay {
+            least: duration(&at("delay"), table.delay.as_deref())?,
+            jitter: duration(&at("jitter"), table.jitter.as_deref())?,
+            spread: spread(&at("spread"), table.spread.as_deref())?,
+        },
+        distance: Delay {
+            least: 0,
+            jitter: duration(&at("distance"), table.distance.as_deref())?,
+            spread: spread(&at("distance_spread"), table.distance_spread.as_deref())?,
+        },
+        reorder: probability(&at("reorder"), table.reorder)?,
+        reorder_by: duration(&at("reorder_by"), table.reorder_by.as_deref())?,
+        bandwidth: table.bandwidth.map(|rate| positive(&at("bandwidth"), rate)).transpose()?,
+        queue: table.queue,
+        changes,
+    })
+}
+
+fn change(place: &str, table: &ChangeTable) -> Result<Change, ScenarioError> {
+    let share = |share: Option<f64>| share.map(|share| probability(place, share)).transpose();
+    Ok(Change {
+        at: duration(place, Some(&table.at))?,
+        loss_out: share(table.loss_out)?,
+        loss_back: share(table.loss_back)?,
+        delay: table.delay.as_deref().map(|text| duration(place, Some(text))).transpose()?,
+        bandwidth: table.bandwidth.map(|rate| positive(place, rate)).transpose()?,
+        queue: table.queue,
+    })
+}
+
+fn loss(place: &str, mean: f64, burst: Option<f64>) -> Result<Loss, ScenarioError> {
+    let loss = Loss { mean: probability(place, mean)?, burst };
+    let accepted = "expected bursts of at least one packet, and long enough for packets to arrive between them";
+    if loss.is_possible() { Ok(loss) } else { Err(value(place, &burst.unwrap_or_default().to_string(), accepted)) }
+}
+
+fn spread(place: &str, name: Option<&str>) -> Result<Spread, ScenarioError> {
+    match name {
+        None | Some("uniform") => Ok(Spread::Uniform),
+        Some("normal") => Ok(Spread::Normal),
+        Some("long-tailed") => Ok(Spread::LongTailed),
+        Some(other) => Err(value(place, other, "expected uniform, normal or long-tailed")),
+    }
 }
 
 fn router(table: &RouterTable) -> Result<Router, ScenarioError> {
     let place = format!("router {}", table.name);
     let addresses = table.addresses.as_slice().iter();
     let addresses = addresses.map(|text| text.parse().map_err(|_| value(&place, text, "expected an address")));
-    Ok(Router { name: table.name.clone(), addresses: addresses.collect::<Result<_, _>>()? })
+    Ok(Router {
+        name: table.name.clone(),
+        addresses: addresses.collect::<Result<_, _>>()?,
+        icmp_rate: table.icmp_rate.map(|rate| positive(&place, rate)).transpose()?,
+    })
 }
 
 fn prefixes(place: &str, addresses: &Several) -> Result<Vec<Prefix>, ScenarioError> {
@@ -157,6 +266,7 @@ fn host(place: &str, table: &HostTable, prefixes: &[Prefix], routers: &[Router])
         rules: rules.collect::<Result<_, _>>()?,
         rst_rate: table.rst_rate.map(|rate| positive(place, rate)).transpose()?,
         syn_rate: table.syn_rate.map(|rate| positive(place, rate)).transpose()?,
+        icmp_rate: table.icmp_rate.map(|rate| positive(place, rate)).transpose()?,
     })
 }
 
@@ -315,6 +425,18 @@ mod tests {
         assert!(problem("ports = 80, behaviour = \"open\", colour = \"red\"").contains("colour"));
         assert!(parse("speed = 1").is_err());
         assert!(parse("[[host]]\naddresses = \"10.0.0.0/33\"").is_err());
+    }
+
+    #[test]
+    fn ways_that_cannot_be_are_errors() {
+        let problem = |text: &str| parse(text).expect_err("it means nothing").to_string();
+        assert!(problem("[network]\nloss_out = 0.5\nburst_out = 0.5").contains("network.loss_out: cannot use \"0.5\""));
+        assert!(problem("[network]\ntargets = \"10.0.0.0/8\"").contains("[[path]] only"));
+        assert!(problem("[network]\nspread = \"wide\"").contains("expected uniform, normal or long-tailed"));
+        let backwards = "[network]\nchanges = [{ at = \"2s\", loss_out = 0.1 }, { at = \"1s\", loss_out = 0.0 }]";
+        assert!(problem(backwards).contains("in order of time"));
+        assert!(problem("[[path]]\nloss_out = 0.1").contains("path 1: cannot use \"\": expected targets"));
+        assert!(problem("[[firewall]]\ntargets = \"10.0.0.0/8\"\nentries = 0\ntimeout = \"1s\"").contains("above 0"));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) struct Host {
     pub(crate) rst_rate: Option<u32>,
     /// SYNs a second.
     pub(crate) syn_rate: Option<u32>,
+    /// ICMP errors a second that it sends itself.
+    pub(crate) icmp_rate: Option<u32>,
 }
 
 /// What some ports do.
@@ -47,14 +49,14 @@ impl Host {
 
 /// A network prefix.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Prefix {
+pub(crate) struct Prefix {
     address: IpAddr,
     length: u8,
 }
 
 impl Prefix {
     /// `10.0.0.0/8`, or a whole address; none if it cannot be read.
-    pub(super) fn parse(text: &str) -> Option<Prefix> {
+    pub(crate) fn parse(text: &str) -> Option<Prefix> {
         let (address, length) = text.split_once('/').unwrap_or((text, ""));
         let address: IpAddr = address.parse().ok()?;
         let whole = if address.is_ipv4() { 32 } else { 128 };
@@ -74,7 +76,7 @@ impl Prefix {
         (if self.is_ipv4() { 32 } else { 128 }) - u32::from(self.length)
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let differing = bits(self.address) ^ bits(address);
         self.is_ipv4() == address.is_ipv4() && differing.checked_shr(self.free_bits()).unwrap_or(0) == 0
     }
