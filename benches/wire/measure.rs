@@ -79,9 +79,11 @@ fn cost(stage: &Stage, run: &Run, plan: &Plan) -> Measure {
 }
 
 fn remark(stage: &Stage, run: &Run, errors: &Path) -> Option<String> {
-    let missed = stage.missed();
-    let missed = (missed > 0).then(|| format!("the far end was too slow for {missed} frames"));
-    let remarks: Vec<String> = run.failure(errors).into_iter().chain(missed).collect();
+    let of = |count: u64, what| (count > 0).then(|| format!("{what}: {count}"));
+    // Either is a fault of the lab, and not of whoever runs on it.
+    let missed = of(stage.missed(), "frames that the far end was too slow for");
+    let refused = of(stage.refused(), "replies that the scanner's end of the link did not take");
+    let remarks: Vec<String> = run.failure(errors).into_iter().chain(missed).chain(refused).collect();
     (!remarks.is_empty()).then(|| remarks.join("; "))
 }
 

@@ -51,6 +51,11 @@ impl Stage {
         self.phantoms.responder().effects_tally()
     }
 
+    /// Replies that the scanner's end of the link did not take.
+    pub(crate) fn refused(&self) -> u64 {
+        self.phantoms.refused()
+    }
+
     /// Frames that the far end was too slow for.
     pub(crate) fn missed(&self) -> u64 {
         self.phantoms.responder().drops()

@@ -1,6 +1,7 @@
 //! A far end in user space: the lab's phantoms behind a gateway, and whatever their scenario does to packets on the way.
 
 use std::cell::RefCell;
+use std::fs;
 use std::time::Instant;
 
 use halfopen::Target;
@@ -41,6 +42,12 @@ impl Userland {
         &self.responder
     }
 
+    /// Replies that the scanners' end of the link did not take.
+    pub fn refused(&self) -> u64 {
+        let devices = self.namespace.run(|| fs::read_to_string("/proc/thread-self/net/dev"));
+        devices.ok().and_then(|devices| dropped_in_sending(&devices)).unwrap_or_default()
+    }
+
     /// What a target does with a SYN that reaches it.
     pub fn behaviour(&self, target: Target) -> Option<Behaviour> {
         self.scenario.behaviour(target)
@@ -59,5 +66,24 @@ impl Userland {
     /// What arrived since [`Userland::reset`].
     pub fn arrived(&self) -> Arrived {
         counted(&self.samples.borrow())
+    }
+}
+
+/// Of our end, in the words of proc(5): after the name eight figures of receiving, then bytes, packets, errors, drops.
+fn dropped_in_sending(devices: &str) -> Option<u64> {
+    let line = devices.lines().find_map(|line| line.trim_start().strip_prefix(FAR_DEVICE)?.strip_prefix(':'))?;
+    line.split_whitespace().nth(11)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_in_sending_are_read_from_the_list_of_devices() {
+        let devices = "Inter-|   Receive  |  Transmit\n face |bytes packets errs\n    lo: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n\
+            phantom0: 779128 14085 1 2 3 4 5 6 4495758 81797 7 8 9 0 0 0\n";
+        assert_eq!(dropped_in_sending(devices), Some(8));
+        assert_eq!(dropped_in_sending("lo: 0"), None);
     }
 }
