@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use halfopen::{MacAddr, Rate};
+use halfopen::{HostRate, MacAddr, Pps, Rate};
 
 use crate::values;
 
@@ -154,9 +154,30 @@ pub(crate) struct TargetArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Probing")]
 pub(crate) struct ProbingArgs {
-    /// Probes a second: 500, 10k, 1.5M, or max
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true, default_value = "10k", value_parser = values::rate)]
+    /// Probes a second: auto, 500, 10k, 1.5M, or max
+    ///
+    /// auto begins slowly, grows for as long as nothing is lost, and stays just under what the way there and back can take.
+    /// It measures loss by probing again, now and then, targets that have answered. A number is kept whatever is lost; max
+    /// is as fast as this machine can.
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, default_value = "auto", value_parser = values::rate)]
     pub(crate) rate: Rate,
+
+    /// The highest rate that auto tries [default: what packet sockets can do]
+    ///
+    /// Beyond 500k, --link auto has the kernel send (see --link).
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = values::pps)]
+    pub(crate) max_rate: Option<Pps>,
+
+    /// The lowest rate that auto falls to
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = values::pps)]
+    pub(crate) min_rate: Option<Pps>,
+
+    /// Probes a second that any single host gets at most: auto, a number, or none
+    ///
+    /// auto is 1k with --rate auto, which home routers survive, and no bound for plans of nothing but loopback addresses or
+    /// where a rate is given.
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, default_value = "auto", value_parser = values::host_rate)]
+    pub(crate) host_rate: HostRate,
 
     /// How many threads send, each its share of the targets and of the rate
     ///
@@ -165,11 +186,16 @@ pub(crate) struct ProbingArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) senders: u8,
 
-    /// How often a target is probed at most
+    /// The share of all answers to be found: passes end when it is, by the measured loss
     ///
-    /// Later passes probe only what has not answered, and not before an answer could have come.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
-    pub(crate) passes: u8,
+    /// As a percentage or a share: 99.9% or 0.999. Later passes probe only what has not answered, where answers are missing,
+    /// and not before an answer could have come. 100% never ends them before --max-passes, as long as anything is silent.
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, default_value = "99.9%", value_parser = values::share)]
+    pub(crate) completeness: f64,
+
+    /// How often a target is probed at most
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=15))]
+    pub(crate) max_passes: u8,
 
     /// Fix the order of probes: the same seed gives the same order [default: drawn anew]
     ///
@@ -356,8 +382,6 @@ pub(crate) enum ReceiveArg {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
-    use halfopen::Pps;
-
     use super::*;
 
     fn scan(line: &str) -> Result<ScanArgs, String> {
@@ -375,7 +399,7 @@ mod tests {
     fn defaults() {
         let args = scan("192.0.2.1").unwrap();
         assert_eq!(args.probing.rate, Rate::Fixed(Pps(10_000)));
-        assert_eq!((args.probing.passes, args.probing.senders), (2, 1));
+        assert_eq!((args.probing.max_passes, args.probing.senders), (10, 1));
         assert_eq!(args.probing.seed, None);
         assert_eq!(args.probing.cooldown, CooldownArg::Auto);
         assert_eq!(args.probing.memory_limit, 256 << 20);
@@ -423,8 +447,8 @@ mod tests {
     #[test]
     fn values_out_of_range_are_refused() {
         for line in [
-            "--passes 0",
-            "--passes 17",
+            "--max-passes 0",
+            "--max-passes 16",
             "--senders 0",
             "--senders 17",
             "--source-port 0",

@@ -70,9 +70,8 @@ fn print_probes(scan: &ScanBuilder) -> io::Result<()> {
 
 /// Takes every event of a scan until it is over. Results that cannot be written end the scan at once.
 fn drain(running: &Running, output: &mut Output<Results>, screen: &Screen) -> io::Result<()> {
-    let passes = running.settings().passes;
     let next = |wait| running.next_event(wait);
-    let result = consume(next, output, |event| on_screen(event, screen, passes));
+    let result = consume(next, output, |event| on_screen(event, screen));
     if result.is_err() {
         running.stopper().abort();
     }
@@ -102,9 +101,9 @@ fn consume<W: Write>(
     }
 }
 
-fn on_screen(event: &Event, screen: &Screen, passes: u8) {
+fn on_screen(event: &Event, screen: &Screen) {
     match event {
-        Event::Progress(progress) => screen.progress(progress, passes),
+        Event::Progress(progress) => screen.progress(progress),
         Event::Warning(text) => screen.warn(text),
         _ => {}
     }

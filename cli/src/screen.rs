@@ -66,9 +66,9 @@ impl Screen {
     }
 
     /// Draws how far the scan is.
-    pub(crate) fn progress(&self, progress: &Progress, passes: u8) {
+    pub(crate) fn progress(&self, progress: &Progress) {
         if self.style.bar {
-            self.bar.set_message(self.status(progress, passes));
+            self.bar.set_message(self.status(progress));
             self.bar.set_position((progress.done.clamp(0.0, 1.0) * BAR_LENGTH as f64) as u64);
         }
     }
@@ -91,8 +91,8 @@ impl Screen {
         });
     }
 
-    fn status(&self, progress: &Progress, passes: u8) -> String {
-        let mut parts = vec![phase(progress.phase, passes), format!("{}/s", grouped(progress.rate.round() as u64))];
+    fn status(&self, progress: &Progress) -> String {
+        let mut parts = vec![phase(progress.phase), format!("{}/s", grouped(progress.rate.round() as u64))];
         parts.push(format!("{} open", grouped(progress.open)));
         if progress.hosts_down > 0 {
             parts.push(format!("{} down", grouped(progress.hosts_down)));
@@ -140,11 +140,11 @@ pub(crate) fn paint(colours: bool, style: Ansi) -> Ansi {
     if colours { style } else { Ansi::new() }
 }
 
-fn phase(phase: Phase, passes: u8) -> String {
+fn phase(phase: Phase) -> String {
     match phase {
         Phase::Neighbours => "asking for link addresses".into(),
-        Phase::Probing { pass } => format!("pass {} of {passes}", u16::from(pass) + 1),
-        Phase::Spacing { .. } => "waiting before the next pass".into(),
+        Phase::Probing { pass } => format!("pass {}", u16::from(pass) + 1),
+        Phase::Spacing { .. } => "waiting for answers".into(),
         Phase::Cooldown => "waiting for late replies".into(),
         _ => "done".into(),
     }
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn status_of_a_quiet_beginning() {
-        assert_eq!(screen().status(&Progress::default(), 2), "asking for link addresses  0/s  0 open");
+        assert_eq!(screen().status(&Progress::default()), "asking for link addresses  0/s  0 open");
     }
 
     #[test]
@@ -171,6 +171,6 @@ mod tests {
         progress.phase = Phase::Probing { pass: 1 };
         (progress.rate, progress.remaining) = (9_998.4, Some(Duration::from_secs(75)));
         (progress.open, progress.hosts_down, progress.drops) = (1_234, 5, 6);
-        assert_eq!(screen().status(&progress, 2), "pass 2 of 2  9,998/s  1,234 open  5 down  6 lost  ETA 1m15s");
+        assert_eq!(screen().status(&progress), "pass 2  9,998/s  1,234 open  5 down  6 lost  ETA 1m15s");
     }
 }

@@ -100,7 +100,9 @@ impl Settings {
         let mut scan = Scan::builder(plan)
             .rate(probing.rate)
             .senders(probing.senders)
-            .passes(probing.passes)
+            .host_rate(probing.host_rate)
+            .completeness(probing.completeness)
+            .max_passes(probing.max_passes)
             .seed(self.seed)
             .cooldown(probing.cooldown.into())
             .method(probing.method.into())
@@ -108,6 +110,8 @@ impl Settings {
             .receive(network.receive.into())
             .memory_limit(probing.memory_limit)
             .report(&report);
+        scan = probing.max_rate.iter().fold(scan, |scan, &rate| scan.max_rate(rate));
+        scan = probing.min_rate.iter().fold(scan, |scan, &rate| scan.min_rate(rate));
         scan = network.interface.iter().fold(scan, |scan, name| scan.interface(name.clone()));
         scan = network.source_ip.iter().fold(scan, |scan, &address| scan.source_ip(address));
         scan = network.source_port.iter().fold(scan, |scan, &port| scan.source_port(port));

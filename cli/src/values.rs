@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use halfopen::{Pps, Rate};
+use halfopen::{HostRate, Pps, Rate};
 use jiff::SignedDuration;
 
 use crate::args::CooldownArg;
@@ -14,16 +14,43 @@ const SIZE_UNITS: &[(&str, u64)] = &[("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB"
 /// No reply is a day late; a longer wait is a slip of the unit.
 const LONGEST_COOLDOWN: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// `500`, `10k`, `1.5M`, `max`.
+/// `auto`, `500`, `10k`, `1.5M`, `max`.
 pub(crate) fn rate(text: &str) -> Result<Rate, String> {
-    if text.eq_ignore_ascii_case("max") {
-        return Ok(Rate::Max);
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Ok(Rate::Auto),
+        "max" => Ok(Rate::Max),
+        _ => counted(text, ", auto, or max").map(Rate::Fixed),
     }
+}
+
+/// `500`, `10k`, `1.5M`.
+pub(crate) fn pps(text: &str) -> Result<Pps, String> {
+    counted(text, "")
+}
+
+/// `auto`, `none`, `500`, `10k`.
+pub(crate) fn host_rate(text: &str) -> Result<HostRate, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Ok(HostRate::Auto),
+        "none" => Ok(HostRate::Unlimited),
+        _ => counted(text, ", auto, or none").map(HostRate::Limit),
+    }
+}
+
+fn counted(text: &str, others: &str) -> Result<Pps, String> {
     match quantity(text, RATE_UNITS) {
-        Some(0) => Err("no probe would ever be sent; the smallest rate is 1, and max is as fast as it goes".into()),
-        Some(pps) => Ok(Rate::Fixed(Pps(pps))),
-        None => Err("expected probes a second such as 500, 10k or 1.5M, or max".into()),
+        Some(0) => Err("no probe would ever be sent; the smallest rate is 1".into()),
+        Some(pps) => Ok(Pps(pps)),
+        None => Err(format!("expected probes a second such as 500, 10k or 1.5M{others}")),
     }
+}
+
+/// `99.9%`, `0.999`, `1`, as a share of one.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    let (number, of) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let plain = number.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let share = number.parse::<f64>().ok().filter(|_| plain).map(|number| number / of);
+    share.filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "expected a share such as 99.9% or 0.999".into())
 }
 
 /// `auto`, `500ms`, `2s`, `1m 30s`.
@@ -86,8 +113,20 @@ mod tests {
         {
             assert_eq!(rate(text), Ok(Rate::Fixed(Pps(pps))), "{text}");
         }
-        assert_eq!(rate("max"), Ok(Rate::Max));
+        assert_eq!((rate("max"), rate("auto")), (Ok(Rate::Max), Ok(Rate::Auto)));
+        assert_eq!((host_rate("none"), host_rate("2k")), (Ok(HostRate::Unlimited), Ok(HostRate::Limit(Pps(2000)))));
+        assert_eq!((pps("5M"), pps("auto").is_err()), (Ok(Pps(5_000_000)), true));
         assert_eq!(rate("18446744073709551615"), Ok(Rate::Fixed(Pps(u64::MAX))));
+    }
+
+    #[test]
+    fn shares() {
+        for (text, expected) in [("99.9%", 0.999), ("0.999", 0.999), ("1", 1.0), ("100%", 1.0), ("0", 0.0), (".5", 0.5)] {
+            assert!(share(text).is_ok_and(|share| (share - expected).abs() < 1e-12), "{text}");
+        }
+        for text in ["", "%", "101%", "1.1", "-1", "+1", "1e-1", "NaN", "inf", "half"] {
+            assert!(share(text).is_err(), "{text}");
+        }
     }
 
     #[test]

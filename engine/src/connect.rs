@@ -22,9 +22,9 @@ use crate::counters::{Shared, Turn, WalkerCounters, add, set};
 use crate::drive::Outbox;
 use crate::error::Error;
 use crate::event::{Event, Phase};
-use crate::launch::{EVENTS, spawn, summarize};
+use crate::launch::{self, EVENTS, spawn, summarize};
 use crate::link::{Clock, LinkKind, PATIENCE};
-use crate::pace::Pace;
+use crate::pace::{Pace, Pps, Rate};
 use crate::permute::{Permutation, Stripe};
 use crate::plan::Plan;
 use crate::progress::RateMeter;
@@ -62,9 +62,9 @@ pub(crate) fn start(plan: Plan, mut settings: Settings, instead_of: Option<Error
     settings.senders = 1;
     settings.links = vec!["connect".into()];
     let targets = plan.len();
-    let shared = Arc::new(Shared::new(settings.cells(targets), settings.passes));
+    let shared = Arc::new(launch::shared(&settings, &plan));
     let (events, reader) = bounded(EVENTS);
-    let mut outbox = Outbox::new(events, targets, settings.passes);
+    let mut outbox = Outbox::new(events, targets);
     if let Some(why) = instead_of {
         outbox.send(Event::Warning(format!("{why}; falling back to a connect() scan, which sees less")));
     }
@@ -135,15 +135,29 @@ enum Pause {
     Over,
 }
 
+/// Connections a second where nobody said how many: what is lost cannot be told from what is slow here.
+const MODERATE: Pps = Pps(10_000);
+
+fn rate(settings: &Settings, plan: &Plan) -> Rate {
+    let most = settings.host_cap(plan).map_or(u64::MAX, |cap| cap.for_all(plan));
+    match settings.rate {
+        Rate::Auto => Rate::Fixed(Pps(settings.max_rate.unwrap_or(MODERATE).0.min(most))),
+        Rate::Fixed(Pps(pps)) => Rate::Fixed(Pps(pps.min(most))),
+        Rate::Max if most < u64::MAX => Rate::Fixed(Pps(most)),
+        Rate::Max => Rate::Max,
+    }
+}
+
 impl ConnectScan {
     fn new(plan: Plan, settings: Settings, clock: Clock, shared: Arc<Shared>, outbox: Outbox, poll: OwnedFd) -> Self {
+        let pace = Pace::new(rate(&settings, &plan), BATCH, clock.now());
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let slots = limit.saturating_sub(SPARE).clamp(1, MOST) as usize;
         ConnectScan {
             permutation: Permutation::new(plan.len(), settings.seed),
             plan,
             report: Report::of(&settings.report),
-            pace: Pace::new(settings.rate, BATCH, clock.now()),
+            pace,
             settings,
             clock,
             shared,
@@ -173,13 +187,22 @@ impl ConnectScan {
         Ok(summary)
     }
 
+    /// The kernel repeats its SYNs by itself, so that a second attempt is all that silence is worth.
+    fn passes(&self) -> u8 {
+        let most = self.settings.max_passes;
+        if self.settings.completeness >= 1.0 { most } else { most.min(2) }
+    }
+
     fn stripe(&mut self, stripe: Stripe) -> Result<(), Error> {
         self.shared.open(stripe);
-        for pass in 0..self.settings.passes {
+        add(&self.shared.sender.begun, stripe.len);
+        for pass in 0..self.passes() {
             if self.shared.stopped() {
                 break;
             }
             self.walker().set_pass(pass);
+            let expected = if pass == 0 { stripe.len } else { self.shared.silent() };
+            add(&self.shared.sender.planned, expected);
             self.shared.sender.set_phase(Phase::Probing { pass });
             self.pass(stripe, pass)?;
         }
@@ -389,7 +412,7 @@ impl ConnectScan {
     fn emit(&mut self, target: Target, meaning: (State, Reason), rtt: Option<Duration>, pass: u8, time: SystemTime) {
         let (state, reason) = meaning;
         if self.report.wants(state) {
-            let verdict = Verdict { target, state, reason, sender: None, ttl: None, rtt, pass, time, supersedes: None };
+            let verdict = Verdict { target, state, reason, sender: None, ttl: None, rtt, pass, probes: pass + 1, time, supersedes: None };
             self.outbox.send(Event::Verdict(verdict));
         }
     }

@@ -17,13 +17,16 @@
 //! `Closed` the sender alone. Each store of the turn is a release and each load an acquire, so whoever takes the table
 //! over sees all that the other did to it, the bounds of the next stripe included.
 //!
-//! **The lap** hands the slices of a stripe to the walkers and back, while the turn is `Open`: the sender cuts the slices
-//! and raises the lap (release); a walker that sees a new lap (acquire) walks its slice, and when it is done stores that
-//! lap in its own block (release), where the sender finds it (acquire). Between the two, what a block says of the slice is
-//! the walker's to write; else it is the sender's.
+//! **The lap** hands the slices of a stripe to the walkers and back, once for every leg (a pass, or a part of one), while
+//! the turn is `Open`: the sender cuts the slices, says which groups of targets the leg is about, and raises the lap
+//! (release); a walker that sees a new lap (acquire) walks its slice, and when it is done stores that lap in its own block
+//! (release), where the sender finds it (acquire). Between the two, what a block says of the slice is the walker's to
+//! write; else it is the sender's.
 //!
 //! **Drops** are counted by whoever sees them, and then the receiver's thread stores the time until which the counts are
 //! complete (release); a walker reads that time first (acquire) and then the counts, so that they can only be newer.
+//!
+//! **The rate** is the sender's to set, for all walkers together, at any time.
 //!
 //! `Relaxed` is enough for the rest: a counter publishes nothing but itself.
 
@@ -31,11 +34,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
 
+use crate::canary::Canaries;
 use crate::event::Phase;
+use crate::loss::Ledger;
 use crate::permute::Stripe;
+use crate::prefix::Prefixes;
 use crate::rtt::{SendLog, WAIT_UNHEARD};
-use crate::summary::Strays;
+use crate::summary::{Completeness, Strays};
 use crate::table::VerdictTable;
 use crate::target::Position;
 use crate::time::Time;
@@ -46,18 +53,27 @@ use crate::verdict::State;
 pub(crate) struct Shared {
     pub(crate) table: VerdictTable,
     pub(crate) log: SendLog,
+    pub(crate) ledger: Ledger,
+    pub(crate) canaries: Canaries,
     pub(crate) sender: CachePadded<SenderCounters>,
     pub(crate) walkers: Box<[CachePadded<WalkerCounters>]>,
     pub(crate) receiver: CachePadded<ReceiverCounters>,
     turn: AtomicU8,
-    /// Counts the stripes that were opened.
+    /// Counts the legs that were begun.
     lap: AtomicU64,
+    leg: LegCell,
     stripe: [AtomicU64; 2],
+    /// Probes a second for all walkers together; `u64::MAX` for as many as the links take.
+    rate: AtomicU64,
     /// How long an answer may take, in nanoseconds, by the receiver's estimate.
     wait: AtomicU64,
+    /// The same for one that is waited for only to see whether it comes: without a floor, and without the slowest.
+    answer: AtomicU64,
     stop: AtomicBool,
     abort: AtomicBool,
     congested: AtomicBool,
+    /// The sender's last word.
+    completeness: Mutex<Option<Completeness>>,
 }
 
 /// Whose turn it is with the table.
@@ -70,9 +86,34 @@ pub(crate) enum Turn {
     Done = 3,
 }
 
+/// What a leg is about.
+#[derive(Debug)]
+struct LegCell {
+    pass: AtomicU8,
+    /// Canaries to be sent instead of probes; 0 for a walk.
+    vouchers: AtomicU64,
+    all: AtomicBool,
+    /// Bits, by group.
+    groups: Box<[AtomicU64]>,
+}
+
+/// A leg, as a walker sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lap {
+    pub(crate) number: u64,
+    pub(crate) pass: u8,
+    pub(crate) vouchers: u64,
+    /// Whether it is about all groups.
+    pub(crate) all: bool,
+}
+
 /// Written by the sender, which leads the walkers, alone.
 #[derive(Debug, Default)]
 pub(crate) struct SenderCounters {
+    /// Probes that the passes begun so far are expected to take.
+    pub(crate) planned: AtomicU64,
+    /// Targets of the stripes begun so far.
+    pub(crate) begun: AtomicU64,
     /// On-link hosts that did not answer.
     pub(crate) hosts_down: AtomicU64,
     phase: AtomicU8,
@@ -85,6 +126,8 @@ pub(crate) struct WalkerCounters {
     pub(crate) sent: [AtomicU64; MAX_PASSES as usize],
     /// Probes sent once more within their pass, because our own side had dropped something.
     pub(crate) again: AtomicU64,
+    /// Canaries sent.
+    pub(crate) canaries: AtomicU64,
     /// Silent targets that our own drops may have silenced to the end.
     pub(crate) doubtful: AtomicU64,
     /// Positions of the whole scan walked in pass 0.
@@ -149,30 +192,49 @@ pub(crate) struct StrayCounters {
     pub(crate) own: AtomicU64,
 }
 
-/// Source ports are base+pass, and nobody needs more passes than nmap's ten; sixteen leave room.
-pub(crate) const MAX_PASSES: u8 = 16;
+/// Source ports are base+pass, and nobody needs more passes than nmap's ten; fifteen leave room, and one for canaries.
+pub(crate) const MAX_PASSES: u8 = 15;
 
 impl Shared {
-    /// For stripes of at most `cells` positions, so many passes, and one walker.
+    /// For stripes of at most `cells` positions, so many passes, one walker, and one group of targets.
+    #[cfg(test)]
     pub(crate) fn new(cells: u64, passes: u8) -> Self {
         Shared::with_walkers(cells, passes, 1)
     }
 
-    /// The same for at least one walker.
+    /// The same for so many walkers.
+    #[cfg(test)]
     pub(crate) fn with_walkers(cells: u64, passes: u8, walkers: usize) -> Self {
+        Shared::of(cells, passes, walkers, Prefixes::new(1), None)
+    }
+
+    /// For at least one walker, and for the groups of these prefixes. A host gets at most so many probes a second.
+    pub(crate) fn of(cells: u64, passes: u8, walkers: usize, prefixes: Prefixes, host_rate: Option<u64>) -> Self {
+        let groups = (0..prefixes.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         Shared {
             table: VerdictTable::new(cells),
-            log: SendLog::new(cells, passes),
+            log: SendLog::new(cells),
+            ledger: Ledger::new(prefixes, passes),
+            canaries: Canaries::new(host_rate),
             sender: CachePadded::default(),
             walkers: (0..walkers.max(1)).map(|_| CachePadded::default()).collect(),
             receiver: CachePadded::default(),
             turn: AtomicU8::new(Turn::Closed as u8),
             lap: AtomicU64::new(0),
+            leg: LegCell {
+                pass: AtomicU8::new(0),
+                vouchers: AtomicU64::new(0),
+                all: AtomicBool::new(true),
+                groups,
+            },
             stripe: [AtomicU64::new(0), AtomicU64::new(0)],
+            rate: AtomicU64::new(u64::MAX),
             wait: AtomicU64::new(WAIT_UNHEARD.as_nanos() as u64),
+            answer: AtomicU64::new(WAIT_UNHEARD.as_nanos() as u64),
             stop: AtomicBool::new(false),
             abort: AtomicBool::new(false),
             congested: AtomicBool::new(false),
+            completeness: Mutex::new(None),
         }
     }
 
@@ -189,22 +251,73 @@ impl Shared {
         self.turn.store(turn as u8, Ordering::Release);
     }
 
-    /// Begins a stripe: to be called by the sender in `Closed` only.
+    /// Opens a stripe: to be called by the sender in `Closed` only. A leg over all of it begins it.
     pub(crate) fn open(&self, stripe: Stripe) {
         self.table.reset();
         self.log.reset();
+        self.ledger.reset();
         self.stripe[0].store(stripe.start.0, Ordering::Relaxed);
         self.stripe[1].store(stripe.len, Ordering::Relaxed);
         for (walker, slice) in self.walkers.iter().zip(slices(stripe.len, self.walkers.len(), self.log.granule())) {
             walker.take_over(slice);
         }
         self.set_turn(Turn::Open);
+    }
+
+    /// Begins a leg of a pass over these groups, or over all: the sender's, while no walker walks.
+    pub(crate) fn begin(&self, pass: u8, groups: Option<&[usize]>) {
+        self.leg.pass.store(pass, Ordering::Relaxed);
+        self.leg.vouchers.store(0, Ordering::Relaxed);
+        self.leg.all.store(groups.is_none(), Ordering::Relaxed);
+        self.leg.groups.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        for &group in groups.unwrap_or_default() {
+            let word = &self.leg.groups[group / 64];
+            word.store(load(word) | 1 << (group % 64), Ordering::Relaxed);
+        }
         self.lap.store(self.lap() + 1, Ordering::Release);
     }
 
-    /// Which stripe is open, counted from 1; 0 before the first. Who sees it sees its slices too.
+    /// Begins a leg of so many canaries and no probes.
+    pub(crate) fn vouch(&self, canaries: u64) {
+        self.leg.vouchers.store(canaries, Ordering::Relaxed);
+        self.lap.store(self.lap() + 1, Ordering::Release);
+    }
+
+    /// Which leg is under way, counted from 1; 0 before the first. Who sees it sees its slices and groups too.
     pub(crate) fn lap(&self) -> u64 {
         self.lap.load(Ordering::Acquire)
+    }
+
+    /// The leg that is under way.
+    pub(crate) fn leg(&self) -> Lap {
+        let number = self.lap();
+        let LegCell { pass, vouchers, all, .. } = &self.leg;
+        let (pass, all) = (pass.load(Ordering::Relaxed), all.load(Ordering::Relaxed));
+        Lap { number, pass, vouchers: load(vouchers), all }
+    }
+
+    /// Whether the leg is about this group, where it is not about all.
+    #[inline]
+    pub(crate) fn is_chosen(&self, group: usize) -> bool {
+        load(&self.leg.groups[group / 64]) >> (group % 64) & 1 == 1
+    }
+
+    /// Probes a second for all walkers together.
+    pub(crate) fn rate(&self) -> u64 {
+        load(&self.rate)
+    }
+
+    pub(crate) fn set_rate(&self, rate: u64) {
+        set(&self.rate, rate);
+    }
+
+    /// How long an answer is waited for by who only wants to know whether it comes.
+    pub(crate) fn answer(&self) -> Duration {
+        Duration::from_nanos(load(&self.answer))
+    }
+
+    pub(crate) fn set_answer(&self, answer: Duration) {
+        set(&self.answer, answer.as_nanos() as u64);
     }
 
     /// Whether all walkers are done with the open stripe.
@@ -249,7 +362,7 @@ impl Shared {
         self.sum(|walker| &walker.sent[usize::from(pass)])
     }
 
-    /// Probes sent.
+    /// Probes sent, canaries and those that were sent again apart.
     pub(crate) fn total_sent(&self) -> u64 {
         self.walkers.iter().flat_map(|walker| &walker.sent).map(load).sum()
     }
@@ -289,8 +402,22 @@ impl Shared {
         Duration::from_nanos(self.wait.load(Ordering::Relaxed))
     }
 
+    /// How long to wait after the last probe of a pass: as long as an answer from any prefix that was probed in it may take.
+    pub(crate) fn listening(&self, pass: u8) -> Duration {
+        self.ledger.listening(pass, self.wait())
+    }
+
     pub(crate) fn set_wait(&self, wait: Duration) {
         self.wait.store(wait.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// How complete the scan was, once it is over.
+    pub(crate) fn completeness(&self) -> Option<Completeness> {
+        *self.completeness.lock()
+    }
+
+    pub(crate) fn set_completeness(&self, completeness: Completeness) {
+        *self.completeness.lock() = Some(completeness);
     }
 
     pub(crate) fn stop(&self) {

@@ -367,13 +367,12 @@ pub(crate) struct Outbox {
     backlog: VecDeque<Event>,
     unread: bool,
     targets: u64,
-    passes: u8,
 }
 
 impl Outbox {
-    pub(crate) fn new(channel: Channel<Event>, targets: u64, passes: u8) -> Self {
+    pub(crate) fn new(channel: Channel<Event>, targets: u64) -> Self {
         let capacity = channel.capacity().unwrap_or(usize::MAX);
-        Outbox { channel, capacity, backlog: VecDeque::new(), unread: false, targets, passes }
+        Outbox { channel, capacity, backlog: VecDeque::new(), unread: false, targets }
     }
 
     /// Queues an event; it is never lost while somebody reads.
@@ -388,7 +387,7 @@ impl Outbox {
     /// Queues a report of progress, if there is room for it.
     pub(crate) fn progress(&mut self, shared: &Shared, now: Time) {
         if self.room() > 0 {
-            self.send(Event::Progress(progress::snapshot(shared, self.targets, self.passes, now)));
+            self.send(Event::Progress(progress::snapshot(shared, self.targets, now)));
         }
     }
 
@@ -422,7 +421,7 @@ impl Outbox {
 
     /// Delivers everything that is queued and the last event, waiting for the reader.
     pub(crate) fn finish(mut self, shared: &Arc<Shared>, now: Time) {
-        let end = Progress { phase: Phase::Done, ..progress::snapshot(shared, self.targets, self.passes, now) };
+        let end = Progress { phase: Phase::Done, ..progress::snapshot(shared, self.targets, now) };
         let last = Event::Progress(end);
         self.backlog.push_back(last);
         for event in self.backlog {
@@ -444,7 +443,7 @@ mod tests {
     #[test]
     fn a_slow_reader_loses_nothing_and_congests() {
         let (tx, rx) = crossbeam_channel::bounded(4);
-        let mut outbox = Outbox::new(tx, 1, 1);
+        let mut outbox = Outbox::new(tx, 1);
         assert!(!outbox.congested());
         (0..10).for_each(|i| outbox.send(warning(&i.to_string())));
         assert_eq!((outbox.room(), outbox.congested()), (0, true));
@@ -485,7 +484,7 @@ mod tests {
     fn without_a_reader_nothing_waits() {
         let (tx, rx) = crossbeam_channel::bounded(1);
         drop(rx);
-        let mut outbox = Outbox::new(tx, 1, 1);
+        let mut outbox = Outbox::new(tx, 1);
         (0..10).for_each(|_| outbox.send(warning("x")));
         assert!(outbox.backlog.is_empty() && outbox.room() > 1000 && !outbox.congested());
         outbox.finish(&Arc::new(Shared::new(1, 1)), Time::ZERO);

@@ -25,11 +25,12 @@ use crate::route::{
     self, Asker, DeviceLosses, Egress, Interface, InterfaceKind, Neighbours, NextHop, Overrides, Routed, Sweep,
 };
 use crate::scan::{Method, Running, Settings};
-use crate::sender::Sender;
+use crate::prefix::Prefixes;
+use crate::sender::{Lead, Sender};
 use crate::source_ports::{Families, SourcePorts};
 use crate::summary::{Drops, Outcome, Summary};
 use crate::sys::PacketSocket;
-use crate::walker::{Lost, Walker};
+use crate::walker::{Lost, Manner, Walker};
 use crate::wire::MacAddr;
 use crate::wire::reply::Layer;
 use crate::wire::syn::LinkHeader;
@@ -62,7 +63,7 @@ pub(crate) fn start(mut plan: Plan, mut settings: Settings) -> Result<Running, E
     let routed = route::resolve(plan.ranges(), &overrides)?;
     plan.assign(&routed.runs);
     let families = Families { v4: plan.has_v4(), v6: plan.has_v6() };
-    let ports = SourcePorts::hold(settings.source_port, settings.passes, families, random::number)?;
+    let ports = SourcePorts::hold(settings.source_port, settings.ports() as u8, families, random::number)?;
     settings.senders = settings.useful_senders(plan.len());
     let mut links = Links::open(&routed, &settings, ports.first)?;
     let headers = links.headers(&routed, &overrides, &settings, &clock)?;
@@ -72,14 +73,25 @@ pub(crate) fn start(mut plan: Plan, mut settings: Settings) -> Result<Running, E
     settings.links.clone_from(&links.names);
     settings.senders = links.senders();
     let targets = plan.len();
-    let cells = settings.cells(targets);
-    let shared = Arc::new(Shared::with_walkers(cells, settings.passes, settings.senders.into()));
+    let shared = Arc::new(shared(&settings, &plan));
     let (events, reader) = bounded(EVENTS);
     let before = device_losses(&links.interfaces)?;
     let launch = Launch { plan, routed, links, headers, ports, settings, clock, shared, events, before };
     let (shared, settings) = (Arc::clone(&launch.shared), launch.settings.clone());
     let thread = spawn("halfopen-send", move || launch.run())?;
     Ok(Running { events: Some(reader), shared, clock, targets, settings, thread: Some(thread) })
+}
+
+/// What the parts of a scan share.
+pub(crate) fn shared(settings: &Settings, plan: &Plan) -> Shared {
+    let (cells, host_rate) = (settings.cells(plan.len()), settings.host_cap(plan).map(|cap| cap.0));
+    Shared::of(cells, settings.max_passes, settings.senders.into(), Prefixes::of(plan), host_rate)
+}
+
+/// How its walkers walk.
+pub(crate) fn manner(settings: &Settings, plan: &Plan) -> Manner {
+    let host_rate = settings.host_cap(plan).map(|cap| cap.0);
+    Manner { cooldown: settings.cooldown, host_rate, learns: settings.rate == Rate::Auto }
 }
 
 /// A named thread.
@@ -104,16 +116,16 @@ struct Links {
 
 impl Links {
     fn open(routed: &Routed, settings: &Settings, first: u16) -> Result<Self, Error> {
-        let ports = (first, first + u16::from(settings.passes) - 1);
+        let ports = (first, first + settings.ports() - 1);
         let mut links = Links::default();
         for egress in &routed.egresses {
             if links.find(&egress.interface).is_none() {
-                let kind = settings.link.on(&egress.interface, settings.rate)?;
+                let kind = settings.link.on(&egress.interface, settings.highest_rate())?;
                 let sources = sources_through(routed, &egress.interface);
                 let by_name = settings.link != LinkKind::Auto || settings.receive != Receive::Auto;
                 let xdp = modes(&egress.interface, kind, settings)?;
                 let senders = settings.senders.into();
-                let asked = LinkSettings { ports, rate: settings.rate, senders, sources: &sources, by_name, xdp };
+                let asked = LinkSettings { ports, rate: settings.highest_rate(), senders, sources: &sources, by_name, xdp };
                 let Opened { halves: Halves { tx, rx }, name, warnings } = link::open(kind, &egress.interface, asked)?;
                 links.interfaces.push((Arc::clone(&egress.interface), kind));
                 links.names.push(format!("{name}@{}", egress.interface.name));
@@ -134,7 +146,7 @@ impl Links {
             return Ok(None);
         }
         let port = settings.source_port.unwrap_or(0);
-        let (ports, rate) = ((port, port), settings.rate);
+        let (ports, rate) = ((port, port), settings.highest_rate());
         let asked = LinkSettings { ports, rate, senders: 1, sources: &[], by_name: false, xdp: &[] };
         link::open(LinkKind::AfPacket, interface, asked).map(|opened| Some(opened.halves))
     }
@@ -273,22 +285,21 @@ impl Launch {
             cookie: Cookie::new(random::number(), random::number()),
             paths: paths.collect(),
             source_port: ports.first,
-            passes: settings.passes,
+            passes: settings.max_passes,
             report: Report::of(&settings.report),
         });
         let targets = work.plan.len();
-        let most = settings.cells(targets);
+        let (manner, lead) = (manner(&settings, &work.plan), Lead::of(&settings, &work.plan));
         let hands = Links::by_sender(tx, settings.senders).into_iter().enumerate().map(|(number, mut links)| {
-            let rate = settings.rate.share(number, settings.senders.into());
             let (work, shared) = (Arc::clone(&work), Arc::clone(&shared));
-            let walker = Walker::new(number, work, shared, (rate, settings.cooldown), &mut links, clock.now());
+            let walker = Walker::new(number, work, shared, manner, &mut links, clock.now());
             Hand { walker, links }
         });
-        let (hands, lead) = (hands.collect(), Sender::new(Arc::clone(&shared), settings.cooldown, targets, most));
+        let (hands, lead) = (hands.collect(), Sender::new(Arc::clone(&shared), lead, clock.now()));
         let receiver = Receiver::new(work, Arc::clone(&shared), clock.started);
-        let outbox = Outbox::new(events, targets, settings.passes);
+        let outbox = Outbox::new(events, targets);
         let ear = Ear { receiver, links: rx, outbox, lookout: lookout(interfaces.clone(), before) };
-        let ran = Crew::new(&shared, clock).run(settings.rate, lead, hands, ear)?;
+        let ran = Crew::new(&shared, clock).run(settings.highest_rate(), lead, hands, ear)?;
         ran.map_err(|lost| lost_link(lost, &settings, shared.total_sent()))?;
         let device = device_losses(&interfaces)?.since(before);
         Ok(summarize(&shared, targets, &settings, &clock, device))
@@ -331,7 +342,7 @@ impl Launch {
         let ranges = self.routed.runs.iter().filter(|(_, egress)| on_link.contains(egress)).map(|(range, _)| *range);
         let rate = match self.settings.rate {
             Rate::Fixed(Pps(pps)) => pps.clamp(1, SWEEP_RATE),
-            Rate::Max => SWEEP_RATE,
+            Rate::Auto | Rate::Max => SWEEP_RATE,
         };
         let mut sweep = Sweep::new(Asker::on(&interface, &sources), ranges, rate as u32);
         let mut asking = self.links.asking(link, &self.settings)?;
@@ -368,6 +379,15 @@ fn lost_link(lost: Lost, settings: &Settings, sent: u64) -> Error {
     Error::LinkLost { link, sent, source: lost.source }
 }
 
+/// Probes by pass, as far as there were any.
+fn sent(shared: &Shared, most: u8) -> Vec<u64> {
+    let mut sent: Vec<u64> = (0..most).map(|pass| shared.sent(pass)).collect();
+    while sent.len() > 1 && sent.last() == Some(&0) {
+        sent.pop();
+    }
+    sent
+}
+
 /// The account of a scan, from its counters.
 pub(crate) fn summarize(
     shared: &Shared,
@@ -389,8 +409,9 @@ pub(crate) fn summarize(
         silent: load(&receiver.silent),
         unclassified,
         hosts_down: load(&shared.sender.hosts_down),
-        sent: (0..settings.passes).map(|pass| shared.sent(pass)).collect(),
+        sent: sent(shared, settings.max_passes),
         again: shared.sum(|walker| &walker.again),
+        completeness: shared.completeness(),
         replies: load(&receiver.replies),
         duplicates: load(&receiver.duplicates),
         strays: receiver.strays.snapshot(),

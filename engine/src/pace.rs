@@ -14,9 +14,12 @@ use crate::time::Time;
 pub struct Pps(pub u64);
 
 /// How fast a scan sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Rate {
+    /// The highest at which answers are not lost, found while scanning.
+    #[default]
+    Auto,
     /// This many probes a second, whatever comes back.
     Fixed(Pps),
     /// As fast as the link takes them.
@@ -29,15 +32,8 @@ impl Rate {
         let (number, of) = (number as u64, of as u64);
         match self {
             Rate::Fixed(Pps(pps)) => Rate::Fixed(Pps(pps / of + u64::from(number < pps % of))),
-            Rate::Max => Rate::Max,
+            other => other,
         }
-    }
-}
-
-impl Default for Rate {
-    /// 10,000 probes a second: quick on a LAN, and gentle on the routers in between.
-    fn default() -> Self {
-        Rate::Fixed(Pps(10_000))
     }
 }
 
@@ -46,6 +42,8 @@ const BURST_NANOS: u64 = 1_000_000;
 /// Time worth of probes that may be owed before they are forgotten.
 const DEBT_NANOS: u64 = 50_000_000;
 const NANOS: u64 = 1_000_000_000;
+/// Probes more than allowed that are remembered when the rate changes: what was sent without one is nobody's debt.
+const MOST_OVERDRAWN: f64 = 64.0;
 
 /// Says how many probes may leave now.
 #[derive(Debug, Clone)]
@@ -59,13 +57,28 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A pace that starts at `now`. A batch may always leave whole: asking for less would only cost system calls.
+    /// A pace that starts at `now`; without a number, as fast as it is asked. A batch may always leave whole: asking for
+    /// less would only cost system calls.
     pub fn new(rate: Rate, batch: usize, now: Time) -> Self {
         let rate = match rate {
             Rate::Fixed(Pps(pps)) => Some(pps.max(1)),
-            Rate::Max => None,
+            Rate::Auto | Rate::Max => None,
         };
         Pace { rate, batch: batch.max(1) as u64, origin: now, sent: 0, bucket: 1.0, filled: now }
+    }
+
+    /// Goes on at another rate from `now`.
+    pub fn change(&mut self, rate: Rate, now: Time) {
+        if let Some(rate) = self.rate {
+            self.fill(rate, now);
+        }
+        self.rate = match rate {
+            Rate::Fixed(Pps(pps)) => Some(pps.max(1)),
+            Rate::Auto | Rate::Max => None,
+        };
+        self.bucket = self.bucket.min(self.rate.map_or(f64::MAX, |rate| self.burst(rate) as f64)).max(-MOST_OVERDRAWN);
+        self.filled = self.filled.max(now);
+        self.restart(now);
     }
 
     /// How many probes may leave now, at most one burst.

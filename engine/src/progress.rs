@@ -6,13 +6,13 @@ use crate::counters::{Shared, load};
 use crate::event::{Phase, Progress};
 use crate::time::Time;
 
-/// A snapshot of the counters of a scan of so many targets in so many passes.
-pub(crate) fn snapshot(shared: &Shared, targets: u64, passes: u8, now: Time) -> Progress {
+/// A snapshot of the counters of a scan of so many targets.
+pub(crate) fn snapshot(shared: &Shared, targets: u64, now: Time) -> Progress {
     let receiver = &shared.receiver;
     let phase = shared.phase();
     let sent = shared.total_sent();
     let rate = load(&receiver.recent_rate) as f64 / 1000.0;
-    let left = probes_left(shared, targets, passes);
+    let left = probes_left(shared, targets);
     let done = if phase == Phase::Done { 1.0 } else { share(sent, left) };
     Progress {
         phase,
@@ -36,17 +36,14 @@ fn time_left(probes: f64, rate: f64) -> Option<Duration> {
     (rate >= 1.0).then(|| Duration::try_from_secs_f64(probes / rate).ok()).flatten()
 }
 
-/// Probes that can still be needed, if what is still to come answers as often as what has been walked.
-fn probes_left(shared: &Shared, targets: u64, passes: u8) -> f64 {
-    let receiver = &shared.receiver;
-    let (walked, skipped) = (shared.sum(|walker| &walker.walked), shared.sum(|walker| &walker.skipped));
-    let found = load(&receiver.open) + load(&receiver.closed) + load(&receiver.filtered);
-    // The receiver may have counted on between these reads.
-    let answered = found.saturating_sub(load(&receiver.silent));
-    let gone = answered + skipped;
-    let silent = if walked == 0 { 1.0 } else { 1.0 - (gone as f64 / walked as f64).min(1.0) };
-    let expected = targets as f64 * (1.0 + f64::from(passes - 1) * silent);
-    (expected - skipped as f64 - shared.total_sent() as f64).max(0.0)
+/// Probes that are still needed for the passes that have been begun, and for what no pass has come to yet. Whether there
+/// will be more passes is known when these are over.
+fn probes_left(shared: &Shared, targets: u64) -> f64 {
+    let skipped = shared.sum(|walker| &walker.skipped);
+    let planned = load(&shared.sender.planned);
+    let unbegun = targets.saturating_sub(load(&shared.sender.begun)) as f64;
+    let left = planned.saturating_sub(skipped).saturating_sub(shared.total_sent()) as f64;
+    left + unbegun
 }
 
 fn share(sent: u64, left: f64) -> f64 {
@@ -80,28 +77,29 @@ mod tests {
     use crate::counters::{add, set};
 
     #[test]
-    fn expects_later_passes_by_what_has_answered() {
+    fn expects_what_has_been_begun_and_what_has_not() {
         let shared = Shared::new(1000, 2);
-        let begin = snapshot(&shared, 1000, 2, Time::ZERO);
+        let begin = snapshot(&shared, 1000, Time::ZERO);
         assert_eq!((begin.done, begin.remaining), (0.0, None));
+        [&shared.sender.planned, &shared.sender.begun].into_iter().for_each(|counter| set(counter, 1000));
         add(&shared.walkers[0].sent[0], 500);
-        set(&shared.walkers[0].walked, 500);
-        set(&shared.receiver.closed, 500);
         set(&shared.receiver.recent_rate, 500_000);
-        let half = snapshot(&shared, 1000, 2, Time::ZERO);
+        let half = snapshot(&shared, 1000, Time::ZERO);
         assert_eq!(half.done, 0.5);
         assert_eq!(half.remaining, Some(Duration::from_secs(1) + shared.wait()));
-        set(&shared.receiver.closed, 0);
-        assert_eq!(snapshot(&shared, 1000, 2, Time::ZERO).done, 0.25);
+        set(&shared.sender.planned, 2000);
+        assert_eq!(snapshot(&shared, 1000, Time::ZERO).done, 0.25);
+        set(&shared.sender.begun, 500);
+        assert_eq!(snapshot(&shared, 1000, Time::ZERO).done, 0.2);
         shared.sender.set_phase(Phase::Done);
-        assert_eq!(snapshot(&shared, 1000, 2, Time::ZERO).done, 1.0);
+        assert_eq!(snapshot(&shared, 1000, Time::ZERO).done, 1.0);
     }
 
     #[test]
     fn no_end_in_sight_is_no_panic() {
         let shared = Shared::new(1000, 2);
         set(&shared.receiver.recent_rate, 5000);
-        assert_eq!(snapshot(&shared, 1 << 63, 16, Time::ZERO).remaining, None);
+        assert_eq!(snapshot(&shared, 1 << 63, Time::ZERO).remaining, None);
         assert_eq!(time_left(f64::MAX, 1.0), None);
         assert_eq!(time_left(10.0, 5.0), Some(Duration::from_secs(2)));
     }

@@ -24,10 +24,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use crate::counters::{ReceiverCounters, Shared, Turn, add, load, set};
+use crate::loss::Kind;
 use crate::permute::Stripe;
 use crate::rtt::RttEstimator;
 use crate::table::Recorded;
-use crate::target::{Position, Seq, Target};
+use crate::target::{Family, Index, Position, Seq, Target};
 use crate::time::Time;
 use crate::verdict::{Reason, State, Verdict};
 use crate::wire::plain::{self, PlainTcp};
@@ -42,6 +43,8 @@ pub(crate) struct Receiver {
     started: SystemTime,
     origins: Origins,
     rtt: RttEstimator,
+    /// By group of prefixes.
+    prefix_rtt: Box<[RttEstimator]>,
     /// Segments that were read and not yet judged; at most [`TOGETHER`].
     waiting: Vec<Waiting>,
     /// The stripe that is open; none while the sender has the table.
@@ -67,6 +70,7 @@ struct Waiting {
 #[derive(Clone, Copy)]
 struct Place {
     /// None if its sender is no target.
+    index: Option<Index>,
     position: Option<Position>,
     /// The cookie of the probe that it would answer; none if no probe left from where it went to.
     cookie: Option<Seq>,
@@ -93,7 +97,8 @@ impl Receiver {
     pub(crate) fn new(work: Arc<Work>, shared: Arc<Shared>, started: SystemTime) -> Self {
         let (origins, waiting) = (work.origins(), Vec::with_capacity(TOGETHER));
         let rtt = RttEstimator::default();
-        Receiver { work, shared, started, origins, rtt, waiting, stripe: None, closing: 0, skipped: 0 }
+        let prefix_rtt = vec![rtt; shared.ledger.len()].into_boxed_slice();
+        Receiver { work, shared, started, origins, rtt, prefix_rtt, waiting, stripe: None, closing: 0, skipped: 0 }
     }
 
     /// Looks whose turn it is with the table; to be called before each batch of frames.
@@ -170,7 +175,8 @@ impl Receiver {
         let places = self.places(&waiting);
         for (Waiting { at, tcp }, place) in waiting.iter().zip(&places) {
             match self.tcp_is_ours(tcp, place, *at) {
-                Ok(answer) => self.answered(&answer, tcp, *at).into_iter().for_each(&mut *sink),
+                Ok(answer) if answer.pass == self.work.canary() => self.canary(tcp, place, *at),
+                Ok(answer) => self.answered(&answer, tcp, place, *at).into_iter().for_each(&mut *sink),
                 Err(stray) => self.count(stray),
             }
         }
@@ -184,13 +190,12 @@ impl Receiver {
     /// One step for all, then the next: so it is one step's instructions that overlap.
     #[inline]
     fn places(&self, waiting: &[Waiting]) -> [Place; TOGETHER] {
-        let mut places = [Place { position: None, cookie: None }; TOGETHER];
-        let mut indices = [None; TOGETHER];
-        for (index, Waiting { tcp, .. }) in indices.iter_mut().zip(waiting) {
-            *index = self.work.plan.index_of(tcp.family, tcp.source, tcp.source_port);
+        let mut places = [Place { index: None, position: None, cookie: None }; TOGETHER];
+        for (place, Waiting { tcp, .. }) in places.iter_mut().zip(waiting) {
+            place.index = self.work.plan.index_of(tcp.family, tcp.source, tcp.source_port);
         }
-        for (place, index) in places.iter_mut().zip(&indices[..waiting.len()]) {
-            place.position = index.map(|index| self.work.permutation.position(index));
+        for place in &mut places[..waiting.len()] {
+            place.position = place.index.map(|index| self.work.permutation.position(index));
         }
         for (place, Waiting { tcp, .. }) in places.iter_mut().zip(waiting) {
             place.cookie = self.cookie(tcp);
@@ -212,7 +217,12 @@ impl Receiver {
         if tcp.kind == Segment::Syn && self.is_own_probe(tcp) {
             return Err(own);
         }
-        let offset = self.offset(place.position)?;
+        // Canaries may be of any stripe.
+        let offset = if pass == self.work.canary() {
+            place.position.map(|_| 0).ok_or(foreign as Stray)?
+        } else {
+            self.offset(place.position)?
+        };
         let cookie = place.cookie.ok_or(bad_ack as Stray)?;
         let proved = match tcp.kind {
             Segment::Rst => tcp.ack == cookie.next() || tcp.ack == cookie,
@@ -238,7 +248,7 @@ impl Receiver {
         match self.icmp_is_ours(icmp) {
             Ok((answer, target)) => {
                 let rtt = self.round_trip(&answer, at);
-                let change = self.record(&answer, rtt, false)?;
+                let change = self.record(&answer, rtt)?;
                 let verdict = self.verdict(&answer, &change, target, at);
                 Some(Verdict { sender: Some(icmp.sender), ttl: Some(icmp.ttl), ..verdict })
             }
@@ -256,6 +266,10 @@ impl Receiver {
         let target = Target { address: quote.destination, port: quote.destination_port };
         let index = self.work.plan.index(target);
         let offset = self.offset(index.map(|index| self.work.permutation.position(index)))?;
+        if pass == self.work.canary() {
+            // Its target has answered otherwise, and that is stronger.
+            return Err(late);
+        }
         if quote.source != icmp.destination || !self.quotes_the_cookie(&quote, target) {
             return Err(bad_quote);
         }
@@ -281,17 +295,56 @@ impl Receiver {
         offset.filter(|offset| *offset >= self.closing).ok_or(late as Stray)
     }
 
+    /// A target that has answered before answers again.
+    #[cold]
+    fn canary(&mut self, tcp: &PlainTcp, place: &Place, at: Time) {
+        let Some(index) = place.index else { return };
+        let answered = self.shared.canaries.answered(index, (tcp.source, tcp.source_port), at);
+        if let Some((kind, rtt)) = answered {
+            let group = self.shared.ledger.prefixes.group(tcp.family, tcp.source);
+            self.shared.ledger.canary_answered(kind, group);
+            self.sample(group, u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
     #[inline]
-    fn answered(&mut self, answer: &Answer, tcp: &PlainTcp, at: Time) -> Option<Verdict> {
+    fn answered(&mut self, answer: &Answer, tcp: &PlainTcp, place: &Place, at: Time) -> Option<Verdict> {
         let rtt = self.round_trip(answer, at);
-        let change = self.record(answer, rtt, true)?;
+        let known = self.shared.table.state(answer.offset);
+        let change = self.record(answer, rtt);
+        if known.is_none() {
+            self.learn(answer, tcp, place, rtt);
+        }
+        let change = change?;
         Some(Verdict { ttl: Some(tcp.ttl), ..self.verdict(answer, &change, sender(tcp), at) })
     }
 
-    /// Records an answer, and gives what changed if that is to be reported. ICMP errors teach nothing of round-trip times:
-    /// they come from elsewhere, and rate limits delay them.
+    /// What a target's first answer teaches of loss and round-trip times, and of whom to ask again. ICMP errors teach
+    /// nothing: they come from elsewhere, and rate limits delay them.
     #[inline]
-    fn record(&mut self, answer: &Answer, rtt: Option<u64>, teaches: bool) -> Option<Change> {
+    fn learn(&mut self, answer: &Answer, tcp: &PlainTcp, place: &Place, rtt: Option<u64>) {
+        let kind = if answer.meaning.0 == State::Open { Kind::Open } else { Kind::Closed };
+        let group = self.shared.ledger.prefixes.group(tcp.family, tcp.source);
+        self.shared.ledger.answered(kind, answer.pass, group);
+        if let Some(index) = place.index {
+            self.shared.canaries.offer(kind, index, tcp.source, tcp.source_port);
+        }
+        if let Some(rtt) = rtt {
+            self.sample(group, rtt);
+        }
+    }
+
+    #[inline]
+    fn sample(&mut self, group: usize, rtt: u64) {
+        self.rtt.sample_nanos(rtt);
+        let prefix = &mut self.prefix_rtt[group];
+        prefix.sample_nanos(rtt);
+        self.shared.ledger.set_wait(group, prefix.wait());
+    }
+
+    /// Records an answer, and gives what changed if that is to be reported.
+    #[inline]
+    fn record(&mut self, answer: &Answer, rtt: Option<u64>) -> Option<Change> {
         let counters = &self.shared.receiver;
         let (state, _) = answer.meaning;
         add(&counters.replies, 1);
@@ -307,9 +360,6 @@ impl Receiver {
             }
         };
         add(counters.of(state), 1);
-        if let (true, Some(rtt)) = (teaches, rtt) {
-            self.rtt.sample_nanos(rtt);
-        }
         // A correction is reported to whoever was told what it corrects.
         let report = self.work.report;
         let wanted = report.wants(state) || supersedes.is_some_and(|state| report.wants(state));
@@ -335,14 +385,23 @@ impl Receiver {
             ttl: None,
             rtt: change.rtt.map(Duration::from_nanos),
             pass: answer.pass,
+            probes: self.probes(target.address),
             time: self.wall(at),
             supersedes: change.supersedes,
         }
     }
 
+    /// How often a target that has been silent until now has been probed.
+    fn probes(&self, address: IpAddr) -> u8 {
+        let (family, number) = Family::number(address);
+        let ledger = &self.shared.ledger;
+        ledger.probes(ledger.prefixes.group(family, number))
+    }
+
     /// Tells the sender and the readers of progress what the round-trip times say; once a batch is often enough.
     fn publish(&self) {
         self.shared.set_wait(self.rtt.wait());
+        self.shared.set_answer(self.rtt.answer());
         set(&self.shared.receiver.srtt, self.rtt.smoothed().map_or(0, |srtt| srtt.as_nanos() as u64));
     }
 
@@ -376,6 +435,7 @@ impl Receiver {
             return;
         }
         self.count_silent(1);
+        let probes = self.probes(target.address);
         emit(Verdict {
             target,
             state: State::Filtered,
@@ -384,6 +444,7 @@ impl Receiver {
             ttl: None,
             rtt: None,
             pass: self.shared.pass(),
+            probes,
             time: self.wall(now),
             supersedes: None,
         });
@@ -578,6 +639,7 @@ mod tests {
             ttl: Some(61),
             rtt: Some(Duration::from_millis(5)),
             pass: 0,
+            probes: 1,
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(7),
             supersedes: None,
         };

@@ -1,13 +1,13 @@
 //! Round-trip times: when which position was probed, and what the answers say of the way there and back.
 //!
-//! [`SendLog`] holds at most 2^20 send times a pass, whatever the stripe's size: beyond that, one for every 2^k
-//! neighbouring positions, taken when the first of them is sent. A reply names its pass by its port and its position by
+//! [`SendLog`] holds at most 2^20 send times of each of the last two passes, whatever the stripe's size: beyond that, one for
+//! every 2^k neighbouring positions, taken when the first of them is sent. A reply names its pass by its port and its position by
 //! its target, so its round-trip time is exact under retransmission, and nothing is stored per probe. Where positions
 //! share a stamp, only the first of them has a round-trip time.
 //!
 //! [`RttEstimator`] is Jacobson's (RFC 6298) with nmap's constants (nmap's timing.cc, `adjust_timeouts2`).
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::time::Time;
@@ -22,16 +22,28 @@ const STAMPS: u64 = 1 << 20;
 /// and read after its answer came back, and a stale one could only make one RTT sample wrong.
 pub struct SendLog {
     shift: u32,
-    passes: Box<[Box<[AtomicU32]>]>,
+    /// The last two passes: answers to older ones have had their time.
+    passes: [Box<[AtomicU32]>; 2],
+    /// Which pass each of them is of.
+    which: [AtomicU8; 2],
 }
 
 impl SendLog {
-    /// A log for stripes of at most `cells` positions, worked on in `passes` passes.
-    pub fn new(cells: u64, passes: u8) -> Self {
+    /// A log for stripes of at most `cells` positions.
+    pub fn new(cells: u64) -> Self {
         let shift = (0..64).find(|shift| cells.div_ceil(1 << shift) <= STAMPS).unwrap_or(63);
         let stamps = cells.div_ceil(1 << shift);
         let pass = || (0..stamps).map(|_| AtomicU32::new(0)).collect();
-        SendLog { shift, passes: (0..passes).map(|_| pass()).collect() }
+        SendLog { shift, passes: [pass(), pass()], which: [AtomicU8::new(0), AtomicU8::new(1)] }
+    }
+
+    /// Begins a pass, and forgets the one before the last. Nobody else may write meanwhile.
+    pub fn begin(&self, pass: u8) {
+        let place = usize::from(pass % 2);
+        if self.which[place].load(Ordering::Relaxed) != pass {
+            self.which[place].store(pass, Ordering::Relaxed);
+            self.passes[place].iter().for_each(|stamp| stamp.store(0, Ordering::Relaxed));
+        }
     }
 
     /// Notes that the position at `offset` is probed now.
@@ -73,9 +85,10 @@ impl SendLog {
         1 << self.shift
     }
 
-    /// Forgets everything. Nobody else may use the log meanwhile.
+    /// Forgets everything, and begins pass 0. Nobody else may use the log meanwhile.
     pub fn reset(&self) {
         self.passes.iter().flatten().for_each(|stamp| stamp.store(0, Ordering::Relaxed));
+        (0..2).for_each(|pass| self.which[usize::from(pass)].store(pass, Ordering::Relaxed));
     }
 
     #[inline]
@@ -85,13 +98,15 @@ impl SendLog {
 
     #[inline]
     fn slot(&self, pass: u8, offset: u64) -> Option<&AtomicU32> {
-        self.passes.get(usize::from(pass))?.get((offset >> self.shift) as usize)
+        let place = usize::from(pass % 2);
+        let stamp = self.passes[place].get((offset >> self.shift) as usize)?;
+        (self.which[place].load(Ordering::Relaxed) == pass).then_some(stamp)
     }
 }
 
 impl std::fmt::Debug for SendLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SendLog({} passes)", self.passes.len())
+        write!(f, "SendLog({} stamps a pass)", self.passes[0].len())
     }
 }
 
@@ -163,7 +178,18 @@ impl RttEstimator {
     }
 }
 
+impl RttEstimator {
+    /// Within which an answer comes, almost always, by srtt + 4 rttvar alone: for who only wants to know whether it does.
+    pub(crate) fn answer(&self) -> Duration {
+        self.smoothed.map_or(WAIT_UNHEARD, |(smoothed, variation)| {
+            Duration::from_nanos(smoothed + variation * 4).clamp(ANSWER_FLOOR, WAIT_CEILING)
+        })
+    }
+}
+
 const MILLISECOND: u64 = 1_000_000;
+/// What scheduling on either side may add.
+const ANSWER_FLOOR: Duration = Duration::from_millis(20);
 
 /// Below this, scheduling on either side decides and not the network.
 pub const WAIT_FLOOR: Duration = Duration::from_millis(100);
@@ -182,7 +208,7 @@ mod tests {
 
     #[test]
     fn small_stripes_log_every_position() {
-        let log = SendLog::new(1000, 2);
+        let log = SendLog::new(1000);
         log.note(0, 7, Time::from(ms(3)));
         log.note(1, 7, Time::from(ms(5)));
         assert_eq!(log.sent(0, 7, Time::from(ms(9))), Some(Time::from(ms(3))));
@@ -196,7 +222,7 @@ mod tests {
 
     #[test]
     fn large_stripes_share_a_stamp_and_memory_stays_bounded() {
-        let log = SendLog::new(1 << 30, 1);
+        let log = SendLog::new(1 << 30);
         assert_eq!(log.passes[0].len(), 1 << 20);
         log.note(0, 1024, Time::from(ms(3)));
         log.note(0, 1030, Time::from(ms(4)));
@@ -210,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_is_probed_again_is_stamped_anew() {
-        let log = SendLog::new(1 << 30, 1);
+        let log = SendLog::new(1 << 30);
         for offset in [1024, 1030] {
             log.note(0, offset, Time::from(ms(3)));
         }
@@ -224,7 +250,7 @@ mod tests {
 
     #[test]
     fn stamps_survive_the_wrap_of_32_bits() {
-        let log = SendLog::new(1, 1);
+        let log = SendLog::new(1);
         let near = Time(u64::from(u32::MAX) * 1000);
         log.note(0, 0, near);
         assert_eq!(log.sent(0, 0, near + ms(20)), Some(near));

@@ -14,7 +14,7 @@ use crate::counters::{MAX_PASSES, Shared};
 use crate::error::Error;
 use crate::event::{Event, Progress};
 use crate::link::{Clock, LinkKind, Receive};
-use crate::pace::Rate;
+use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
 use crate::plan::Plan;
 use crate::progress;
@@ -85,14 +85,24 @@ impl Scan {
 pub struct Settings {
     /// How ports are asked. After the start never `Auto`.
     pub method: Method,
-    /// How fast. Default 10,000 probes a second.
+    /// How fast. Default [`Rate::Auto`]: as fast as nothing is lost.
     pub rate: Rate,
+    /// The highest rate that is tried by [`Rate::Auto`]; none for as fast as the machine can.
+    pub max_rate: Option<Pps>,
+    /// The lowest rate that [`Rate::Auto`] falls to; none for no such bound.
+    pub min_rate: Option<Pps>,
+    /// What a single host receives at most.
+    pub host_rate: HostRate,
     /// How many threads send, each its own part of the targets at its share of the rate: 1 to 16, default 1. After the
     /// start as many as there are: never more than targets, or probes a second, or than the links have room for. A
     /// connect scan has one.
     pub senders: u8,
-    /// How many passes: all targets in the first, the unanswered in each further one. Default 2.
-    pub passes: u8,
+    /// The share of all answers that is to be found: passes stop when no more than the rest can still be missing, by the
+    /// upper end of a 95 % interval. 1 never stops for that. Default 0.999.
+    pub completeness: f64,
+    /// How many passes at most: all targets in the first, in each further one the unanswered where answers are missing.
+    /// Default 10, as nmap's.
+    pub max_passes: u8,
     /// What fixes the order. Default: drawn at random when the builder is made.
     pub seed: u64,
     /// How long to listen after the last probe.
@@ -123,8 +133,12 @@ impl Default for Settings {
         Settings {
             method: Method::Auto,
             rate: Rate::default(),
+            max_rate: None,
+            min_rate: None,
+            host_rate: HostRate::Auto,
             senders: 1,
-            passes: 2,
+            completeness: 0.999,
+            max_passes: 10,
             seed: random::number(),
             cooldown: Cooldown::Auto,
             report: State::ALL.to_vec(),
@@ -146,24 +160,63 @@ impl Settings {
         VerdictTable::cells(self.memory_limit).min(targets.max(1))
     }
 
+    /// Source ports: one for each pass, and one for canaries.
+    pub(crate) fn ports(&self) -> u16 {
+        u16::from(self.max_passes) + 1
+    }
+
+    /// What a host of this plan may get, if there is a bound.
+    pub(crate) fn host_cap(&self, plan: &Plan) -> Option<HostCap> {
+        match self.host_rate {
+            HostRate::Limit(Pps(pps)) => Some(HostCap(pps)),
+            HostRate::Auto if self.rate == Rate::Auto && !is_loopback(plan) => Some(HostCap(GENTLE)),
+            HostRate::Auto | HostRate::Unlimited => None,
+        }
+    }
+
+    /// The rate to prepare for. Where it will be found while scanning, and nobody said how far it may go, that is what
+    /// packet sockets are good for: more takes programs in the kernel, and whoever wants those says so.
+    pub(crate) fn highest_rate(&self) -> Rate {
+        match (self.rate, self.max_rate) {
+            (Rate::Auto, most) => Rate::Fixed(most.unwrap_or(AS_FAR)),
+            (rate, _) => rate,
+        }
+    }
+
     /// As many senders as asked for, but not more than there is to do for.
     pub(crate) fn useful_senders(&self, targets: u64) -> u8 {
-        let rate = if let Rate::Fixed(pps) = self.rate { pps.0 } else { u64::MAX };
+        let rate = if let Rate::Fixed(pps) = self.highest_rate() { pps.0 } else { u64::MAX };
         u64::from(self.senders).min(rate).min(targets).max(1) as u8
     }
 
     fn check(&self) -> Result<(), Error> {
         let wrong = |setting, problem: String| Err(Error::Setting { setting, problem });
-        if self.passes == 0 || self.passes > MAX_PASSES {
-            return wrong("passes", format!("{} is not between 1 and {MAX_PASSES}", self.passes));
+        if self.max_passes == 0 || self.max_passes > MAX_PASSES {
+            return wrong("passes", format!("{} is not between 1 and {MAX_PASSES}", self.max_passes));
+        }
+        if !(0.0..=1.0).contains(&self.completeness) {
+            return wrong("completeness", format!("{} is not a share between 0 and 1", self.completeness));
+        }
+        let zero = |rate| rate == Some(Pps(0));
+        if zero(self.max_rate) || zero(self.min_rate) || self.host_rate == HostRate::Limit(Pps(0)) {
+            return wrong("rate", "0 probes a second never ends; give at least 1".into());
+        }
+        if let (Some(Pps(least)), Some(Pps(most))) = (self.min_rate, self.max_rate)
+            && least > most
+        {
+            return wrong("rate", format!("the lowest, {least}, is above the highest, {most}"));
+        }
+        if self.rate != Rate::Auto && (self.max_rate.is_some() || self.min_rate.is_some()) {
+            return wrong("rate", "bounds are for a rate that is found while scanning; this one is fixed".into());
         }
         if self.senders == 0 || self.senders > MAX_SENDERS {
             return wrong("senders", format!("{} is not between 1 and {MAX_SENDERS}", self.senders));
         }
         if let Some(port) = self.source_port
-            && (port == 0 || port.checked_add(u16::from(self.passes) - 1).is_none())
+            && (port == 0 || port.checked_add(self.ports() - 1).is_none())
         {
-            let problem = format!("{port} leaves no room for {} ports, one for each pass, below 65536", self.passes);
+            let ports = self.ports();
+            let problem = format!("{port} leaves no room for {ports} ports, one for each pass and one more, below 65536");
             return wrong("source port", problem);
         }
         if self.source_ip.iter().filter(|ip| ip.is_ipv4()).count() > 1
@@ -171,11 +224,45 @@ impl Settings {
         {
             return wrong("source address", "more than one of a family; give one for IPv4 and one for IPv6".into());
         }
-        if self.rate == Rate::Fixed(crate::pace::Pps(0)) {
+        if self.rate == Rate::Fixed(Pps(0)) {
             return wrong("rate", "0 probes a second never ends; give at least 1".into());
         }
         Ok(())
     }
+}
+
+/// What a single host receives at most, in probes a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum HostRate {
+    /// 1,000 where the rate is [`Rate::Auto`], unless the plan is all loopback; where a rate is given, nothing but that.
+    #[default]
+    Auto,
+    /// This many.
+    Limit(Pps),
+    /// Whatever comes of the scan's rate.
+    Unlimited,
+}
+
+/// How far a rate may go that nobody has bounded, as far as preparations are concerned.
+const AS_FAR: Pps = Pps(500_000);
+/// Gentle enough not to freeze a home router.
+const GENTLE: u64 = 1_000;
+
+/// A host's bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostCap(pub(crate) u64);
+
+impl HostCap {
+    /// The rate at which a plan's hosts get no more than this each: the order spreads a host's targets evenly over it, so
+    /// that a host gets its share of the rate.
+    pub(crate) fn for_all(self, plan: &Plan) -> u64 {
+        let most = plan.most_ports().max(1);
+        u64::try_from(u128::from(self.0) * u128::from(plan.len()) / u128::from(most)).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+fn is_loopback(plan: &Plan) -> bool {
+    plan.ranges().all(|range| range.first().is_loopback() && range.last().is_loopback())
 }
 
 /// Settings on their way to a scan. Every method changes one setting, see [`Settings`].
@@ -205,10 +292,40 @@ impl ScanBuilder {
         self
     }
 
-    /// How many passes, 1 to 16.
-    pub fn passes(mut self, passes: u8) -> Self {
-        self.settings.passes = passes;
+    /// The highest rate that is tried by [`Rate::Auto`].
+    pub fn max_rate(mut self, rate: Pps) -> Self {
+        self.settings.max_rate = Some(rate);
         self
+    }
+
+    /// The lowest rate that [`Rate::Auto`] falls to.
+    pub fn min_rate(mut self, rate: Pps) -> Self {
+        self.settings.min_rate = Some(rate);
+        self
+    }
+
+    /// What a single host receives at most.
+    pub fn host_rate(mut self, rate: HostRate) -> Self {
+        self.settings.host_rate = rate;
+        self
+    }
+
+    /// The share of all answers that is to be found, 0 to 1.
+    pub fn completeness(mut self, share: f64) -> Self {
+        self.settings.completeness = share;
+        self
+    }
+
+    /// How many passes at most, 1 to 15.
+    pub fn max_passes(mut self, passes: u8) -> Self {
+        self.settings.max_passes = passes;
+        self
+    }
+
+    /// So many passes over what has not answered, 1 to 15, whatever the evidence says: a completeness of 1 and so many
+    /// passes at most.
+    pub fn passes(self, passes: u8) -> Self {
+        self.max_passes(passes).completeness(1.0)
     }
 
     /// What fixes the order: the same seed, the same order.
@@ -361,7 +478,7 @@ impl Running {
 
     /// How far it is.
     pub fn progress(&self) -> Progress {
-        progress::snapshot(&self.shared, self.targets, self.settings.passes, self.clock.now())
+        progress::snapshot(&self.shared, self.targets, self.clock.now())
     }
 
     /// What stops it, from any thread.

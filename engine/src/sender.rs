@@ -1,30 +1,36 @@
-//! The sending half's lead: opens one stripe after the other, lets the walkers walk it, waits for late replies, has the
-//! receiver close it.
+//! The sending half's lead: opens one stripe after the other, has the walkers walk it leg by leg, sets their rate, and has
+//! the receiver close it.
 //!
 //! A state machine without clock, thread or socket: [`Sender::poll`] is told the time and says when it wants to be asked
-//! again. What is sent within a stripe, and when, is `walker.rs`; what sender, walkers and receiver share, and how a
-//! stripe goes from hand to hand, `counters.rs`.
+//! again. What is sent within a leg, and when, is `walker.rs`; which leg comes next, `passes.rs`; what the rate should be,
+//! `rate.rs`; what sender, walkers and receiver share, and how a stripe goes from hand to hand, `counters.rs`.
 //!
 //! ```text
-//! Begin --> Walking --> Cooldown --> Closing --> Begin (next stripe) or Done
+//! Begin --> Leg --> Leg .. --> Closing --> Begin (next stripe) or Done
 //! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::counters::{Shared, Turn};
+use crate::counters::{Shared, Turn, add};
 use crate::event::Phase;
+use crate::loss::Kind;
+use crate::pace::{Pps, Rate};
+use crate::passes::{Leg, Next, Passes, Walked};
 use crate::permute::Stripe;
-use crate::rtt::{WAIT_FLOOR, WAIT_UNHEARD};
+use crate::plan::Plan;
+use crate::rate::{RateControl, Seen};
+use crate::rtt::WAIT_FLOOR;
+use crate::scan::Settings;
 use crate::target::Position;
 use crate::time::Time;
 
-/// How long to listen after the last probe of a stripe.
+/// How long to listen after the last probe of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Cooldown {
-    /// As long as an answer can still come by the measured round-trip times: srtt + 4 rttvar and no less than the slowest
-    /// answer took, at least 1 s, at most 10 s; but only 100 ms once everything has answered. (A second, because what
-    /// has not answered may be further away than all that has.)
+    /// As long as an answer can still come by the round-trip times measured in each prefix: srtt + 4 rttvar and no less than
+    /// the slowest answer took, at least 100 ms, at most 10 s; 1 s where a prefix was probed from which nothing was heard,
+    /// for it may be further away than all that has answered. 100 ms once everything has answered.
     #[default]
     Auto,
     /// Just so long.
@@ -37,7 +43,7 @@ impl Cooldown {
         match self {
             Cooldown::Fixed(time) => time,
             Cooldown::Auto if all_answered => WAIT_FLOOR,
-            Cooldown::Auto => wait.max(WAIT_UNHEARD),
+            Cooldown::Auto => wait,
         }
     }
 }
@@ -54,31 +60,74 @@ pub(crate) enum Step {
 /// How soon to look again when it is the receiver's turn with the table.
 const OTHERS_TURN: Duration = Duration::from_millis(1);
 
+/// How a scan is led.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lead {
+    pub(crate) rate: Rate,
+    /// Bounds of a rate that is found while scanning.
+    pub(crate) bounds: (u64, u64),
+    /// The highest rate at which no host gets more in pass 0 than it may.
+    pub(crate) most: u64,
+    pub(crate) completeness: f64,
+    pub(crate) passes: u8,
+    pub(crate) targets: u64,
+    /// Positions of a stripe.
+    pub(crate) stripe: u64,
+}
+
+impl Lead {
+    pub(crate) fn of(settings: &Settings, plan: &Plan) -> Lead {
+        let bound = |bound: Option<Pps>, without| bound.map_or(without, |Pps(pps)| pps);
+        Lead {
+            rate: settings.rate,
+            bounds: (bound(settings.min_rate, 1), bound(settings.max_rate, u64::MAX)),
+            most: settings.host_cap(plan).map_or(u64::MAX, |cap| cap.for_all(plan)),
+            completeness: settings.completeness,
+            passes: settings.max_passes,
+            targets: plan.len(),
+            stripe: settings.cells(plan.len()),
+        }
+    }
+}
+
 /// Leads a scan's walkers.
 pub(crate) struct Sender {
     shared: Arc<Shared>,
-    cooldown: Cooldown,
-    targets: u64,
-    /// Positions of a stripe.
-    most: u64,
+    lead: Lead,
+    control: RateControl,
+    passes: Passes,
+    looked: Time,
     stripe: Stripe,
     stage: Stage,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
-    Begin { from: u64 },
-    Walking,
-    Cooldown,
+    Begin {
+        from: u64,
+    },
+    /// The walkers walk since then, at no more than this rate.
+    Leg {
+        since: Time,
+        most: f64,
+    },
     Closing,
     Done,
 }
 
 impl Sender {
-    /// For so many targets, in stripes of at most `most` positions.
-    pub(crate) fn new(shared: Arc<Shared>, cooldown: Cooldown, targets: u64, most: u64) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, lead: Lead, now: Time) -> Self {
         let stripe = Stripe { start: Position(0), len: 0 };
-        Sender { shared, cooldown, targets, most, stripe, stage: Stage::Begin { from: 0 } }
+        let (least, most) = (lead.bounds.0 as f64, lead.bounds.1 as f64);
+        Sender {
+            control: RateControl::new(least, most, now),
+            passes: Passes::new(lead.completeness, lead.passes, shared.ledger.len()),
+            shared,
+            lead,
+            looked: now,
+            stripe,
+            stage: Stage::Begin { from: 0 },
+        }
     }
 
     /// Does what is to be done now.
@@ -88,44 +137,101 @@ impl Sender {
         }
         match self.stage {
             Stage::Begin { from } => self.begin(from, now),
-            Stage::Walking => self.follow(now),
-            Stage::Cooldown => self.cool_down(now),
+            Stage::Leg { since, most } => self.follow(since, most, now),
             Stage::Closing => self.next_stripe(now),
             Stage::Done => Step::Done,
         }
     }
 
     fn begin(&mut self, from: u64, now: Time) -> Step {
-        let left = self.targets - from;
+        let left = self.lead.targets - from;
         if left == 0 || self.shared.stopped() {
             return self.finish();
         }
-        self.stripe = Stripe { start: Position(from), len: left.min(self.most) };
+        self.stripe = Stripe { start: Position(from), len: left.min(self.lead.stripe) };
         self.shared.open(self.stripe);
+        add(&self.shared.sender.begun, self.stripe.len);
         self.shared.sender.follow_walkers();
-        self.stage = Stage::Walking;
+        let leg = self.passes.begin(&self.shared.ledger);
+        self.start(&leg, self.lead.most as f64, now)
+    }
+
+    fn start(&mut self, leg: &Leg, most: f64, now: Time) -> Step {
+        let expected = if leg.pass == 0 { self.stripe.len } else { self.expected(leg) };
+        add(&self.shared.sender.planned, expected);
+        self.shared.log.begin(leg.pass);
+        self.stage = Stage::Leg { since: now, most };
+        self.set_rate(most, now);
+        self.shared.begin(leg.pass, leg.groups.as_deref());
         Step::Until(now)
     }
 
-    fn follow(&mut self, now: Time) -> Step {
-        if !self.shared.walked_through() {
-            return Step::Until(Time::NEVER);
+    /// How many probes a later leg will take, about.
+    fn expected(&self, leg: &Leg) -> u64 {
+        let ledger = &self.shared.ledger;
+        let silent = |group: usize| {
+            let found: u64 = Kind::ALL.into_iter().map(|kind| ledger.found(kind, group)).sum();
+            ledger.probed_targets(group).saturating_sub(found)
+        };
+        match &leg.groups {
+            Some(groups) => groups.iter().map(|&group| silent(group)).sum::<u64>().min(self.shared.silent()),
+            None => self.shared.silent(),
         }
-        self.stage = Stage::Cooldown;
-        Step::Until(now)
     }
 
-    /// From the last probe that any walker sent. Looks again every so often, because the estimate changes with what comes
-    /// in.
-    fn cool_down(&mut self, now: Time) -> Step {
-        let all_answered = self.shared.next_silent(0).is_none();
-        let end = self.shared.last_sent() + self.cooldown.listening(self.shared.wait(), all_answered);
-        if now < end {
-            return Step::Until(end.min(now + WAIT_FLOOR));
+    fn follow(&mut self, since: Time, most: f64, now: Time) -> Step {
+        if self.shared.walked_through() {
+            return self.after_leg(since, now);
         }
-        self.shared.set_turn(Turn::Closing);
-        self.stage = Stage::Closing;
-        Step::Until(now)
+        self.set_rate(most, now);
+        if self.lead.rate == Rate::Auto { Step::Until(RateControl::next(now)) } else { Step::Until(Time::NEVER) }
+    }
+
+    fn set_rate(&mut self, most: f64, now: Time) {
+        let shared = &self.shared;
+        let rate = match self.lead.rate {
+            Rate::Fixed(Pps(pps)) => pps.min(at_most(most)),
+            Rate::Max => at_most(most),
+            Rate::Auto if now < self.looked => return,
+            Rate::Auto => {
+                self.looked = RateControl::next(now);
+                let seen = Seen {
+                    now,
+                    epochs: &shared.canaries.epochs,
+                    canaries: Kind::ALL.into_iter().any(|kind| shared.canaries.len(kind) > 0),
+                    answer: shared.answer(),
+                    sent: shared.total_sent(),
+                    dropped: shared.dropped(),
+                    most,
+                };
+                at_most(self.control.look(&seen))
+            }
+        };
+        shared.set_rate(rate.max(1));
+    }
+
+    fn after_leg(&mut self, since: Time, now: Time) -> Step {
+        let walked = Walked {
+            seconds: self.shared.last_sent().since(since).as_secs_f64(),
+            rate: self.shared.rate() as f64,
+            unanswered: self.shared.silent(),
+            canaries: self.shared.canaries.rate(),
+        };
+        let ledger = &self.shared.ledger;
+        let next = if self.shared.stopped() { self.passes.stop(ledger) } else { self.passes.next(walked, ledger) };
+        match next {
+            Next::Leg(leg) => self.start(&leg, leg.rate.unwrap_or(f64::INFINITY), now),
+            Next::Vouch(canaries) => {
+                self.stage = Stage::Leg { since: now, most: f64::INFINITY };
+                self.shared.vouch(canaries);
+                Step::Until(now)
+            }
+            Next::End(_) => {
+                self.shared.set_turn(Turn::Closing);
+                self.stage = Stage::Closing;
+                Step::Until(now)
+            }
+        }
     }
 
     fn next_stripe(&mut self, now: Time) -> Step {
@@ -137,11 +243,17 @@ impl Sender {
     }
 
     fn finish(&mut self) -> Step {
+        self.shared.set_completeness(self.passes.completeness(&self.shared.ledger));
         self.shared.sender.set_phase(Phase::Done);
         self.shared.set_turn(Turn::Done);
         self.stage = Stage::Done;
         Step::Done
     }
+}
+
+/// As a whole number of probes a second; no bound stays none.
+fn at_most(rate: f64) -> u64 {
+    if rate >= u64::MAX as f64 { u64::MAX } else { rate as u64 }
 }
 
 #[cfg(test)]

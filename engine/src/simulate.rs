@@ -12,7 +12,7 @@ use crate::counters::{Shared, Turn, add};
 use crate::drive::{self, Lookout, Outbox, Timekeeper};
 use crate::error::Error;
 use crate::event::Event;
-use crate::launch::{host_down, summarize};
+use crate::launch::{self, host_down, summarize};
 use crate::link::sim::{Network, SimWorld};
 use crate::link::{Clock, Halves, LinkRx, LinkTx};
 use crate::permute::{Permutation, splitmix64};
@@ -21,7 +21,7 @@ use crate::progress;
 use crate::receiver::Receiver;
 use crate::route::{Asker, DeviceLosses, Neighbours, Sweep};
 use crate::scan::{ScanBuilder, Settings};
-use crate::sender::{Sender, Step};
+use crate::sender::{Lead, Sender, Step};
 use crate::summary::Summary;
 use crate::time::Time;
 use crate::walker::Walker;
@@ -127,8 +127,8 @@ impl Simulation {
         settings.source_port = Some(settings.source_port.unwrap_or(SOURCE_PORT));
         settings.links = vec!["sim".into()];
         settings.senders = settings.useful_senders(plan.len());
-        let (cells, senders) = (settings.cells(plan.len()), usize::from(settings.senders));
-        let shared = Arc::new(Shared::with_walkers(cells, settings.passes, senders));
+        let senders = usize::from(settings.senders);
+        let shared = Arc::new(launch::shared(&settings, &plan));
         let clock = Clock::new().dated(SystemTime::UNIX_EPOCH);
         let Halves { tx, rx } = world.link(senders);
         let tx = tx.into_iter().map(|half| vec![half]).collect();
@@ -138,12 +138,12 @@ impl Simulation {
     fn run(mut self, stop: Time) -> (Vec<Event>, Summary) {
         let neighbours = self.place.gateway.is_none().then(|| Arc::new(self.sweep()));
         let work = Arc::new(self.work(neighbours.as_ref()));
-        let most = self.settings.cells(work.plan.len());
+        let lead = Lead::of(&self.settings, &work.plan);
         let mut walkers = self.walkers(&work);
-        let mut sender = Sender::new(Arc::clone(&self.shared), self.settings.cooldown, work.plan.len(), most);
+        let mut sender = Sender::new(Arc::clone(&self.shared), lead, self.world.now());
         let mut receiver = Receiver::new(work, Arc::clone(&self.shared), self.clock.started);
         let (channel, reader) = unbounded();
-        let mut outbox = Outbox::new(channel, self.plan.len(), self.settings.passes);
+        let mut outbox = Outbox::new(channel, self.plan.len());
         let mut lookout = self.lookout();
         while let Some(until) = self.poll(&mut sender, &mut walkers, stop) {
             let turn = receiver.turn();
@@ -156,7 +156,7 @@ impl Simulation {
             }
             self.events.extend(reader.try_iter());
         }
-        let end = progress::snapshot(&self.shared, self.plan.len(), self.settings.passes, self.world.now());
+        let end = progress::snapshot(&self.shared, self.plan.len(), self.world.now());
         self.events.extend(drive::doubts(&self.shared));
         self.events.push(Event::Progress(end));
         let mut summary =
@@ -176,11 +176,10 @@ impl Simulation {
     }
 
     fn walkers(&mut self, work: &Arc<Work>) -> Vec<Walker> {
-        let (settings, now) = (&self.settings, self.world.now());
+        let (manner, now) = (launch::manner(&self.settings, &work.plan), self.world.now());
         let walkers = self.tx.iter_mut().enumerate().map(|(number, links)| {
-            let rate = settings.rate.share(number, settings.senders.into());
             let (work, shared) = (Arc::clone(work), Arc::clone(&self.shared));
-            Walker::new(number, work, shared, (rate, settings.cooldown), links, now)
+            Walker::new(number, work, shared, manner, links, now)
         });
         walkers.collect()
     }
@@ -214,7 +213,7 @@ impl Simulation {
             // In the order of `egress_of`.
             paths: vec![path(self.place.v4.into()), path(self.place.v6.into())],
             source_port: self.settings.source_port.unwrap_or(SOURCE_PORT),
-            passes: self.settings.passes,
+            passes: self.settings.max_passes,
             report: Report::of(&self.settings.report),
         }
     }

@@ -2,6 +2,60 @@
 
 use std::time::{Duration, SystemTime};
 
+pub use crate::loss::Interval;
+
+/// Why there were no more passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Ended {
+    /// Everything has answered.
+    Answered,
+    /// No more can be missing than the asked completeness allows.
+    Complete,
+    /// Nothing has answered at all, so that there was nothing to go by.
+    Unheard,
+    /// The limit of passes was reached.
+    Passes,
+    /// The scan was stopped.
+    Stopped,
+}
+
+impl Ended {
+    /// `answered`, `complete`, `unheard`, `passes`, `stopped`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Ended::Answered => "answered",
+            Ended::Complete => "complete",
+            Ended::Unheard => "unheard",
+            Ended::Passes => "passes",
+            Ended::Stopped => "stopped",
+        }
+    }
+}
+
+/// How complete a scan's result is, by its own measurements. Answers are SYN-ACKs and RSTs; targets behind a firewall that
+/// drops every probe do not answer, and are not missing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Completeness {
+    /// The share of all answers that was asked for.
+    pub asked: f64,
+    /// The share of probes that were lost, there or back, of those to targets that answer. None where nothing can be said.
+    pub loss: Option<Interval>,
+    /// Open targets that were not found. None where nothing answered, so that nobody can vouch for anything.
+    pub missing_open: Option<Interval>,
+    /// Targets, open or closed, whose answers were not heard.
+    pub missing: Option<Interval>,
+    /// Passes made.
+    pub passes: u8,
+    /// Why there were no more.
+    pub ended: Ended,
+    /// How often targets that had answered were probed again to measure the loss,
+    pub canaries: u64,
+    /// and how many of these probes were not answered.
+    pub canaries_lost: u64,
+}
+
 /// How a scan ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -36,6 +90,8 @@ pub struct Summary {
     pub sent: Vec<u64>,
     /// Probes sent once more within their pass, because our own side had dropped something at the time; not in `sent`.
     pub again: u64,
+    /// How complete the result is. None for a connect scan: the kernel repeats probes by itself, and says nothing of it.
+    pub completeness: Option<Completeness>,
     /// Replies that were ours and meant something, duplicates included.
     pub replies: u64,
     /// Replies that changed nothing.
@@ -54,7 +110,8 @@ pub struct Summary {
     pub sending: Duration,
     /// The seed that fixed the order.
     pub seed: u64,
-    /// The first source port; pass p leaves from this plus p. None for a connect scan.
+    /// The first source port; pass p leaves from this plus p, canaries from the one after the last pass's. None for a connect
+    /// scan.
     pub source_port: Option<u16>,
     /// The links in use, as `kind@interface`.
     pub links: Vec<String>,

@@ -159,6 +159,8 @@ pub struct Verdict {
     pub rtt: Option<Duration>,
     /// The pass whose probe was answered, from 0; for no-response the last pass made.
     pub pass: u8,
+    /// How often the target was probed until then, probes that our own side dropped apart.
+    pub probes: u8,
     /// When the answer arrived, by the system's clock; for no-response when the wait for it ended.
     pub time: SystemTime,
     /// The state reported before, when a stronger answer corrects it (a SYN-ACK after a RST, say).

@@ -1,32 +1,33 @@
-//! A walker: walks its slice of each stripe pass by pass, hands probes to its links at its pace, waits where waiting is
-//! due. A scan has one or several, which share the rate; each has sending halves of its own of every link.
+//! A walker: walks its slice of a stripe, leg by leg, hands probes to its links at its pace, and canaries in between. A
+//! scan has one or several, which share the rate; each has sending halves of its own of every link.
 //!
 //! A state machine without clock, thread or socket: [`Walker::poll`] is told the time, puts probes into the links it is
-//! given, and says when it wants to be asked again. It begins when the sender has opened a stripe, and says so when it is
-//! done with its slice. What comes back is the receiver's; the two share the table (which targets have answered), the
-//! send log and counters.
+//! given, and says when it wants to be asked again. It begins when the sender begins a leg, and says so when answers to
+//! its last probe had their time. Which legs there are, over which targets and how fast, is the sender's; what comes back,
+//! the receiver's. They share the table (which targets have answered), the send log and counters.
 //!
 //! ```text
-//! Idle --> Pass 0 --> Pass 1 .. --> Settle --> Idle (until the next stripe)
-//!            |                       ^  |
-//!            +--> Settle <--> Round -+--+  once our own side has dropped something
+//! Idle --> Walk --> Settle --> Idle (until the next leg)
+//!   |       ^         |  ^
+//!   |       +- Round -+  |  once our own side has dropped something
+//!   +--> Vouch ----------+  a leg of canaries alone
 //! ```
 //!
 //! **Own drops.** What our own side dropped is no silence of the network's. When drops become known, what was under way
-//! is suspect (`suspects.rs`); at the end of the pass, when answers had their time and the count of drops is complete,
-//! the suspects that have not answered are probed again in the same pass, from the same port: at half the rate at which
-//! drops were seen, then a quarter, at most [`ROUNDS`] times. Drops in a round make new suspects. A pass without drops
-//! goes straight on to the next; drops that become known only then concern its end as well, which is then probed again
-//! at the end of the next, so that every position has as many chances as there are passes. Suspects that are left at
-//! the end are counted as doubtful.
+//! is suspect (`suspects.rs`); at the end of the leg, when answers had their time and the count of drops is complete,
+//! the suspects that have not answered are probed again in the same leg, from the same port: at half the rate at which
+//! drops were seen, then a quarter, at most [`ROUNDS`] times. Drops in a round make new suspects. Suspects that are left at
+//! the end of the last round are counted as doubtful.
 
 use std::io;
 use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::counters::{Shared, Slice, Turn, WalkerCounters, add, set};
+use crate::canary::Turns;
+use crate::counters::{Lap, Shared, Slice, Turn, WalkerCounters, add, set};
 use crate::event::Phase;
+use crate::governor::Governor;
 use crate::link::{LinkTx, PATIENCE, TemplateId, TxLosses, stuck};
 use crate::pace::{Pace, Pps, Rate};
 use crate::permute::{Stripe, Walk};
@@ -61,6 +62,10 @@ const UNMEASURED: u64 = 1_000_000;
 
 /// What a time may lose by being stamped.
 const STAMP: Duration = Duration::from_micros(1);
+/// Vouching ends by then, however few canaries could be sent.
+const VOUCHING: Duration = Duration::from_secs(3);
+/// How soon to look for canaries that may be sent.
+const VOUCH_STEP: Duration = Duration::from_millis(2);
 /// When the next probe is further away than this, links may rest: what it costs to wake one is less than to stay awake.
 const REST: Duration = Duration::from_millis(50);
 
@@ -70,46 +75,65 @@ pub(crate) struct Walker {
     shared: Arc<Shared>,
     /// Which of the scan's walkers it is.
     number: usize,
-    rate: Rate,
     batch: usize,
-    cooldown: Cooldown,
+    manner: Manner,
     pace: Pace,
-    /// By pass, then by egress.
+    /// The rate for all walkers that the pace goes by; none in a round, which has one of its own.
+    rate: Option<u64>,
+    governor: Option<Governor>,
+    turns: Turns,
+    /// By pass, the last one the canaries', then by egress.
     templates: Vec<Vec<TemplateId>>,
     origins: Origins,
     walk: Walk,
-    /// The stripe that it walks or has walked, as the sender counts them.
-    lap: u64,
+    /// The leg that it walks or has walked.
+    lap: Lap,
     stripe: Stripe,
     slice: Slice,
     stage: Stage,
-    pass: u8,
-    /// 0 for the pass itself, then how often its suspects are probed again.
+    /// 0 for the leg itself, then how often its suspects are probed again.
     round: u8,
     /// When that began.
     began: Time,
     suspects: Suspects,
     /// What this round is about.
     todo: Ranges,
-    /// The rate at which this pass saw drops.
+    /// The rate at which this leg saw drops.
     dropping: u64,
     /// Probes sent in this round, and in all.
     in_round: u64,
     sent: u64,
     last_sent: Time,
+    /// Targets probed in pass 0, by group.
+    probed: Vec<u32>,
     /// Since when a batch waits to be sent; none while none does.
     stuck: Option<Time>,
     /// Whether it moves all the same.
     moves: bool,
 }
 
+/// How a walker walks, whatever the leg.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// How long to listen after the last probe.
+    pub(crate) cooldown: Cooldown,
+    /// Probes a second to a host at most, from all walkers together.
+    pub(crate) host_rate: Option<u64>,
+    /// Whether the scan has to learn how fast it may be.
+    pub(crate) learns: bool,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Idle,
-    /// In a pass or a round.
+    /// In a leg or a round.
     Walk {
         cursor: u64,
         since: Time,
+    },
+    /// So many canaries are still to be sent.
+    Vouch {
+        left: u64,
     },
     /// Answers may still come.
     Settle,
@@ -119,9 +143,9 @@ enum Stage {
 enum Run {
     /// The allowance is used up.
     Spent,
-    /// There are no more positions in this pass.
+    /// There are no more positions in this leg.
     Over,
-    /// The next position's answer may still be under way until then.
+    /// The next position may not be probed before then.
     Early(Time),
     /// A link takes no more just now.
     Full,
@@ -130,36 +154,39 @@ enum Run {
 }
 
 impl Walker {
-    /// The walker of this number, which sends at `rate`, its share of the scan's, through `links`, and begins at `now`.
+    /// The walker of this number, which sends its share of the scan's rate through `links`, and begins at `now`.
     pub(crate) fn new(
         number: usize,
         work: Arc<Work>,
         shared: Arc<Shared>,
-        (rate, cooldown): (Rate, Cooldown),
+        manner: Manner,
         links: &mut [Box<dyn LinkTx>],
         now: Time,
     ) -> Self {
         let batch = links.iter().map(|link| link.room()).max().unwrap_or(1);
         let mut prepare = |path: &Path, pass| links[path.link].prepare(&work.template(path, pass));
         let templates =
-            (0..work.passes).map(|pass| work.paths.iter().map(|path| prepare(path, pass)).collect()).collect();
-        let origins = work.origins();
+            (0..=work.passes).map(|pass| work.paths.iter().map(|path| prepare(path, pass)).collect()).collect();
+        let (origins, walkers) = (work.origins(), shared.walkers.len());
+        let share = manner.host_rate.map(|rate| (rate / walkers as u64).max(1));
         Walker {
+            governor: share.map(|rate| Governor::new(work.plan.hosts(), rate)),
+            probed: vec![0; shared.ledger.len()],
             work,
             shared,
             number,
-            rate,
             batch,
-            cooldown,
-            pace: Pace::new(rate, batch, now),
+            manner,
+            pace: Pace::new(Rate::Max, batch, now),
+            rate: None,
+            turns: Turns::new(number, walkers),
             templates,
             origins,
             walk: Walk::default(),
-            lap: 0,
+            lap: Lap { number: 0, pass: 0, vouchers: 0, all: true },
             stripe: Stripe { start: Position(0), len: 0 },
             slice: Slice::default(),
             stage: Stage::Idle,
-            pass: 0,
             round: 0,
             began: now,
             suspects: Suspects::default(),
@@ -190,6 +217,7 @@ impl Walker {
         match self.stage {
             Stage::Idle => Ok(self.idle(now)),
             Stage::Walk { cursor, since } => self.walk(cursor, since, now, links),
+            Stage::Vouch { left } => self.vouch(left, now, links),
             Stage::Settle => Ok(self.settle(now)),
         }
     }
@@ -201,43 +229,43 @@ impl Walker {
         set(&self.counters().send_drops, losses.dropped);
     }
 
-    /// Waits for the sender to open a stripe.
+    /// Waits for the sender to begin a leg.
     fn idle(&mut self, now: Time) -> Step {
-        let lap = self.shared.lap();
-        if lap == self.lap {
+        if self.shared.lap() == self.lap.number {
             return if self.shared.turn() == Turn::Done { Step::Done } else { Step::Until(Time::NEVER) };
         }
-        self.lap = lap;
+        self.lap = self.shared.leg();
         (self.stripe, self.slice) = (self.shared.stripe(), self.counters().slice());
         let looked = self.shared.looked();
         self.suspects.reset(looked, self.shared.dropped());
-        self.begin_pass(0, now)
-    }
-
-    fn begin_pass(&mut self, pass: u8, now: Time) -> Step {
-        self.counters().set_pass(pass);
-        if self.round > 0 {
-            self.pace = Pace::new(self.rate, self.batch, now);
+        (self.round, self.rate) = (0, None);
+        if self.lap.vouchers > 0 {
+            let all = self.shared.walkers.len() as u64;
+            (self.began, self.in_round) = (now, 0);
+            self.stage = Stage::Vouch { left: self.lap.vouchers.div_ceil(all) };
+            return Step::Until(now);
         }
-        self.begin_walk(pass, 0, now)
+        self.counters().set_pass(self.lap.pass);
+        self.begin_walk(0, now)
     }
 
     /// Probes the suspects again, more slowly than before.
     fn begin_round(&mut self, now: Time) -> Step {
+        let share = self.share(self.shared.rate());
         if self.round == 0 {
-            let limit = if let Rate::Fixed(Pps(pps)) = self.rate { Some(pps) } else { self.suspects.rate() };
-            self.dropping = limit.unwrap_or(UNMEASURED);
+            let limit = if let Rate::Fixed(Pps(pps)) = share { Some(pps) } else { self.suspects.rate() };
+            self.dropping = limit.unwrap_or(UNMEASURED).min(self.suspects.rate().unwrap_or(u64::MAX));
             self.todo = self.suspects.take();
         } else {
             self.todo = self.suspects.take().within(&self.todo);
         }
         let round = self.round + 1;
-        self.pace = Pace::new(Rate::Fixed(Pps(self.dropping >> round)), self.batch, now);
-        self.begin_walk(self.pass, round, now)
+        self.pace = Pace::new(Rate::Fixed(Pps((self.dropping >> round).max(1))), self.batch, now);
+        self.begin_walk(round, now)
     }
 
-    fn begin_walk(&mut self, pass: u8, round: u8, now: Time) -> Step {
-        (self.pass, self.round, self.in_round) = (pass, round, 0);
+    fn begin_walk(&mut self, round: u8, now: Time) -> Step {
+        (self.round, self.in_round) = (round, 0);
         self.pace.restart(now);
         self.suspects.begin_leg(now, self.slice.start, self.sent);
         self.stage = Stage::Walk { cursor: self.slice.start, since: now };
@@ -245,10 +273,26 @@ impl Walker {
         Step::Until(now)
     }
 
+    /// Goes by the scan's rate, as it is now.
+    fn keep_pace(&mut self, now: Time) {
+        let rate = self.shared.rate();
+        if self.round == 0 && self.rate != Some(rate) {
+            self.rate = Some(rate);
+            self.pace.change(self.share(rate), now);
+        }
+    }
+
+    /// Its share of a rate for all.
+    fn share(&self, rate: u64) -> Rate {
+        let rate = if rate == u64::MAX { Rate::Max } else { Rate::Fixed(Pps(rate)) };
+        rate.share(self.number, self.shared.walkers.len())
+    }
+
     fn walk(&mut self, mut cursor: u64, since: Time, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Step, Lost> {
         if self.round == 0 {
             add(&self.counters().sending, now.since(since).as_nanos() as u64);
         }
+        self.keep_pace(now);
         self.stage = Stage::Walk { cursor, since: now };
         if self.shared.congested() && !self.shared.stopped() {
             self.flush(now, links)?;
@@ -269,12 +313,12 @@ impl Walker {
     /// Notes how far the walk has come. What is stuck in a link has not been sent when its time comes to be noted; what is
     /// only passing through will have been before an answer is due.
     fn came_to(&mut self, cursor: u64, now: Time, empty: bool) {
-        if self.pass == 0 && self.round == 0 {
+        if self.lap.pass == 0 && self.round == 0 {
             self.counters().set_walked(cursor);
         }
         self.stage = Stage::Walk { cursor, since: now };
         if cursor > self.slice.start {
-            self.counters().enter(Phase::Probing { pass: self.pass });
+            self.counters().enter(Phase::Probing { pass: self.lap.pass });
         }
         if (empty || self.moves) && self.suspects.mark(now, cursor, self.sent, false) {
             self.look();
@@ -318,15 +362,58 @@ impl Walker {
             self.pace.spend(allowed - left);
             self.last_sent = now;
             self.account(allowed - left);
+            if self.round == 0 {
+                self.turns.earn(allowed - left, now, self.manner.learns);
+                self.send_canaries(now, links)?;
+            }
         }
         Ok(run)
+    }
+
+    /// Sends the canaries that are due; they count in the rate.
+    fn send_canaries(&mut self, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<u64, Lost> {
+        let mut sent = 0;
+        while self.turns.are_due() {
+            let wait = self.shared.answer();
+            let Some((kind, slot, index)) = self.turns.next(&self.shared.canaries, wait, now) else { continue };
+            let origins = self.origins.of(self.work.canary());
+            let Some(Fate::Send(out)) = self.work.probe(index, origins) else { continue };
+            if !has_room(links, out.link)? {
+                break;
+            }
+            Turns::sent(&self.shared.canaries, kind, slot, now);
+            self.shared.ledger.canary_sent(kind, out.group(self.shared.ledger.prefixes));
+            let templates = &self.templates[usize::from(self.work.canary())];
+            links[out.link].probe(templates[usize::from(out.egress.0)], &out.probe());
+            sent += 1;
+        }
+        self.pace.spend(sent);
+        add(&self.counters().canaries, sent);
+        Ok(sent)
+    }
+
+    /// Sends canaries and nothing else, at no more than the scan's rate.
+    fn vouch(&mut self, left: u64, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Step, Lost> {
+        self.keep_pace(now);
+        let allowed = self.pace.allowance(now).min(left);
+        self.turns.owe(allowed);
+        let sent = self.send_canaries(now, links)?;
+        let empty = self.flush(now, links)?;
+        if sent > 0 {
+            self.last_sent = now;
+            self.in_round += sent;
+        }
+        let left = left.saturating_sub(sent);
+        let is_over = left == 0 || now >= self.began + VOUCHING || self.shared.stopped();
+        self.stage = if is_over && empty { Stage::Settle } else { Stage::Vouch { left } };
+        Ok(Step::Until(now + VOUCH_STEP))
     }
 
     fn account(&mut self, probes: u64) {
         self.sent += probes;
         self.in_round += probes;
         let counters = self.counters();
-        add(if self.round == 0 { &counters.sent[usize::from(self.pass)] } else { &counters.again }, probes);
+        add(if self.round == 0 { &counters.sent[usize::from(self.lap.pass)] } else { &counters.again }, probes);
     }
 
     /// Sends at most `left` probes; says what stopped it, and how many are left.
@@ -337,9 +424,9 @@ impl Walker {
         now: Time,
         links: &mut [Box<dyn LinkTx>],
     ) -> Result<(Run, u64), Lost> {
-        let (pass, round) = (self.pass, self.round);
-        let (work, templates) = (&*self.work, &self.templates[usize::from(pass)]);
-        let origins = self.origins.of(pass);
+        let (pass, round) = (self.lap.pass, self.round);
+        let (work, shared, templates) = (&*self.work, &*self.shared, &self.templates[usize::from(pass)]);
+        let (origins, prefixes) = (self.origins.of(pass), shared.ledger.prefixes);
         for _ in 0..LOOKED_AT {
             if left == 0 {
                 return Ok((Run::Spent, left));
@@ -349,18 +436,30 @@ impl Walker {
                 return Ok((Run::Early(due), left));
             }
             let index = self.walk.index(&work.permutation, self.stripe.position(offset));
-            match &work.probe(index, origins) {
-                Some(Fate::Send(out)) => {
-                    if !has_room(links, out.link)? {
-                        return Ok((Run::Full, left));
+            let Some(found) = work.plan.find(index) else { return Ok((Run::Over, left)) };
+            let group = prefixes.group(found.family, found.address);
+            if self.lap.all || shared.is_chosen(group) {
+                match &work.probe_to(found, origins) {
+                    Some(Fate::Send(out)) => {
+                        if !has_room(links, out.link)? {
+                            return Ok((Run::Full, left));
+                        }
+                        if let Some(governor) = self.governor.as_mut().filter(|_| pass > 0)
+                            && let Err(until) = governor.pass(found.family, found.address, now)
+                        {
+                            return Ok((Run::Early(until), left));
+                        }
+                        if pass == 0 && round == 0 {
+                            self.probed[group] += 1;
+                        }
+                        // Before the probe leaves: its answer may be there at once.
+                        self.note(pass, round, offset, now);
+                        links[out.link].probe(templates[usize::from(out.egress.0)], &out.probe());
+                        left -= 1;
                     }
-                    // Before the probe leaves: its answer may be there at once.
-                    self.note(pass, round, offset, now);
-                    links[out.link].probe(templates[usize::from(out.egress.0)], &out.probe());
-                    left -= 1;
+                    _ if pass == 0 && round == 0 => add(&self.counters().skipped, 1),
+                    _ => {}
                 }
-                _ if pass == 0 && round == 0 => add(&self.counters().skipped, 1),
-                _ => {}
             }
             *cursor = offset + 1;
         }
@@ -382,13 +481,16 @@ impl Walker {
         self.todo.from(cursor).find_map(|(from, to)| self.shared.table.next_unanswered(from, to))
     }
 
-    /// When a position may be probed again, if that is not yet: not before an answer to the last probe had its time.
+    /// When a position may be probed again in a round, if that is not yet: not before an answer to the last probe had its
+    /// time. (Between two legs all answers have.)
     #[inline]
     fn due(&self, pass: u8, round: u8, offset: u64, now: Time) -> Option<Time> {
-        let last = if round > 0 { pass } else { pass.checked_sub(1)? };
-        let sent = self.shared.log.sent(last, offset, now)?;
+        if round == 0 {
+            return None;
+        }
+        let sent = self.shared.log.sent(pass, offset, now)?;
         // In a round the stamp may be new already: a neighbour that shares it was probed again.
-        if round > 0 && sent + STAMP >= self.began {
+        if sent + STAMP >= self.began {
             return None;
         }
         let due = sent + self.shared.wait();
@@ -409,14 +511,13 @@ impl Walker {
         self.shared.log.note_again(pass, offset, now, |first| table.state(first).is_none());
     }
 
-    /// Waits for answers to the probes before. Looks again in between: once they are here the wait may be shorter.
+    /// Waits for when the next position may be probed. Looks again in between: that may be sooner by then.
     fn space(&mut self, due: Time, now: Time) -> Step {
-        self.pace.restart(due);
+        if self.round > 0 {
+            self.pace.restart(due);
+        }
         if let Stage::Walk { cursor, .. } = self.stage {
-            self.stage = Stage::Walk { cursor, since: due };
-            if cursor == self.slice.start && self.round == 0 {
-                self.counters().enter(Phase::Spacing { pass: self.pass.saturating_sub(1) });
-            }
+            self.stage = Stage::Walk { cursor, since: if self.round > 0 { due } else { now } };
         }
         Step::Until(due.min(now + WAIT_FLOOR))
     }
@@ -424,17 +525,12 @@ impl Walker {
     fn after_walk(&mut self, cursor: u64, now: Time) -> Step {
         self.suspects.mark(now, cursor, self.sent, true);
         self.look();
-        if self.round == 0 && self.has_next_pass() && !self.is_suspicious() {
-            return self.begin_pass(self.pass + 1, now);
+        for (group, targets) in self.probed.iter_mut().enumerate().filter(|(_, targets)| **targets > 0) {
+            self.shared.ledger.probed(group, std::mem::take(targets));
         }
-        let over = !self.has_next_pass() && !self.is_suspicious();
-        self.counters().enter(if over { Phase::Cooldown } else { Phase::Spacing { pass: self.pass } });
+        self.counters().enter(Phase::Spacing { pass: self.lap.pass });
         self.stage = Stage::Settle;
         Step::Until(now)
-    }
-
-    fn has_next_pass(&self) -> bool {
-        self.pass + 1 < self.work.passes && !self.shared.stopped() && !self.all_answered()
     }
 
     /// Whether there are suspects to be probed again.
@@ -454,44 +550,36 @@ impl Walker {
     /// Waits until no answer can come any more. What then has not answered and is suspect is probed again.
     fn settle(&mut self, now: Time) -> Step {
         self.look();
-        let again = self.is_suspicious();
-        if !again && !self.has_next_pass() {
-            return self.cool_down(now);
-        }
         if let Some(until) = self.unsettled(now) {
             return Step::Until(until);
         }
-        if again {
+        if self.lap.vouchers == 0 && self.is_suspicious() {
             return self.begin_round(now);
-        }
-        self.suspects.take();
-        self.begin_pass(self.pass + 1, now)
-    }
-
-    /// Until when it has to be waited for answers to the last probe, or for the count of drops meanwhile.
-    fn unsettled(&self, now: Time) -> Option<Time> {
-        let due = self.last_sent + self.shared.wait();
-        let answered = (now < due).then(|| due.min(now + WAIT_FLOOR));
-        answered.or_else(|| (self.shared.looked() < due).then(|| now + COUNTING))
-    }
-
-    /// Looks again every so often, because the estimate changes with what comes in.
-    fn cool_down(&mut self, now: Time) -> Step {
-        self.counters().enter(Phase::Cooldown);
-        let end = self.last_sent + self.cooldown.listening(self.shared.wait(), self.all_answered());
-        if now < end {
-            return Step::Until(end.min(now + WAIT_FLOOR));
         }
         self.finish();
         // The sender may go on at once.
         Step::Until(now)
     }
 
+    /// Until when it has to be waited for answers to the last probe, or for the count of drops meanwhile. Looks again every
+    /// so often, because the estimate changes with what comes in.
+    fn unsettled(&self, now: Time) -> Option<Time> {
+        if self.in_round == 0 && self.round == 0 {
+            return None;
+        }
+        let wait = self.manner.cooldown.listening(self.shared.listening(self.lap.pass), self.all_answered());
+        let due = self.last_sent + wait;
+        let answered = (now < due).then(|| due.min(now + WAIT_FLOOR));
+        // What is answered is not lost, whoever dropped it.
+        let counted = self.all_answered() || self.shared.looked() >= due;
+        answered.or_else(|| (!counted).then(|| now + COUNTING))
+    }
+
     fn finish(&mut self) {
         add(&self.counters().doubtful, self.doubtful());
         self.stage = Stage::Idle;
         self.counters().set_last_sent(self.last_sent);
-        self.counters().set_done(self.lap);
+        self.counters().set_done(self.lap.number);
     }
 
     /// How many silent targets are suspects still; no more than were probed again, for those of hosts that are down are

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::cookie::{Cookie, Origin};
 use crate::permute::Permutation;
 use crate::plan::{EgressId, Found, Plan};
+use crate::prefix::Prefixes;
 use crate::route::Neighbours;
 use crate::target::{Family, Index, Position, Seq, Target};
 use crate::verdict::{DownReason, State};
@@ -82,11 +83,17 @@ impl Work {
         self.source_port + u16::from(pass)
     }
 
-    /// The pass that a port belongs to.
+    /// The number by which canaries go: one more than the passes.
+    #[inline]
+    pub(crate) fn canary(&self) -> u8 {
+        self.passes
+    }
+
+    /// The pass that a port belongs to, or that canaries go by.
     #[inline]
     pub(crate) fn pass(&self, port: u16) -> Option<u8> {
         let pass = port.wrapping_sub(self.source_port);
-        (pass < u16::from(self.passes)).then_some(pass as u8)
+        (pass <= u16::from(self.passes)).then_some(pass as u8)
     }
 
     /// The template of the probes that leave through an egress in a pass.
@@ -109,18 +116,24 @@ impl Work {
     /// The probe for a target, by its index, in the pass of these origins.
     #[inline]
     pub(crate) fn probe(&self, index: Index, origins: &[Origin]) -> Option<Fate> {
-        let Found { family, address, port, egress } = self.plan.find(index)?;
+        self.probe_to(self.plan.find(index)?, origins)
+    }
+
+    /// The same for a target that was looked up.
+    #[inline]
+    pub(crate) fn probe_to(&self, target: Found, origins: &[Origin]) -> Option<Fate> {
+        let Found { family, address, port, egress } = target;
         let path = self.paths.get(usize::from(egress.0))?;
         let Some(mac) = path.mac(|| family.address(address)) else { return Some(Fate::Down) };
         let seq = origins.get(usize::from(egress.0))?.seq_of(family, address, port);
         Some(Fate::Send(Outgoing { family, address, port, seq, mac, egress, link: path.link }))
     }
 
-    /// The cookies of all paths and passes.
+    /// The cookies of all paths and passes, and of canaries.
     pub(crate) fn origins(&self) -> Origins {
         let sources = || self.paths.iter().map(|path| path.source);
         let of_pass = |pass| sources().map(|source| self.cookie.origin(source, self.port(pass))).collect();
-        Origins { sources: sources().map(Family::number).collect(), origins: (0..self.passes).map(of_pass).collect() }
+        Origins { sources: sources().map(Family::number).collect(), origins: (0..=self.passes).map(of_pass).collect() }
     }
 
     /// Whether the target at this position belongs to a host that is down.
@@ -130,6 +143,11 @@ impl Work {
 }
 
 impl Outgoing {
+    /// The group of prefixes that its target belongs to.
+    pub(crate) fn group(&self, prefixes: Prefixes) -> usize {
+        prefixes.group(self.family, self.address)
+    }
+
     /// What it changes of its template.
     #[inline]
     pub(crate) fn probe(&self) -> Probe {

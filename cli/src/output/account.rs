@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use halfopen::{Method, Outcome, Plan, Rate, Summary};
+use halfopen::{Completeness, HostRate, Interval, Method, Outcome, Plan, Rate, Summary};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -43,6 +43,8 @@ pub(crate) struct Account {
     pub(crate) probes: Probes,
     /// Probes a second while sending.
     pub(crate) rate: f64,
+    /// None for a connect scan.
+    pub(crate) completeness: Option<CompletenessRecord>,
     pub(crate) replies: u64,
     pub(crate) duplicates: u64,
     pub(crate) srtt_us: Option<u64>,
@@ -71,6 +73,51 @@ pub(crate) struct Probes {
     pub(crate) again: u64,
 }
 
+/// How complete the result is, by what was measured.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct CompletenessRecord {
+    pub(crate) asked: f64,
+    /// Of the probes to targets that answer: the share that was lost.
+    pub(crate) loss: Option<Estimate>,
+    pub(crate) missing_open: Option<Estimate>,
+    pub(crate) missing: Option<Estimate>,
+    pub(crate) passes: u8,
+    pub(crate) ended: &'static str,
+    pub(crate) canaries: u64,
+    pub(crate) canaries_lost: u64,
+}
+
+/// With its 95 % interval.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Estimate {
+    pub(crate) expected: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+impl From<Interval> for Estimate {
+    fn from(interval: Interval) -> Estimate {
+        // More digits than it is worth.
+        let round = |value: f64| (value * 1e6).round() / 1e6;
+        Estimate { expected: round(interval.expected), low: round(interval.low), high: round(interval.high) }
+    }
+}
+
+impl From<&Completeness> for CompletenessRecord {
+    fn from(completeness: &Completeness) -> CompletenessRecord {
+        CompletenessRecord {
+            asked: completeness.asked,
+            loss: completeness.loss.map(Estimate::from),
+            missing_open: completeness.missing_open.map(Estimate::from),
+            missing: completeness.missing.map(Estimate::from),
+            passes: completeness.passes,
+            ended: completeness.ended.name(),
+            canaries: completeness.canaries,
+            canaries_lost: completeness.canaries_lost,
+        }
+    }
+}
+
 /// The settings in effect.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Effective {
@@ -82,8 +129,12 @@ pub(crate) struct Effective {
     pub(crate) exclude_file: Vec<String>,
     pub(crate) blocklist: bool,
     pub(crate) rate: RateLimit,
+    pub(crate) max_rate: Option<u64>,
+    pub(crate) min_rate: Option<u64>,
+    pub(crate) host_rate: RateLimit,
     pub(crate) senders: u8,
-    pub(crate) passes: u8,
+    pub(crate) completeness: f64,
+    pub(crate) max_passes: u8,
     /// A text: numbers in JSON are exact to 2^53 only.
     pub(crate) seed: String,
     pub(crate) cooldown: String,
@@ -97,7 +148,7 @@ pub(crate) struct Effective {
     pub(crate) show: Vec<&'static str>,
 }
 
-/// Probes a second, or `"max"`.
+/// Probes a second, or a word: `"auto"`, `"max"`, `"none"`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub(crate) enum RateLimit {
@@ -130,6 +181,7 @@ impl Account {
             counts: Counts::new(summary),
             probes: Probes::new(summary),
             rate: (summary.rate() * 10.0).round() / 10.0,
+            completeness: summary.completeness.as_ref().map(CompletenessRecord::from),
             replies: summary.replies,
             duplicates: summary.duplicates,
             srtt_us: summary.srtt.map(micros),
@@ -166,8 +218,12 @@ impl Effective {
             exclude_file: names(&targets.exclude_file),
             blocklist: !targets.no_blocklist,
             rate: RateLimit::new(used.rate),
+            max_rate: used.max_rate.map(|rate| rate.0),
+            min_rate: used.min_rate.map(|rate| rate.0),
+            host_rate: RateLimit::of_host(used.host_rate),
             senders: used.senders,
-            passes: used.passes,
+            completeness: used.completeness,
+            max_passes: used.max_passes,
             seed: used.seed.to_string(),
             cooldown: cooldown(probing.cooldown),
             method: method(used.method),
@@ -186,8 +242,17 @@ impl RateLimit {
     fn new(rate: Rate) -> RateLimit {
         match rate {
             Rate::Fixed(pps) => RateLimit::Pps(pps.0),
+            Rate::Auto => RateLimit::Word("auto"),
             Rate::Max => RateLimit::Word("max"),
             _ => RateLimit::Word("other"),
+        }
+    }
+
+    fn of_host(rate: HostRate) -> RateLimit {
+        match rate {
+            HostRate::Auto => RateLimit::Word("auto"),
+            HostRate::Limit(pps) => RateLimit::Pps(pps.0),
+            HostRate::Unlimited => RateLimit::Word("none"),
         }
     }
 }

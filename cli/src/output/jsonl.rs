@@ -58,6 +58,7 @@ struct VerdictRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_us: Option<u64>,
     pass: u8,
+    probes: u8,
     time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     supersedes: Option<&'static str>,
@@ -75,6 +76,7 @@ impl From<&Verdict> for VerdictRecord {
             ttl: verdict.ttl,
             rtt_us: verdict.rtt.map(micros),
             pass: verdict.pass,
+            probes: verdict.probes,
             time: timestamp(verdict.time),
             supersedes: verdict.supersedes.map(halfopen::State::name),
         }
@@ -108,7 +110,7 @@ mod tests {
         let verdict = Verdict { supersedes: Some(State::Closed), ..samples::by_icmp() };
         let expected = json!({
             "type": "verdict", "address": "192.0.2.9", "port": 25, "protocol": "tcp", "state": "filtered",
-            "reason": "admin-prohibited", "sender": "192.0.2.254", "ttl": 63, "rtt_us": 1500, "pass": 1,
+            "reason": "admin-prohibited", "sender": "192.0.2.254", "ttl": 63, "rtt_us": 1500, "pass": 1, "probes": 2,
             "time": "2023-11-14T22:13:20.123456Z", "supersedes": "closed",
         });
         assert_eq!(parsed(&[Event::Verdict(verdict)]), [expected]);
@@ -118,7 +120,7 @@ mod tests {
     fn what_is_not_known_is_left_out() {
         let expected = json!({
             "type": "verdict", "address": "192.0.2.9", "port": 26, "protocol": "tcp", "state": "filtered",
-            "reason": "no-response", "pass": 1, "time": "2023-11-14T22:13:20.123456Z",
+            "reason": "no-response", "pass": 1, "probes": 2, "time": "2023-11-14T22:13:20.123456Z",
         });
         assert_eq!(parsed(&[Event::Verdict(samples::silent())]), [expected]);
     }
@@ -151,8 +153,9 @@ mod tests {
         let summary: Value = serde_json::from_slice(&out).unwrap();
         let verdict = Verdict { supersedes: Some(State::Closed), ..samples::by_icmp() };
         let events = [Event::Verdict(verdict), samples::down(), Event::Warning(String::new())];
+        let parts = ["settings", "counts", "probes", "completeness"];
         for record in
-            parsed(&events).iter().chain([&summary, &summary["settings"], &summary["counts"], &summary["probes"]])
+            parsed(&events).iter().chain([&summary]).chain(parts.map(|part| &summary[part]))
         {
             for field in record.as_object().unwrap().keys() {
                 assert!(schema.contains(&format!("`{field}`")), "{field} is not in JSONL.md");

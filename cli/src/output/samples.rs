@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use halfopen::{DownReason, Event, Reason, State, Target, Verdict};
 
 use super::Output;
-use super::account::{Account, Counts, Effective, Probes, RateLimit};
+use super::account::{Account, CompletenessRecord, Counts, Effective, Estimate, Probes, RateLimit};
 use crate::args::{FormatArg, ShowArg};
 use crate::settings::{Form, Show};
 
@@ -78,6 +78,16 @@ pub(crate) fn account() -> Account {
         counts: Counts { open: 3, closed: 65_532, filtered: 0, silent: 0, unclassified: 0 },
         probes: Probes { total: 65_540, by_pass: vec![65_535, 5], again: 0 },
         rate: 9_998.5,
+        completeness: Some(CompletenessRecord {
+            asked: 0.999,
+            loss: Some(Estimate { expected: 0.000_08, low: 0.0, high: 0.0002 }),
+            missing_open: Some(Estimate { expected: 0.0, low: 0.0, high: 0.0 }),
+            missing: Some(Estimate { expected: 0.4, low: 0.0, high: 2.0 }),
+            passes: 2,
+            ended: "complete",
+            canaries: 131,
+            canaries_lost: 0,
+        }),
         replies: 65_535,
         duplicates: 0,
         srtt_us: Some(312),
@@ -96,8 +106,12 @@ fn effective() -> Effective {
         exclude_file: vec![],
         blocklist: true,
         rate: RateLimit::Pps(10_000),
+        max_rate: None,
+        min_rate: None,
+        host_rate: RateLimit::Word("auto"),
         senders: 1,
-        passes: 2,
+        completeness: 0.999,
+        max_passes: 10,
         seed: u64::MAX.to_string(),
         cooldown: "auto".into(),
         method: "syn",
@@ -121,6 +135,7 @@ fn verdict(target: &str, state: State, reason: Reason) -> Verdict {
         ttl: Some(63),
         rtt: Some(Duration::from_micros(1500)),
         pass: 1,
+        probes: 2,
         time: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789),
         supersedes: None,
     }

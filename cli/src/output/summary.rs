@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use halfopen::State;
 
-use super::account::{Account, PlanSize};
+use super::account::{Account, Estimate, PlanSize};
 use super::text::{count, counted_states, duration, grouped, round_trip};
 
 /// Our own probes seen again on the loopback, what others say to each other, and probes that left at the second attempt:
@@ -17,8 +17,14 @@ const ALL_PORTS: u64 = 65_535;
 
 /// The summary of a scan, without a last line break.
 pub(crate) fn text(account: &Account) -> String {
-    let lines =
-        [Some(found(account)), Some(sent(account)), Some(how(account)), unclassified(account), left_out(account)];
+    let lines = [
+        Some(found(account)),
+        complete(account),
+        Some(sent(account)),
+        Some(how(account)),
+        unclassified(account),
+        left_out(account),
+    ];
     let troubles = [("lost on this side", &account.drops), ("replies not ours", &account.strays)];
     let troubles = troubles.into_iter().map(|(title, counts)| listed(title, counts));
     lines.into_iter().chain(troubles).flatten().collect::<Vec<_>>().join("\n")
@@ -40,7 +46,7 @@ pub(crate) fn hint(account: &Account) -> Option<&'static str> {
         () if counts.open > 0 => None,
         () if hosts_down == hosts => Some("no host answers on this link; --show down names them"),
         () if counts.closed == 0 => {
-            Some("nothing answered: no host, or a firewall drops the probes; --passes 4 asks again")
+            Some("nothing answered: no host, or a firewall drops the probes; --completeness 100% asks more often")
         }
         () if *targets < hosts.saturating_mul(ALL_PORTS) => {
             Some("-p- scans all 65,535 ports, --show all prints every verdict")
@@ -60,6 +66,49 @@ fn found(account: &Account) -> String {
     let silent = if counts.silent > 0 { format!(" ({} silent)", grouped(counts.silent)) } else { String::new() };
     let stopped = if account.outcome == "stopped" { "stopped early: " } else { "" };
     format!("{stopped}{targets} on {hosts} in {took}: {found}{silent}")
+}
+
+/// How complete it is, by its own measurements, in words.
+fn complete(account: &Account) -> Option<String> {
+    let measured = account.completeness.as_ref()?;
+    let passes = count(measured.passes.into(), "pass").replace("passs", "passes");
+    let after = match measured.ended {
+        "passes" => format!("after {passes}, the limit"),
+        _ => format!("after {passes}"),
+    };
+    Some(match (measured.missing_open, measured.loss) {
+        (None, _) if account.counts.silent == 0 => return None,
+        (None, _) => format!("nothing answered {after}: there is nothing to measure loss by, so nobody can vouch for what is silent"),
+        (Some(_), _) if account.counts.silent == 0 => return None,
+        (Some(open), loss) => {
+            let loss = loss.map_or(String::new(), |loss| format!("; {} of probes lost", percent(loss.expected)));
+            format!("{} {after}{loss}", missing(open))
+        }
+    })
+}
+
+fn missing(open: Estimate) -> String {
+    let most = grouped(open.high as u64);
+    match (open.high as u64, open.low as u64) {
+        (0, _) => "no open port missed, as surely as 39 in 40".into(),
+        (_, 0) => format!("open ports missed: {} expected, at most {most} (95 %)", decimal(open.expected)),
+        (_, least) => {
+            format!("open ports missed: {} expected, {} to {most} (95 %)", decimal(open.expected), grouped(least))
+        }
+    }
+}
+
+fn decimal(number: f64) -> String {
+    if number < 10.0 { format!("{number:.1}") } else { grouped(number.round() as u64) }
+}
+
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        percent if percent <= 0.0 => "none".into(),
+        percent if percent < 0.01 => "under 0.01 %".into(),
+        percent if percent < 1.0 => format!("{percent:.2} %"),
+        percent => format!("{percent:.1} %"),
+    }
 }
 
 fn sent(account: &Account) -> String {

@@ -58,8 +58,8 @@ fn bad_values() {
 
     For more information, try '--help'.
     ");
-    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --passes 0"), @r"
-    error: invalid value '0' for '--passes <N>': 0 is not in 1..=16
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --max-passes 0"), @r"
+    error: invalid value '0' for '--max-passes <N>': 0 is not in 1..=15
 
     For more information, try '--help'.
     ");

@@ -84,7 +84,7 @@ impl LinkKind {
         let ethernet = interface.kind == InterfaceKind::Ethernet;
         let beyond = match rate {
             Rate::Fixed(Pps(pps)) => pps > PACKET_SOCKETS,
-            Rate::Max => true,
+            Rate::Auto | Rate::Max => true,
         };
         match self {
             LinkKind::Auto if ethernet && beyond => Ok(LinkKind::XdpLive),
@@ -346,7 +346,7 @@ impl LinkSettings<'_> {
     pub(crate) fn ring_bytes(&self) -> usize {
         let pps = match self.rate {
             Rate::Fixed(pps) => pps.0,
-            Rate::Max => 2_000_000,
+            Rate::Auto | Rate::Max => 2_000_000,
         };
         usize::try_from((pps / 10).saturating_mul(256)).unwrap_or(usize::MAX).clamp(RING.0, RING.1)
     }

@@ -150,6 +150,11 @@ impl Plan {
         self.tally.hosts
     }
 
+    /// The most ports that are probed at one address.
+    pub(crate) fn most_ports(&self) -> u32 {
+        self.blocks.iter().map(|block| block.ports.len()).max().unwrap_or(0)
+    }
+
     /// Whether there are IPv4 targets.
     pub fn has_v4(&self) -> bool {
         self.v4.end() > self.v4.start()

@@ -9,7 +9,7 @@ use crate::link::{LinkTx, PATIENCE, TemplateId, TxLosses};
 use crate::pace::{Pps, Rate};
 use crate::target::Target;
 use crate::verdict::State;
-use crate::walker::{Lost, Walker};
+use crate::walker::{Lost, Manner, Walker};
 use crate::wire::syn::{Probe, SynTemplate};
 use crate::work::Work;
 use crate::work::samples::{PORT, work};
@@ -88,12 +88,21 @@ fn bench_of(walkers: usize, work: Work, rate: Rate, most: u64, change: impl FnOn
         let mut book = Notebook { sent, now, ports: Vec::new(), room: 8, busy: 0, broken: false };
         change.take().into_iter().for_each(|change| change(&mut book));
         let mut links: Vec<Box<dyn LinkTx>> = vec![Box::new(book)];
-        let share = (rate.share(number, walkers), Cooldown::Auto);
-        let walker = Walker::new(number, Arc::clone(&work), Arc::clone(&shared), share, &mut links, Time::ZERO);
+        let manner = Manner { cooldown: Cooldown::Auto, host_rate: None, learns: false };
+        let walker = Walker::new(number, Arc::clone(&work), Arc::clone(&shared), manner, &mut links, Time::ZERO);
         (walker, links)
     };
     let walkers = (0..walkers).map(walker).collect();
-    let sender = Sender::new(Arc::clone(&shared), Cooldown::Auto, work.plan.len(), most);
+    let lead = Lead {
+        rate,
+        bounds: (1, u64::MAX),
+        most: u64::MAX,
+        completeness: 1.0,
+        passes: work.passes,
+        targets: work.plan.len(),
+        stripe: most,
+    };
+    let sender = Sender::new(Arc::clone(&shared), lead, Time::ZERO);
     Bench { sender, walkers, shared, work, sent, now }
 }
 

@@ -95,7 +95,7 @@ impl XdpRx {
         let watch = watch(interface).map_err(system("watch the device"))?;
         let fast = match settings.rate {
             Rate::Fixed(pps) => pps.0 >= FAST,
-            Rate::Max => true,
+            Rate::Auto | Rate::Max => true,
         };
         let any = (!fast).then(|| any(&rx, &watch)).transpose().map_err(system("wait for several queues"))?;
         Ok(XdpBoth { rx: XdpRx { queues: rx, any, watch, mode, _program: program }, tx, zero_copy })
@@ -164,7 +164,7 @@ pub(super) fn open_freed(request: XdpRequest) -> io::Result<XdpQueue> {
 fn chunks(rate: Rate, queues: u32) -> u32 {
     let pps = match rate {
         Rate::Fixed(pps) => pps.0,
-        Rate::Max => 2_000_000,
+        Rate::Auto | Rate::Max => 2_000_000,
     };
     let wanted = usize::try_from((pps / 10).saturating_mul(CHUNK as u64)).unwrap_or(usize::MAX);
     let each = wanted.clamp(DEVICE.0, DEVICE.1) / queues.clamp(1, QUEUES) as usize;

@@ -1,0 +1,435 @@
+//! Loss, measured: how many of the probes that would have been answered were not, and how many answers are still missing.
+//!
+//! Silence is never loss. Two things are evidence:
+//! - *Later answers.* A target that answers the probe of pass p+1 and did not answer that of pass p lost one.
+//! - *Canaries.* A target that has answered is probed again (`canary.rs`); when that is not answered, it was lost.
+//!
+//! (The third source, what our own side dropped, is probed again at once and never becomes silence: `suspects.rs`.)
+//!
+//! [`Ledger`] is where receiver and walkers write the evidence down, by prefix. [`Evidence`] is a sum of it, as counts of
+//! probes that were answered and that were lost, and says what the loss of a probe is: Beta-distributed, from a prior worth
+//! [`PRIOR`] probes. [`Missing`] is how many targets of a kind have not answered yet and would: with `x` answers to the
+//! last pass and a loss of `l` in it, `x l / (1 - l)` are expected to be left (negative binomial: `x` successes have been
+//! seen, the failures before them have not). Its variance has two parts, chance and what is not known of `l`.
+//!
+//! Open and closed are counted apart: hosts limit their RSTs, and a RST that was never sent is no loss of the way.
+
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::counters::MAX_PASSES;
+use crate::prefix::Prefixes;
+use crate::rtt::WAIT_UNHEARD;
+
+/// The kinds of answers that a probe can lose. ICMP errors are none: they come from elsewhere, and are rationed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Open = 0,
+    Closed = 1,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 2] = [Kind::Open, Kind::Closed];
+}
+
+/// What has been seen of the open stripe, by prefix. Answers and times are the receiver's to write, probes the walkers';
+/// between two passes all of it is the sender's. `Relaxed` throughout: counts publish nothing but themselves.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) prefixes: Prefixes,
+    /// First answers by kind, by the pass whose probe they answer, by group.
+    answers: [Box<[Box<[AtomicU32]>]>; 2],
+    /// Targets that pass 0 has probed, by group.
+    targets: Box<[AtomicU32]>,
+    /// The passes that probed a group, as bits.
+    passes: Box<[AtomicU16]>,
+    /// Canaries by kind, by group: sent, and answered. Over all stripes.
+    canaries: [[Box<[AtomicU32]>; 2]; 2],
+    /// Milliseconds that an answer from a group may take; 0 while none was heard.
+    waits: Box<[AtomicU32]>,
+}
+
+fn zeros(n: usize) -> Box<[AtomicU32]> {
+    (0..n).map(|_| AtomicU32::new(0)).collect()
+}
+
+fn load(count: &AtomicU32) -> u64 {
+    count.load(Ordering::Relaxed).into()
+}
+
+/// Adds one to a count that only the caller writes.
+#[inline]
+fn count(count: &AtomicU32) {
+    count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+}
+
+impl Ledger {
+    /// For so many passes.
+    pub(crate) fn new(prefixes: Prefixes, passes: u8) -> Self {
+        let groups = prefixes.len();
+        let by_pass = || (0..passes.min(MAX_PASSES)).map(|_| zeros(groups)).collect();
+        Ledger {
+            prefixes,
+            answers: [by_pass(), by_pass()],
+            targets: zeros(groups),
+            passes: (0..groups).map(|_| AtomicU16::new(0)).collect(),
+            canaries: [[zeros(groups), zeros(groups)], [zeros(groups), zeros(groups)]],
+            waits: zeros(groups),
+        }
+    }
+
+    /// Groups.
+    pub(crate) fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Begins a stripe; the sender's, while nobody else writes. Canaries and times go on.
+    pub(crate) fn reset(&self) {
+        let answers = self.answers.iter().flatten().flat_map(|counts| counts.iter());
+        answers.chain(&self.targets).for_each(|count| count.store(0, Ordering::Relaxed));
+        self.passes.iter().for_each(|passes| passes.store(0, Ordering::Relaxed));
+    }
+
+    /// The receiver's: a target of this group has answered for the first time, the probe of this pass.
+    #[inline]
+    pub(crate) fn answered(&self, kind: Kind, pass: u8, group: usize) {
+        if let Some(counts) = self.answers[kind as usize].get(usize::from(pass)) {
+            count(&counts[group]);
+        }
+    }
+
+    /// A walker's, at the end of its part of pass 0: so many targets were probed.
+    pub(crate) fn probed(&self, group: usize, targets: u32) {
+        self.targets[group].fetch_add(targets, Ordering::Relaxed);
+    }
+
+    /// The sender's: a pass probes this group.
+    pub(crate) fn enter(&self, group: usize, pass: u8) {
+        self.passes[group].fetch_or(1 << pass, Ordering::Relaxed);
+    }
+
+    /// A walker's: a canary of this group was sent.
+    pub(crate) fn canary_sent(&self, kind: Kind, group: usize) {
+        self.canaries[kind as usize][0][group].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The receiver's: it was answered.
+    pub(crate) fn canary_answered(&self, kind: Kind, group: usize) {
+        count(&self.canaries[kind as usize][1][group]);
+    }
+
+    /// The receiver's: how long an answer from this group may take.
+    #[inline]
+    pub(crate) fn set_wait(&self, group: usize, wait: Duration) {
+        self.waits[group].store((wait.as_millis() as u32).max(1), Ordering::Relaxed);
+    }
+
+    /// How long to wait for answers to the last probes of a pass: as long as one from any group that was probed in it may
+    /// take. What lies where nothing was heard from may be further away than all that has been.
+    pub(crate) fn listening(&self, pass: u8, scan: Duration) -> Duration {
+        let probed = |group: &usize| self.took(*group, pass) && self.probed_targets(*group) > 0;
+        let waits = (0..self.len()).filter(probed).map(|group| self.wait(group).unwrap_or(scan.max(WAIT_UNHEARD)));
+        waits.max().unwrap_or(scan)
+    }
+
+    fn wait(&self, group: usize) -> Option<Duration> {
+        let wait = load(&self.waits[group]);
+        (wait > 0).then(|| Duration::from_millis(wait))
+    }
+
+    pub(crate) fn took(&self, group: usize, pass: u8) -> bool {
+        self.passes[group].load(Ordering::Relaxed) >> pass & 1 == 1
+    }
+
+    /// How often each silent target of this group has been probed.
+    pub(crate) fn probes(&self, group: usize) -> u8 {
+        self.passes[group].load(Ordering::Relaxed).count_ones() as u8
+    }
+
+    pub(crate) fn probed_targets(&self, group: usize) -> u64 {
+        load(&self.targets[group])
+    }
+
+    /// Targets of this group that have answered.
+    pub(crate) fn found(&self, kind: Kind, group: usize) -> u64 {
+        self.answers[kind as usize].iter().map(|counts| load(&counts[group])).sum()
+    }
+
+    /// Answers to the last pass that probed this group.
+    pub(crate) fn last(&self, kind: Kind, group: usize) -> u64 {
+        let passes = self.passes[group].load(Ordering::Relaxed);
+        let last = passes.checked_ilog2().and_then(|last| self.answers[kind as usize].get(last as usize));
+        last.map_or(0, |counts| load(&counts[group]))
+    }
+
+    /// What later answers say of a group: an answer to pass p counts as answered there, and as lost in every pass before
+    /// it that probed the group.
+    pub(crate) fn later_answers(&self, kind: Kind, group: usize) -> Evidence {
+        let passes = self.passes[group].load(Ordering::Relaxed);
+        let mut evidence = Evidence::default();
+        let mut probes = 0u64;
+        let last = passes.checked_ilog2().unwrap_or(0);
+        for (pass, counts) in self.answers[kind as usize].iter().enumerate() {
+            if passes >> pass & 1 == 0 {
+                continue;
+            }
+            let answers = load(&counts[group]) as f64;
+            evidence.lost += answers * probes as f64;
+            // The last pass has nothing after it that would say what it lost.
+            if pass < last as usize {
+                evidence.answered += answers;
+            }
+            probes += 1;
+        }
+        evidence
+    }
+
+    /// What canaries say of a group, so far.
+    pub(crate) fn canaries(&self, kind: Kind, group: usize) -> Evidence {
+        let [sent, answered] = &self.canaries[kind as usize];
+        let (sent, answered) = (load(&sent[group]), load(&answered[group]));
+        Evidence { answered: answered.min(sent) as f64, lost: sent.saturating_sub(answered) as f64 }
+    }
+}
+
+/// Probes to targets that answer: how many were answered, and how many were lost, on the way there or back.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Evidence {
+    pub(crate) answered: f64,
+    pub(crate) lost: f64,
+}
+
+/// What is assumed of a network of which nothing is known yet, as if so many probes had been answered and lost: it loses
+/// one in fifty. Enough to have a few silent ports asked twice, little enough to be outweighed by any real evidence.
+pub(crate) const PRIOR: Evidence = Evidence { answered: 24.5, lost: 0.5 };
+
+/// How much more the counts vary than if every loss were one by itself: losses come in bursts, and networks change.
+const OVERDISPERSION: f64 = 2.0;
+
+impl std::ops::Add for Evidence {
+    type Output = Evidence;
+
+    fn add(self, other: Evidence) -> Evidence {
+        Evidence { answered: self.answered + other.answered, lost: self.lost + other.lost }
+    }
+}
+
+impl std::iter::Sum for Evidence {
+    fn sum<I: Iterator<Item = Evidence>>(evidence: I) -> Evidence {
+        evidence.fold(Evidence::default(), |sum, more| sum + more)
+    }
+}
+
+impl Evidence {
+    pub(crate) fn probes(self) -> f64 {
+        self.answered + self.lost
+    }
+
+    /// The same shares, as if from so many probes.
+    pub(crate) fn worth(self, probes: f64) -> Evidence {
+        let share = if self.probes() > 0.0 { probes / self.probes() } else { 0.0 };
+        Evidence { answered: self.answered * share, lost: self.lost * share }
+    }
+
+    /// The loss of a probe.
+    pub(crate) fn loss(self) -> f64 {
+        if self.probes() > 0.0 { self.lost / self.probes() } else { 0.0 }
+    }
+
+    /// Mean and variance of `l / (1 - l)`, the lost probes for each answered one, where `l` is Beta(lost, answered).
+    fn odds(self) -> (f64, f64) {
+        let (a, b) = (self.lost, self.answered.max(3.0));
+        let mean = a / (b - 1.0);
+        let square = a * (a + 1.0) / ((b - 1.0) * (b - 2.0));
+        (mean, (square - mean * mean).max(0.0))
+    }
+
+    /// The loss of a probe with its 95 % interval.
+    pub(crate) fn interval(self) -> Interval {
+        let (n, mean) = (self.probes().max(1.0), self.loss());
+        let deviation = (OVERDISPERSION * mean * (1.0 - mean) / (n + 1.0)).sqrt();
+        Interval {
+            expected: mean,
+            low: (mean - 1.96 * deviation).max(0.0),
+            high: (mean + 1.96 * deviation).min(1.0),
+        }
+    }
+}
+
+/// An estimate, with a 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Interval {
+    /// The expected value.
+    pub expected: f64,
+    /// The truth is smaller in one case of forty.
+    pub low: f64,
+    /// The truth is greater in one case of forty.
+    pub high: f64,
+}
+
+impl Interval {
+    /// Whether it holds this value.
+    pub fn contains(&self, value: f64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+}
+
+/// How many targets have not answered yet and would: mean and variance.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Missing {
+    pub(crate) mean: f64,
+    pub(crate) variance: f64,
+}
+
+impl std::ops::Add for Missing {
+    type Output = Missing;
+
+    fn add(self, other: Missing) -> Missing {
+        Missing { mean: self.mean + other.mean, variance: self.variance + other.variance }
+    }
+}
+
+impl Missing {
+    /// After a pass that `last` targets answered, when this is known of its loss. Half a target is always assumed to
+    /// have been there: what nobody has answered may still hold one.
+    pub(crate) fn after(last: f64, evidence: Evidence) -> Missing {
+        let (odds, spread) = evidence.odds();
+        let successes = last + 0.5;
+        let mean = successes * odds;
+        Missing { mean, variance: OVERDISPERSION * mean * (1.0 + odds) + successes * successes * spread }
+    }
+
+    /// The mean alone, of just as many.
+    pub(crate) fn mean_after(last: f64, evidence: Evidence) -> f64 {
+        last * evidence.odds().0
+    }
+
+    /// Of this mean, when it was estimated from this evidence.
+    pub(crate) fn scaled(mean: f64, evidence: Evidence) -> Missing {
+        let (odds, spread) = evidence.odds();
+        let relative = if odds > 0.0 { spread / (odds * odds) } else { 0.0 };
+        Missing { mean, variance: OVERDISPERSION * mean * (1.0 + odds) + mean * mean * relative }
+    }
+
+    /// With a 95 % interval of whole targets: that of the negative binomial distribution of this mean and variance.
+    pub(crate) fn interval(self) -> Interval {
+        Interval { expected: self.mean, low: self.quantile(0.025), high: self.quantile(0.975) }
+    }
+
+    /// The least number of which it is that likely that no more are missing.
+    pub(crate) fn quantile(self, share: f64) -> f64 {
+        let Missing { mean, variance } = self;
+        if mean <= 0.0 {
+            return 0.0;
+        }
+        if mean > NORMAL {
+            let deviations = if share < 0.5 { -1.96 } else { 1.96 };
+            return (mean + deviations * variance.sqrt()).max(0.0).round();
+        }
+        // Variance = mean + mean^2 / r.
+        let r = mean * mean / (variance - mean).max(mean * 1e-6);
+        let step = mean / (mean + r);
+        let mut probability = (r * (1.0 - step).ln()).exp();
+        let (mut sum, mut k) = (probability, 0.0);
+        while sum < share && k < MOST_TERMS {
+            probability *= (k + r) / (k + 1.0) * step;
+            sum += probability;
+            k += 1.0;
+        }
+        k
+    }
+}
+
+/// Beyond this mean the distribution is as good as normal.
+const NORMAL: f64 = 500.0;
+const MOST_TERMS: f64 = 1e5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(answered: f64, lost: f64) -> Evidence {
+        Evidence { answered, lost }
+    }
+
+    /// 1000 targets, half of each pass's probes lost, three passes.
+    #[test]
+    fn later_answers_are_losses_of_the_passes_before() {
+        let ledger = Ledger::new(Prefixes::new(1), 4);
+        for (pass, answers) in [(0, 500), (1, 250), (2, 125)] {
+            ledger.enter(0, pass);
+            (0..answers).for_each(|_| ledger.answered(Kind::Open, pass, 0));
+        }
+        // Pass 0: 500 answered, 375 lost; pass 1: 250 answered, 125 lost.
+        assert_eq!(ledger.later_answers(Kind::Open, 0), evidence(750.0, 500.0));
+        assert_eq!(ledger.later_answers(Kind::Closed, 0), evidence(0.0, 0.0));
+        assert_eq!((ledger.found(Kind::Open, 0), ledger.last(Kind::Open, 0), ledger.probes(0)), (875, 125, 3));
+        ledger.reset();
+        assert_eq!((ledger.found(Kind::Open, 0), ledger.probes(0)), (0, 0));
+    }
+
+    #[test]
+    fn passes_that_left_a_group_out_lost_nothing_there() {
+        let ledger = Ledger::new(Prefixes::new(1), 4);
+        [0, 2].into_iter().for_each(|pass| ledger.enter(0, pass));
+        (0..9).for_each(|_| ledger.answered(Kind::Closed, 0, 0));
+        ledger.answered(Kind::Closed, 2, 0);
+        assert_eq!(ledger.later_answers(Kind::Closed, 0), evidence(9.0, 1.0));
+    }
+
+    #[test]
+    fn waits_for_the_slowest_that_was_probed() {
+        let ledger = Ledger::new(Prefixes::new(4), 4);
+        let scan = Duration::from_millis(150);
+        assert_eq!(ledger.listening(0, scan), scan, "nothing was probed");
+        for (group, ms) in [(0, 100), (1, 300), (2, 5000)] {
+            ledger.set_wait(group, Duration::from_millis(ms));
+            ledger.probed(group, 1);
+        }
+        [0, 1].into_iter().for_each(|group| ledger.enter(group, 0));
+        assert_eq!(ledger.listening(0, scan), Duration::from_millis(300));
+        (ledger.enter(3, 0), ledger.probed(3, 1));
+        assert_eq!(ledger.listening(0, scan), WAIT_UNHEARD);
+    }
+
+    #[test]
+    fn nothing_lost_and_much_answered_leaves_nothing_missing() {
+        let missing = Missing::after(5000.0, PRIOR + evidence(1e5, 0.0));
+        assert!(missing.mean < 0.05 && missing.quantile(0.975) < 1.0, "{missing:?}");
+    }
+
+    /// Truth by simulation: targets answer with probability 1 - l each pass; how many are left after the last?
+    #[test]
+    fn intervals_hold_the_truth() {
+        let mut state = 1u64;
+        let mut draw = || crate::permute::splitmix64(&mut state) as f64 / u64::MAX as f64;
+        for (targets, loss, passes) in [(100, 0.2, 1), (100, 0.2, 3), (2000, 0.02, 2), (2000, 0.3, 2), (20, 0.1, 2)] {
+            let mut held = 0;
+            for _ in 0..400 {
+                let (mut left, mut seen, mut last) = (targets, PRIOR, 0);
+                for _ in 0..passes {
+                    last = (0..left).filter(|_| draw() >= loss).count();
+                    left -= last;
+                }
+                // Canaries: two hundred.
+                let lost = (0..200).filter(|_| draw() < loss).count() as f64;
+                seen = seen + evidence(200.0 - lost, lost);
+                let interval = Missing::after(last as f64, seen).interval();
+                held += usize::from(interval.contains(left as f64));
+            }
+            assert!(held >= 380, "{targets} {loss} {passes}: {held} of 400");
+        }
+    }
+
+    #[test]
+    fn quantiles_are_those_of_known_distributions() {
+        // Poisson with mean 3: P(<= 6) = 0.9665, P(<= 7) = 0.988; P(<= 0) = 0.0498.
+        let poisson = Missing { mean: 3.0, variance: 3.0 };
+        assert_eq!((poisson.quantile(0.975), poisson.quantile(0.025)), (7.0, 0.0));
+        // Geometric with mean 1: P(<= k) = 1 - 2^-(k+1).
+        let geometric = Missing { mean: 1.0, variance: 2.0 };
+        assert_eq!(geometric.quantile(0.975), 5.0);
+        let large = Missing { mean: 1e6, variance: 1e6 };
+        assert_eq!(large.quantile(0.975), 1_001_960.0);
+    }
+}

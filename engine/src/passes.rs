@@ -1,0 +1,376 @@
+//! Which pass comes next: probes go where evidence says that answers are missing, and stop when too few of them are.
+//!
+//! After every pass the ledger (`loss.rs`) says, for each prefix, how many targets can be expected to answer that have
+//! not yet. When the upper end of the 95 % interval of their number, for the open ones and for all, is within what the
+//! asked completeness allows, that was the last pass. Else the next one takes the prefixes where most is missing, as many
+//! as it takes to leave little; prefixes from which nothing was heard come last, because all of them together miss about
+//! as many as there are prefixes with a single answer, times the loss (Good and Turing's estimate).
+//!
+//! Two refinements:
+//! - *Limited prefixes.* Where closed ports answer late although open ones do not, hosts ration their RSTs. They get a leg
+//!   of their own at the end of the pass, at the rate at which they answered.
+//! - *Vouching.* When nothing was lost, and it is only the number of canaries that does not suffice, it is cheaper to
+//!   probe those again than all that is silent.
+//!
+//! Without any answer there is no evidence at all: then everything is probed twice, and nobody vouches for it.
+
+use std::collections::VecDeque;
+
+use crate::loss::{Evidence, Interval, Kind, Ledger, Missing, PRIOR};
+use crate::summary::{Completeness, Ended};
+
+/// Passes over what never answers at all: one more, as nmap does.
+const UNHEARD: u8 = 2;
+/// What the rest of the scan says of a prefix is worth so many probes to it.
+const BORROWED: f64 = 20.0;
+/// Open ports fewer than so many probes' worth are judged by closed ones too.
+const THIN: f64 = 30.0;
+/// The share of what may be missing that may be left out of a pass.
+const LEFT_OUT: f64 = 0.25;
+/// Answers that must have come late before a prefix is called limited, and how much more often closed ones have to.
+const LIMITED: (f64, f64, f64) = (30.0, 3.0, 0.15);
+/// How much faster than it answered a limited prefix is probed: what is lost must not slow it further.
+const FASTER: f64 = 1.05;
+/// Canaries that are worth sending just to be sure.
+const VOUCHERS: u64 = 20_000;
+
+/// Part of a pass: which groups are walked, and how fast at most.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Leg {
+    pub(crate) pass: u8,
+    /// None: all of them.
+    pub(crate) groups: Option<Vec<usize>>,
+    pub(crate) rate: Option<f64>,
+}
+
+/// What comes after a leg.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Next {
+    Leg(Leg),
+    /// So many canaries, and no probes.
+    Vouch(u64),
+    /// The stripe is done with.
+    End(Ended),
+}
+
+/// What a leg was, and what is left.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Walked {
+    /// How long it took, in seconds.
+    pub(crate) seconds: f64,
+    /// The rate at present, in probes a second.
+    pub(crate) rate: f64,
+    /// Targets that have not answered.
+    pub(crate) unanswered: u64,
+    /// Canaries that can be sent in a second.
+    pub(crate) canaries: f64,
+}
+
+/// The passes over a stripe, and what all stripes until now have missed.
+#[derive(Debug)]
+pub(crate) struct Passes {
+    completeness: f64,
+    most: u8,
+    pass: u8,
+    waiting: VecDeque<Leg>,
+    leg: Option<Leg>,
+    /// By group: how long its last leg took.
+    seconds: Vec<f64>,
+    vouched: bool,
+    account: Account,
+}
+
+/// What all stripes say.
+#[derive(Debug, Default)]
+struct Account {
+    missing: [Missing; 2],
+    later: Evidence,
+    heard: bool,
+    passes: u8,
+    ended: Option<Ended>,
+}
+
+/// What is expected to be missing.
+struct Outlook {
+    by_kind: [Missing; 2],
+    /// By group; of those never heard from, each its share.
+    by_group: Vec<f64>,
+    found: [f64; 2],
+    /// What is known of each kind's loss, over all groups.
+    evidence: [Evidence; 2],
+}
+
+impl Passes {
+    /// At most so many passes, for this completeness: a share of the answers.
+    pub(crate) fn new(completeness: f64, most: u8, groups: usize) -> Self {
+        Passes {
+            completeness,
+            most,
+            pass: 0,
+            waiting: VecDeque::new(),
+            leg: None,
+            seconds: vec![0.0; groups],
+            vouched: false,
+            account: Account::default(),
+        }
+    }
+
+    /// The first leg of a stripe.
+    pub(crate) fn begin(&mut self, ledger: &Ledger) -> Leg {
+        (self.pass, self.vouched) = (0, false);
+        self.waiting.clear();
+        self.enter(Leg { pass: 0, groups: None, rate: None }, ledger)
+    }
+
+    /// What comes next, now that the last leg is over and its answers have had their time.
+    pub(crate) fn next(&mut self, walked: Walked, ledger: &Ledger) -> Next {
+        self.time(walked.seconds);
+        if let Some(leg) = self.waiting.pop_front() {
+            return Next::Leg(self.enter(leg, ledger));
+        }
+        if walked.unanswered == 0 {
+            return self.end(Ended::Answered, ledger);
+        }
+        let outlook = Outlook::of(ledger);
+        if self.is_enough(&outlook) {
+            return self.end(Ended::Complete, ledger);
+        }
+        let is_heard = outlook.found[0] + outlook.found[1] > 0.0;
+        let most = if is_heard || self.completeness >= 1.0 { self.most } else { self.most.min(UNHEARD) };
+        if self.pass + 1 >= most {
+            return self.end(if is_heard { Ended::Passes } else { Ended::Unheard }, ledger);
+        }
+        if let Some(canaries) = self.vouchers(&outlook, &walked) {
+            self.vouched = true;
+            self.leg = None;
+            return Next::Vouch(canaries);
+        }
+        self.pass += 1;
+        self.plan(&outlook, ledger);
+        match self.waiting.pop_front() {
+            Some(leg) => Next::Leg(self.enter(leg, ledger)),
+            None => self.end(Ended::Complete, ledger),
+        }
+    }
+
+    /// The scan was stopped.
+    pub(crate) fn stop(&mut self, ledger: &Ledger) -> Next {
+        self.end(Ended::Stopped, ledger)
+    }
+
+    fn enter(&mut self, leg: Leg, ledger: &Ledger) -> Leg {
+        match &leg.groups {
+            Some(groups) => groups.iter().for_each(|&group| ledger.enter(group, leg.pass)),
+            None => (0..ledger.len()).for_each(|group| ledger.enter(group, leg.pass)),
+        }
+        self.leg = Some(leg.clone());
+        leg
+    }
+
+    fn time(&mut self, seconds: f64) {
+        match self.leg.take() {
+            Some(Leg { groups: Some(groups), .. }) => groups.iter().for_each(|&group| self.seconds[group] = seconds),
+            Some(_) => self.seconds.fill(seconds),
+            None => {}
+        }
+    }
+
+    /// Whether what is missing is within what is allowed, as surely as 39 in 40.
+    fn is_enough(&self, outlook: &Outlook) -> bool {
+        let heard = outlook.found[0] + outlook.found[1] > 0.0;
+        let within = |missing: Missing, found: f64| missing.quantile(0.975) <= self.allowed(missing, found);
+        let [open, closed] = outlook.by_kind;
+        heard
+            && self.completeness < 1.0
+            && within(open, outlook.found[0])
+            && within(open + closed, outlook.found[0] + outlook.found[1])
+    }
+
+    /// How many may be missing, of so many found.
+    fn allowed(&self, missing: Missing, found: f64) -> f64 {
+        ((1.0 - self.completeness) * (found + missing.mean)).floor()
+    }
+
+    /// How many canaries would do instead of a pass, if that is cheaper and nothing speaks against it.
+    fn vouchers(&self, outlook: &Outlook, walked: &Walked) -> Option<u64> {
+        let lost: f64 = outlook.evidence.iter().map(|evidence| evidence.lost - PRIOR.lost).sum();
+        if self.vouched || self.completeness >= 1.0 || lost > 0.5 || walked.canaries <= 0.0 {
+            return None;
+        }
+        let enough = |more: u64| {
+            let more = Evidence { answered: more as f64 / 2.0, lost: 0.0 };
+            self.is_enough(&outlook.with(more))
+        };
+        let canaries = (5..).map(|bits| 1u64 << bits).take_while(|&n| n <= VOUCHERS).find(|&n| enough(n))?;
+        let time = canaries as f64 / walked.canaries.min(walked.rate);
+        let pass = walked.unanswered as f64 / walked.rate;
+        (time < pass && canaries < walked.unanswered).then_some(canaries)
+    }
+
+    /// Plans the legs of the next pass.
+    fn plan(&mut self, outlook: &Outlook, ledger: &Ledger) {
+        let pass = self.pass;
+        let leg = |groups, rate| Leg { pass, groups, rate };
+        let found = outlook.found[0] + outlook.found[1];
+        if self.completeness >= 1.0 || found == 0.0 {
+            return self.waiting.push_back(leg(None, None));
+        }
+        let chosen = self.chosen(outlook);
+        let (limited, free): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|&group| is_limited(group, outlook, ledger));
+        if !free.is_empty() {
+            self.waiting.push_back(leg(Some(free), None));
+        }
+        if !limited.is_empty() {
+            let rate = self.limited_rate(&limited, ledger);
+            self.waiting.push_back(leg(Some(limited), Some(rate)));
+        }
+    }
+
+    /// The groups where most is missing, as many as leave little.
+    fn chosen(&self, outlook: &Outlook) -> Vec<usize> {
+        let missing = &outlook.by_group;
+        let mut groups: Vec<usize> = (0..missing.len()).filter(|&group| missing[group] > 0.0).collect();
+        groups.sort_by(|&a, &b| missing[a].total_cmp(&missing[b]));
+        let [open, closed] = outlook.by_kind;
+        let allowed = self.allowed(open + closed, outlook.found[0] + outlook.found[1]);
+        let mut left_out = 0.0;
+        let first = groups.iter().position(|&group| {
+            left_out += missing[group];
+            left_out > (allowed * LEFT_OUT).max(0.005)
+        });
+        // With everything within bounds, it is the sum of chances that is not: take the half where more is missing.
+        groups.split_off(first.unwrap_or(groups.len() / 2))
+    }
+
+    /// The rate of a leg over groups that ration their answers. The order mixes them evenly, so that each gets its share
+    /// of the silent targets; none should get more than it can answer.
+    fn limited_rate(&self, groups: &[usize], ledger: &Ledger) -> f64 {
+        let silent = |group: usize| {
+            let found: u64 = Kind::ALL.into_iter().map(|kind| ledger.found(kind, group)).sum();
+            ledger.probed_targets(group).saturating_sub(found).max(1) as f64
+        };
+        let all: f64 = groups.iter().map(|&group| silent(group)).sum();
+        let answered = |group: usize| ledger.last(Kind::Closed, group) as f64 / self.seconds[group].max(0.001);
+        let rates = groups.iter().map(|&group| answered(group) * all / silent(group));
+        (rates.fold(f64::INFINITY, f64::min) * FASTER).max(1.0)
+    }
+
+    fn end(&mut self, ended: Ended, ledger: &Ledger) -> Next {
+        let outlook = Outlook::of(ledger);
+        let account = &mut self.account;
+        account.passes = account.passes.max(self.pass + 1);
+        account.ended = account.ended.max(Some(ended));
+        account.heard |= outlook.found[0] + outlook.found[1] > 0.0;
+        account.later = account.later + later(ledger);
+        if ended != Ended::Answered {
+            account.missing = [0, 1].map(|kind| account.missing[kind] + outlook.by_kind[kind]);
+        }
+        Next::End(ended)
+    }
+
+    /// What can be said of the scan so far.
+    pub(crate) fn completeness(&self, ledger: &Ledger) -> Completeness {
+        let account = &self.account;
+        let canaries: Evidence = all(ledger).map(|(kind, group)| ledger.canaries(kind, group)).sum();
+        let seen = canaries + account.later;
+        let [open, closed] = account.missing;
+        let said = account.heard.then_some(());
+        Completeness {
+            asked: self.completeness,
+            loss: said.filter(|()| seen.probes() > 0.0).map(|()| seen.interval()),
+            missing_open: said.map(|()| whole(open)),
+            missing: said.map(|()| whole(open + closed)),
+            passes: account.passes,
+            ended: account.ended.unwrap_or(Ended::Stopped),
+            canaries: canaries.probes() as u64,
+            canaries_lost: canaries.lost as u64,
+        }
+    }
+}
+
+fn whole(missing: Missing) -> Interval {
+    missing.interval()
+}
+
+fn all(ledger: &Ledger) -> impl Iterator<Item = (Kind, usize)> + '_ {
+    Kind::ALL.into_iter().flat_map(|kind| (0..ledger.len()).map(move |group| (kind, group)))
+}
+
+fn later(ledger: &Ledger) -> Evidence {
+    all(ledger).map(|(kind, group)| ledger.later_answers(kind, group)).sum()
+}
+
+/// Whether a group rations what it refuses.
+fn is_limited(group: usize, outlook: &Outlook, ledger: &Ledger) -> bool {
+    let (probes, times, more) = LIMITED;
+    let closed = ledger.later_answers(Kind::Closed, group) + ledger.canaries(Kind::Closed, group);
+    let open = outlook.evidence[Kind::Open as usize].loss();
+    closed.probes() >= probes && closed.loss() > times * open + more && ledger.last(Kind::Closed, group) > 0
+}
+
+impl Outlook {
+    fn of(ledger: &Ledger) -> Outlook {
+        let sum = |kind| {
+            let seen = |group| ledger.later_answers(kind, group) + ledger.canaries(kind, group);
+            (0..ledger.len()).map(seen).sum::<Evidence>()
+        };
+        let [open, closed] = Kind::ALL.map(sum);
+        let borrowed = |own: Evidence, other: Evidence| other.worth((THIN - own.probes()).clamp(0.0, other.probes()));
+        let evidence = [open + borrowed(open, closed) + PRIOR, closed + borrowed(closed, open) + PRIOR];
+        let mut outlook = Outlook {
+            by_kind: Default::default(),
+            by_group: vec![0.0; ledger.len()],
+            found: Kind::ALL.map(|kind| (0..ledger.len()).map(|group| ledger.found(kind, group)).sum::<u64>() as f64),
+            evidence,
+        };
+        Kind::ALL.into_iter().for_each(|kind| outlook.expect(kind, ledger));
+        outlook
+    }
+
+    /// What is missing of a kind, by group and in all.
+    fn expect(&mut self, kind: Kind, ledger: &Ledger) {
+        let scan = self.evidence[kind as usize];
+        let whole = Missing::after(0.0, scan);
+        let borrowed = scan.worth(scan.probes().min(BORROWED));
+        let (mut single, mut dark, mut sum) = (0u64, 0u64, 0.0);
+        for group in 0..ledger.len() {
+            let found = ledger.found(kind, group);
+            (single, dark) = (single + u64::from(found == 1), dark + u64::from(is_dark(group, ledger)));
+            if found > 0 {
+                let own = ledger.later_answers(kind, group) + ledger.canaries(kind, group);
+                let missing = Missing::mean_after(ledger.last(kind, group) as f64, own + borrowed);
+                self.by_group[group] += missing;
+                sum += missing;
+            }
+        }
+        let unheard = single as f64 * whole.mean / 0.5;
+        for group in (0..ledger.len()).filter(|&group| is_dark(group, ledger)) {
+            self.by_group[group] += unheard / dark as f64;
+        }
+        let mean = sum + if dark > 0 { unheard } else { 0.0 } + whole.mean;
+        self.by_kind[kind as usize] = Missing::scaled(mean, scan);
+    }
+
+    /// The same, if so many canaries more of each kind had been answered.
+    fn with(&self, more: Evidence) -> Outlook {
+        let rescaled = |kind: usize| {
+            let (before, after) = (self.evidence[kind], self.evidence[kind] + more);
+            let share = Missing::mean_after(1.0, after) / Missing::mean_after(1.0, before).max(1e-12);
+            Missing::scaled(self.by_kind[kind].mean * share, after)
+        };
+        Outlook {
+            by_kind: [rescaled(0), rescaled(1)],
+            by_group: Vec::new(),
+            found: self.found,
+            evidence: self.evidence.map(|evidence| evidence + more),
+        }
+    }
+}
+
+/// Whether a group has targets and none has answered.
+fn is_dark(group: usize, ledger: &Ledger) -> bool {
+    ledger.probed_targets(group) > 0 && Kind::ALL.into_iter().all(|kind| ledger.found(kind, group) == 0)
+}
+
+#[cfg(test)]
+mod tests;

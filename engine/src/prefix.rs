@@ -1,0 +1,101 @@
+//! Prefixes: what lies in one /24 of IPv4 or one /48 of IPv6 mostly shares its way, its loss and its round-trip time. This
+//! file says to which of a bounded number of groups an address belongs.
+//!
+//! A prefix's group is its number, folded and masked: prefixes that follow one another have groups of their own up to
+//! [`MOST`] of them; beyond that, and now and then among scattered ones, two share a group and are judged as one.
+//!
+//! Pure arithmetic: it runs for every probe and every reply.
+
+use crate::plan::Plan;
+use crate::target::Family;
+
+/// Groups at most: what is kept for each of them stays within a few megabytes.
+const MOST: u64 = 1 << 16;
+/// Bits of an address below its prefix.
+const HOST_BITS: (u32, u32) = (8, 80);
+
+/// The groups of a plan's prefixes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Prefixes {
+    mask: u64,
+}
+
+impl Prefixes {
+    /// For the prefixes of a plan: about twice as many groups as there are prefixes, so that scattered ones rarely meet.
+    pub(crate) fn of(plan: &Plan) -> Self {
+        let within = |range: crate::plan::AddressRange| {
+            let ((family, first), (_, last)) = (Family::number(range.first()), Family::number(range.last()));
+            (last >> host_bits(family)) - (first >> host_bits(family)) + 1
+        };
+        let count = plan.ranges().fold(0u128, |count, range| count.saturating_add(within(range)));
+        Prefixes::new(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+
+    /// For so many prefixes.
+    pub(crate) fn new(count: u64) -> Self {
+        let groups = if count <= 1 { 1 } else { count.saturating_mul(2).min(MOST).next_power_of_two() };
+        Prefixes { mask: groups - 1 }
+    }
+
+    /// How many groups there are.
+    pub(crate) fn len(self) -> usize {
+        self.mask as usize + 1
+    }
+
+    /// The group of an address.
+    #[inline]
+    pub(crate) fn group(self, family: Family, address: u128) -> usize {
+        let number = (address >> host_bits(family)) as u64;
+        ((number ^ number >> 16 ^ number >> 32) & self.mask) as usize
+    }
+}
+
+#[inline]
+fn host_bits(family: Family) -> u32 {
+    match family {
+        Family::V4 => HOST_BITS.0,
+        Family::V6 => HOST_BITS.1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn group(prefixes: Prefixes, address: &str) -> usize {
+        let (family, number) = Family::number(address.parse::<IpAddr>().unwrap());
+        prefixes.group(family, number)
+    }
+
+    fn of(targets: &str) -> Prefixes {
+        Prefixes::of(&Plan::builder().targets(targets).unwrap().ports("80").unwrap().build().unwrap())
+    }
+
+    #[test]
+    fn hosts_of_a_prefix_share_a_group() {
+        let prefixes = of("10.0.0.0/16");
+        assert_eq!(group(prefixes, "10.0.3.1"), group(prefixes, "10.0.3.254"));
+        assert_ne!(group(prefixes, "10.0.3.1"), group(prefixes, "10.0.4.1"));
+        let prefixes = of("2001:db8::/40");
+        assert_eq!(group(prefixes, "2001:db8:7:1::1"), group(prefixes, "2001:db8:7:ffff::1"));
+        assert_ne!(group(prefixes, "2001:db8:7::1"), group(prefixes, "2001:db8:8::1"));
+    }
+
+    #[test]
+    fn neighbouring_prefixes_have_groups_of_their_own() {
+        let prefixes = of("10.3.0.0/16");
+        let groups: BTreeSet<_> = (0..=255).map(|i| group(prefixes, &format!("10.3.{i}.9"))).collect();
+        assert_eq!((groups.len(), prefixes.len()), (256, 512));
+    }
+
+    #[test]
+    fn their_number_is_bounded() {
+        for (targets, most) in [("10.0.0.7", 1), ("10.0.0.0/24", 1), ("10.0.0.0/23", 4), ("0.0.0.0/1", 1 << 16)] {
+            assert_eq!(of(targets).len(), most, "{targets}");
+        }
+        assert_eq!(of("2001::/18").len(), 1 << 16);
+    }
+}
