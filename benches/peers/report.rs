@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::{fs, io};
 
-use halfopen_bench::beside::machine;
+use halfopen_bench::machine;
 
 use crate::args::Args;
 use crate::goals::Goals;

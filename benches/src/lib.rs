@@ -3,6 +3,7 @@
 //! were recorded are in `runs/`.
 
 pub mod beside;
+pub mod machine;
 pub mod network;
 
 pub use network::{Answering, Answers};

@@ -24,7 +24,9 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
-use halfopen_bench::beside::{commands, machine};
+use halfopen_bench::beside::commands;
+use halfopen_bench::beside::versions::versions;
+use halfopen_bench::machine::machine;
 use halfopen_lab::Namespace;
 
 use args::Args;
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> io::Result<()> {
     let programs = Programs { halfopen: commands::halfopen()? };
-    let (machine, versions) = (machine::machine(), machine::versions(&programs.halfopen));
+    let (machine, versions) = (machine(), versions(&programs.halfopen));
     let home = halfopen_lab::enter_isolation()?;
     let contenders: Vec<Contender> = args.contenders().into_iter().filter(|&contender| is_there(contender)).collect();
     let capacity = capacity::measure(&home, &programs)?;

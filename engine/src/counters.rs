@@ -158,7 +158,7 @@ pub(crate) struct Slice {
     pub(crate) end: u64,
 }
 
-/// Written by the receiver alone.
+/// Written by the receiver alone, but for `wanted`.
 #[derive(Debug, Default)]
 pub(crate) struct ReceiverCounters {
     pub(crate) open: AtomicU64,
@@ -172,6 +172,8 @@ pub(crate) struct ReceiverCounters {
     pub(crate) device_drops: AtomicU64,
     /// Until when (nanoseconds) the counts of drops are complete.
     looked: AtomicU64,
+    /// Until when somebody waits for them to be.
+    wanted: AtomicU64,
     /// Smoothed RTT in nanoseconds; 0 while there is none.
     pub(crate) srtt: AtomicU64,
     /// Probes a second over the last second or so, in thousandths.
@@ -380,6 +382,17 @@ impl Shared {
     /// Until when the counts of drops are complete. To be read before them.
     pub(crate) fn looked(&self) -> Time {
         Time(self.receiver.looked.load(Ordering::Acquire))
+    }
+
+    /// Asks for the counts of drops until then: who waits for them should not wait for long.
+    pub(crate) fn want_look(&self, until: Time) {
+        self.receiver.wanted.fetch_max(until.0, Ordering::Relaxed);
+    }
+
+    /// Whether somebody waits for counts that could be had now.
+    pub(crate) fn is_look_wanted(&self, now: Time) -> bool {
+        let wanted = load(&self.receiver.wanted);
+        wanted <= now.0 && wanted > self.receiver.looked.load(Ordering::Relaxed)
     }
 
     /// Says that the counts of drops are complete until then.

@@ -311,9 +311,10 @@ impl Lookout {
         Lookout { next: Time::ZERO, received: (0, 0), unconfirmed: None, device: Box::new(device) }
     }
 
-    /// Looks, if it is time to.
+    /// Looks, if it is time to, or if somebody waits for it.
     pub(crate) fn look(&mut self, now: Time, links: &mut [Box<dyn LinkRx>], shared: &Shared) {
-        if now < self.next {
+        let is_confirming = self.unconfirmed.is_some();
+        if now < self.next && (is_confirming || !shared.is_look_wanted(now)) {
             return;
         }
         count_drops(links, shared);

@@ -7,8 +7,8 @@
 //! (The third source, what our own side dropped, is probed again at once and never becomes silence: `suspects.rs`.)
 //!
 //! [`Ledger`] is where receiver and walkers write the evidence down, by prefix. [`Evidence`] is a sum of it, as counts of
-//! probes that were answered and that were lost, and says what the loss of a probe is: Beta-distributed, from a prior worth
-//! [`PRIOR`] probes. [`Missing`] is how many targets of a kind have not answered yet and would: with `x` answers to the
+//! probes that were answered and that were lost, and says what the loss of a probe is: Beta-distributed, from a prior that is
+//! worth few probes. [`Missing`] is how many targets of a kind have not answered yet and would: with `x` answers to the
 //! last pass and a loss of `l` in it, `x l / (1 - l)` are expected to be left (negative binomial: `x` successes have been
 //! seen, the failures before them have not). Its variance has two parts, chance and what is not known of `l`.
 //!
@@ -155,6 +155,11 @@ impl Ledger {
         self.answers[kind as usize].iter().map(|counts| load(&counts[group])).sum()
     }
 
+    /// The last pass that probed this group.
+    pub(crate) fn last_pass(&self, group: usize) -> Option<u32> {
+        self.passes[group].load(Ordering::Relaxed).checked_ilog2()
+    }
+
     /// Answers to the last pass that probed this group.
     pub(crate) fn last(&self, kind: Kind, group: usize) -> u64 {
         let passes = self.passes[group].load(Ordering::Relaxed);
@@ -200,8 +205,9 @@ pub(crate) struct Evidence {
 }
 
 /// What is assumed of a network of which nothing is known yet, as if so many probes had been answered and lost: it loses
-/// one in fifty. Enough to have a few silent ports asked twice, little enough to be outweighed by any real evidence.
-pub(crate) const PRIOR: Evidence = Evidence { answered: 24.5, lost: 0.5 };
+/// one in fifty. Enough to have a few silent ports asked twice, little enough to be outweighed by any real evidence; and
+/// it gives way with every loss that is seen.
+const PRIOR: Evidence = Evidence { answered: 24.5, lost: 0.5 };
 
 /// How much more the counts vary than if every loss were one by itself: losses come in bursts, and networks change.
 const OVERDISPERSION: f64 = 2.0;
@@ -223,6 +229,11 @@ impl std::iter::Sum for Evidence {
 impl Evidence {
     pub(crate) fn probes(self) -> f64 {
         self.answered + self.lost
+    }
+
+    /// Together with what is assumed beforehand.
+    pub(crate) fn with_prior(self) -> Evidence {
+        self + Evidence { answered: PRIOR.answered / (1.0 + self.lost), lost: PRIOR.lost }
     }
 
     /// The same shares, as if from so many probes.
@@ -394,7 +405,7 @@ mod tests {
 
     #[test]
     fn nothing_lost_and_much_answered_leaves_nothing_missing() {
-        let missing = Missing::after(5000.0, PRIOR + evidence(1e5, 0.0));
+        let missing = Missing::after(5000.0, evidence(1e5, 0.0).with_prior());
         assert!(missing.mean < 0.05 && missing.quantile(0.975) < 1.0, "{missing:?}");
     }
 
@@ -406,7 +417,7 @@ mod tests {
         for (targets, loss, passes) in [(100, 0.2, 1), (100, 0.2, 3), (2000, 0.02, 2), (2000, 0.3, 2), (20, 0.1, 2)] {
             let mut held = 0;
             for _ in 0..400 {
-                let (mut left, mut seen, mut last) = (targets, PRIOR, 0);
+                let (mut left, mut seen, mut last) = (targets, Evidence::default(), 0);
                 for _ in 0..passes {
                     last = (0..left).filter(|_| draw() >= loss).count();
                     left -= last;
@@ -414,7 +425,7 @@ mod tests {
                 // Canaries: two hundred.
                 let lost = (0..200).filter(|_| draw() < loss).count() as f64;
                 seen = seen + evidence(200.0 - lost, lost);
-                let interval = Missing::after(last as f64, seen).interval();
+                let interval = Missing::after(last as f64, seen.with_prior()).interval();
                 held += usize::from(interval.contains(left as f64));
             }
             assert!(held >= 380, "{targets} {loss} {passes}: {held} of 400");

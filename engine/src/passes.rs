@@ -16,19 +16,30 @@
 
 use std::collections::VecDeque;
 
-use crate::loss::{Evidence, Interval, Kind, Ledger, Missing, PRIOR};
+use crate::counters::MAX_PASSES;
+use crate::loss::{Evidence, Interval, Kind, Ledger, Missing};
 use crate::summary::{Completeness, Ended};
 
 /// Passes over what never answers at all: one more, as nmap does.
 const UNHEARD: u8 = 2;
 /// What the rest of the scan says of a prefix is worth so many probes to it.
-const BORROWED: f64 = 20.0;
+const BORROWED: f64 = 5.0;
+/// How much groups are expected to differ: the shape of the gamma distribution around their share.
+const SHAPE: f64 = 2.0;
+/// Rounds in which the estimate of what is missing is taken into account for itself; it settles quickly.
+const ROUNDS: u8 = 8;
 /// Open ports fewer than so many probes' worth are judged by closed ones too.
 const THIN: f64 = 30.0;
-/// The share of what may be missing that may be left out of a pass.
+/// The share of what may be missing that is expected to be when passes end: chance may then take four times as much.
+const MARGIN: f64 = 0.25;
+/// Less than this is as good as nothing, however little was found.
+const LITTLE: f64 = 0.02;
+/// The share of that which may be left out of a pass.
 const LEFT_OUT: f64 = 0.25;
 /// Answers that must have come late before a prefix is called limited, and how much more often closed ones have to.
 const LIMITED: (f64, f64, f64) = (30.0, 3.0, 0.15);
+/// As many open ones say how much the way to a prefix loses.
+const OWN: f64 = 10.0;
 /// How much faster than it answered a limited prefix is probed: what is lost must not slow it further.
 const FASTER: f64 = 1.05;
 /// Canaries that are worth sending just to be sure.
@@ -149,7 +160,10 @@ impl Passes {
         self.plan(&outlook, ledger);
         match self.waiting.pop_front() {
             Some(leg) => Next::Leg(self.enter(leg, ledger)),
-            None => self.end(Ended::Complete, ledger),
+            None => {
+                self.pass -= 1;
+                self.end(Ended::Complete, ledger)
+            }
         }
     }
 
@@ -175,10 +189,14 @@ impl Passes {
         }
     }
 
-    /// Whether what is missing is within what is allowed, as surely as 39 in 40.
+    /// Whether what is missing is within what is allowed: much less is expected to be, and no more is, as surely as 39 in
+    /// 40.
     fn is_enough(&self, outlook: &Outlook) -> bool {
         let heard = outlook.found[0] + outlook.found[1] > 0.0;
-        let within = |missing: Missing, found: f64| missing.quantile(0.975) <= self.allowed(missing, found);
+        let within = |missing: Missing, found: f64| {
+            let allowed = self.allowed(missing, found);
+            missing.mean <= (allowed * MARGIN).max(LITTLE) && missing.quantile(0.975) <= allowed.floor().max(1.0)
+        };
         let [open, closed] = outlook.by_kind;
         heard
             && self.completeness < 1.0
@@ -188,12 +206,13 @@ impl Passes {
 
     /// How many may be missing, of so many found.
     fn allowed(&self, missing: Missing, found: f64) -> f64 {
-        ((1.0 - self.completeness) * (found + missing.mean)).floor()
+        (1.0 - self.completeness) * (found + missing.mean)
     }
 
     /// How many canaries would do instead of a pass, if that is cheaper and nothing speaks against it.
     fn vouchers(&self, outlook: &Outlook, walked: &Walked) -> Option<u64> {
-        let lost: f64 = outlook.evidence.iter().map(|evidence| evidence.lost - PRIOR.lost).sum();
+        // Half a loss is assumed of each kind.
+        let lost: f64 = outlook.evidence.iter().map(|evidence| evidence.lost - 0.5).sum();
         if self.vouched || self.completeness >= 1.0 || lost > 0.5 || walked.canaries <= 0.0 {
             return None;
         }
@@ -236,7 +255,7 @@ impl Passes {
         let mut left_out = 0.0;
         let first = groups.iter().position(|&group| {
             left_out += missing[group];
-            left_out > (allowed * LEFT_OUT).max(0.005)
+            left_out > (allowed * MARGIN).max(LITTLE) * LEFT_OUT
         });
         // With everything within bounds, it is the sum of chances that is not: take the half where more is missing.
         groups.split_off(first.unwrap_or(groups.len() / 2))
@@ -304,7 +323,8 @@ fn later(ledger: &Ledger) -> Evidence {
 fn is_limited(group: usize, outlook: &Outlook, ledger: &Ledger) -> bool {
     let (probes, times, more) = LIMITED;
     let closed = ledger.later_answers(Kind::Closed, group) + ledger.canaries(Kind::Closed, group);
-    let open = outlook.evidence[Kind::Open as usize].loss();
+    let own = ledger.later_answers(Kind::Open, group) + ledger.canaries(Kind::Open, group);
+    let open = if own.probes() >= OWN { own } else { outlook.evidence[Kind::Open as usize] }.loss();
     closed.probes() >= probes && closed.loss() > times * open + more && ledger.last(Kind::Closed, group) > 0
 }
 
@@ -316,7 +336,8 @@ impl Outlook {
         };
         let [open, closed] = Kind::ALL.map(sum);
         let borrowed = |own: Evidence, other: Evidence| other.worth((THIN - own.probes()).clamp(0.0, other.probes()));
-        let evidence = [open + borrowed(open, closed) + PRIOR, closed + borrowed(closed, open) + PRIOR];
+        let evidence =
+            [(open + borrowed(open, closed)).with_prior(), (closed + borrowed(closed, open)).with_prior()];
         let mut outlook = Outlook {
             by_kind: Default::default(),
             by_group: vec![0.0; ledger.len()],
@@ -332,13 +353,14 @@ impl Outlook {
         let scan = self.evidence[kind as usize];
         let whole = Missing::after(0.0, scan);
         let borrowed = scan.worth(scan.probes().min(BORROWED));
+        let last = last_answers(kind, ledger);
         let (mut single, mut dark, mut sum) = (0u64, 0u64, 0.0);
         for group in 0..ledger.len() {
             let found = ledger.found(kind, group);
             (single, dark) = (single + u64::from(found == 1), dark + u64::from(is_dark(group, ledger)));
             if found > 0 {
                 let own = ledger.later_answers(kind, group) + ledger.canaries(kind, group);
-                let missing = Missing::mean_after(ledger.last(kind, group) as f64, own + borrowed);
+                let missing = Missing::mean_after(last[group], own + borrowed);
                 self.by_group[group] += missing;
                 sum += missing;
             }
@@ -348,7 +370,23 @@ impl Outlook {
             self.by_group[group] += unheard / dark as f64;
         }
         let mean = sum + if dark > 0 { unheard } else { 0.0 } + whole.mean;
-        self.by_kind[kind as usize] = Missing::scaled(mean, scan);
+        let more = self.overlooked(kind, mean, last.iter().sum(), ledger);
+        self.by_group.iter_mut().for_each(|missing| *missing *= more);
+        self.by_kind[kind as usize] = Missing::scaled(mean * more, scan);
+    }
+
+    /// By how much more is missing than later answers say by themselves: what is missing still was lost in every pass.
+    fn overlooked(&self, kind: Kind, mean: f64, last: f64, ledger: &Ledger) -> f64 {
+        let scan = self.evidence[kind as usize];
+        let passes = (0..ledger.len()).filter_map(|group| ledger.last_pass(group)).max().map_or(0, |last| last + 1);
+        if passes < 2 || mean <= 0.0 {
+            return 1.0;
+        }
+        let before = Missing::mean_after(1.0, scan);
+        (0..ROUNDS).fold(1.0, |more, _| {
+            let lost = Evidence { answered: last, lost: mean * more * f64::from(passes) };
+            (Missing::mean_after(1.0, scan + lost) / before).clamp(1.0, 5.0)
+        })
     }
 
     /// The same, if so many canaries more of each kind had been answered.
@@ -365,6 +403,33 @@ impl Outlook {
             evidence: self.evidence.map(|evidence| evidence + more),
         }
     }
+}
+
+/// Answers to the last pass over each group, evened out: in a group that happened to have none, as many can be missing as
+/// in its neighbours, in proportion to what was found there. (The mean of a gamma distribution around the group's share,
+/// after what was seen; sums over the groups of the same last pass are kept.)
+fn last_answers(kind: Kind, ledger: &Ledger) -> Vec<f64> {
+    let groups = ledger.len();
+    let seen: Vec<f64> = (0..groups).map(|group| ledger.last(kind, group) as f64).collect();
+    let found: Vec<f64> = (0..groups).map(|group| ledger.found(kind, group) as f64).collect();
+    let mut sums = [(0.0, 0.0, 0.0); MAX_PASSES as usize + 1];
+    let sum_of = |group: usize| ledger.last_pass(group).map_or(0, |pass| pass as usize + 1);
+    for group in 0..groups {
+        let sum = &mut sums[sum_of(group)];
+        (sum.0, sum.1) = (sum.0 + seen[group], sum.1 + found[group]);
+    }
+    let evened = |group: usize| {
+        let (all, found_in_all, _) = sums[sum_of(group)];
+        let share = if found_in_all > 0.0 { all * found[group] / found_in_all } else { 0.0 };
+        if share > 0.0 { (seen[group] + SHAPE) / (1.0 + SHAPE / share) } else { 0.0 }
+    };
+    let evened: Vec<f64> = (0..groups).map(evened).collect();
+    (0..groups).for_each(|group| sums[sum_of(group)].2 += evened[group]);
+    let kept = |group: usize| {
+        let (all, _, evened_in_all) = sums[sum_of(group)];
+        if evened_in_all > 0.0 { evened[group] * all / evened_in_all } else { 0.0 }
+    };
+    (0..groups).map(kept).collect()
 }
 
 /// Whether a group has targets and none has answered.

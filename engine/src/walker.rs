@@ -572,6 +572,7 @@ impl Walker {
         let answered = (now < due).then(|| due.min(now + WAIT_FLOOR));
         // What is answered is not lost, whoever dropped it.
         let counted = self.all_answered() || self.shared.looked() >= due;
+        self.shared.want_look(due);
         answered.or_else(|| (!counted).then(|| now + COUNTING))
     }
 

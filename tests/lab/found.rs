@@ -92,7 +92,8 @@ fn simulate_at(place: SimPlace, builder: ScanBuilder, network: &Watched) -> (Vec
     simulate(builder, place, network.clone()).unwrap_or_else(|error| panic!("the scan does not start: {error}"))
 }
 
-fn gateway_place() -> SimPlace {
+/// Where the scanner stands: 10.7.0.100 and fd07::100, behind the router 10.7.0.1.
+pub fn gateway_place() -> SimPlace {
     let gateway = MacAddr(mac_of([10, 7, 0, 1].into()));
     SimPlace {
         v4: [10, 7, 0, 100].into(),

@@ -38,8 +38,8 @@ mod xdp_responder;
 
 pub use effects::{Change, Effects, EffectsTally, Spread, Stretch};
 pub use found::{
-    Found, plan, read, refused, scan, simulated, simulated_events, simulated_on, simulated_on_link, simulated_on_until,
-    simulated_until, target,
+    Found, gateway_place, plan, read, refused, scan, simulated, simulated_events, simulated_on, simulated_on_link,
+    simulated_on_until, simulated_until, target,
 };
 pub use isolate::{enter_isolation, isolated, isolated_for, needs_xdp, skip, skip_without_root};
 pub use link::{End, Tun, link, phantom_link, polling_phantom_link};

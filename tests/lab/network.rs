@@ -4,6 +4,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use halfopen::Time;
+use halfopen::link::sim::Network;
+
 use crate::effects::{Effects, EffectsTally};
 use crate::phantom::{Medium, Phantoms};
 use crate::scenario::Scenario;
@@ -59,6 +62,22 @@ impl SimNetwork {
     /// What the way did to packets so far.
     pub fn effects_tally(&self) -> EffectsTally {
         self.effects.tally()
+    }
+}
+
+impl Network for SimNetwork {
+    fn send(&mut self, now: Time, frame: &[u8]) {
+        SimNetwork::send(self, now.0, frame);
+    }
+
+    fn next_arrival(&self) -> Option<Time> {
+        SimNetwork::next_arrival(self).map(Time)
+    }
+
+    fn receive(&mut self, now: Time, sink: &mut dyn FnMut(Time, &[u8])) {
+        while let Some((at, frame)) = SimNetwork::receive(self, now.0) {
+            sink(Time(at), &frame);
+        }
     }
 }
 

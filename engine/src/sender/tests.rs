@@ -116,6 +116,7 @@ impl Bench {
         let mut now = *self.now.lock().unwrap();
         while now < Time::from(until) {
             *self.now.lock().unwrap() = now;
+            self.shared.set_looked(now);
             each(self, now);
             if self.shared.turn() == Turn::Closing {
                 self.shared.set_turn(Turn::Closed);

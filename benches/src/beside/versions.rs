@@ -1,18 +1,7 @@
-//! Where and with what a run was made: machine, kernel, versions, date.
+//! With which programs a run was made. Where and when, the library's `machine` says.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// One line: processor, cores, kernel.
-pub fn machine() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |name| info.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(": "));
-    let model = field("model name").map_or("unknown processor", |(_, model)| model.trim());
-    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{model}, {cores} cores, Linux {}", kernel.trim())
-}
 
 /// One line: the version of halfopen, where it is, and of every scanner that stands beside it.
 pub fn versions(halfopen: &Path) -> String {
@@ -28,9 +17,4 @@ fn version(program: &Path) -> Option<String> {
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let number = said.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     number.map(str::to_string)
-}
-
-/// The date, in UTC: `2026-11-21`.
-pub fn date() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }
