@@ -1,4 +1,5 @@
-//! The unsafe lines that all programs share that run others: children that end with us, what a finished one has used, and a packet socket.
+//! The unsafe lines that all programs share that run others: children that end with us, what a finished one has used, and
+//! a packet socket.
 
 #![expect(unsafe_code, reason = "between fork and exec, wait4, options of packet(7)")]
 
