@@ -36,7 +36,7 @@ const THIN: f64 = 30.0;
 /// The share of what may be missing that is expected to be when passes end: chance may then take four times as much.
 const MARGIN: f64 = 0.25;
 /// Less than this is as good as nothing, however little was found.
-const LITTLE: f64 = 0.02;
+const LITTLE: f64 = 0.025;
 /// The share of that which may be left out of a pass.
 const LEFT_OUT: f64 = 0.25;
 /// How much more must be lost before a prefix is called limited: so many times as much, and so much.
@@ -47,10 +47,13 @@ const OWN: f64 = 10.0;
 const SLOWER: f64 = 4.0;
 /// but this much faster than it answered: what is lost must not slow it further.
 const FASTER: f64 = 1.05;
-/// What must be left of the loss at most when a slower leg has helped.
-const HELPED: f64 = 0.8;
+/// When a slower leg has helped: so much of the loss is left at most, or so many times as much comes through.
+const HELPED: (f64, f64) = (0.8, 1.5);
 /// Canaries that are worth sending just to be sure.
 const VOUCHERS: u64 = 20_000;
+/// They may take longer than a pass if they are so many times fewer, and if it is no longer than this, in seconds.
+const CHEAP: u64 = 10;
+const PATIENCE: f64 = 0.5;
 
 /// Part of a pass: which groups are walked, and how fast at most.
 #[derive(Debug, Clone, PartialEq)]
@@ -216,7 +219,8 @@ impl Passes {
             state.silent = if leg.pass == 0 { ledger.probed_targets(group) as f64 } else { state.silent };
             state.canaries = Kind::ALL.map(|kind| ledger.canaries(kind, group).since(state.before[kind as usize]));
             let loss = state.loss(group, ledger);
-            state.immune |= state.slowed.is_some_and(|before| loss > before * HELPED);
+            let helped = |before: f64| loss < before * HELPED.0 || 1.0 - loss > (1.0 - before) * HELPED.1;
+            state.immune |= state.slowed.is_some_and(|before| !helped(before));
         }
     }
 
@@ -254,7 +258,8 @@ impl Passes {
         let canaries = (5..).map(|bits| 1u64 << bits).take_while(|&n| n <= VOUCHERS).find(|&n| enough(n))?;
         let time = canaries as f64 / walked.canaries.min(walked.rate);
         let pass = walked.unanswered as f64 / walked.rate;
-        (time < pass && canaries < walked.unanswered).then_some(canaries)
+        let is_cheap = canaries < walked.unanswered / CHEAP && time < PATIENCE;
+        (time < pass && canaries < walked.unanswered || is_cheap).then_some(canaries)
     }
 
     /// Plans the legs of the next pass.
