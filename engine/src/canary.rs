@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::loss::{Evidence, Kind};
+use crate::permute::splitmix64;
 use crate::target::Index;
 use crate::time::Time;
 
@@ -155,13 +156,14 @@ pub(crate) struct Turns {
     /// By slot: probes missed in a row, and probes.
     record: Box<[(u8, u8)]>,
     since: Time,
+    chance: u64,
 }
 
 impl Turns {
     /// Of the walker of this number of so many.
     pub(crate) fn new(number: usize, of: usize) -> Self {
         let record = vec![(0, 0); 2 * SLOTS].into_boxed_slice();
-        Turns { number, of, next: [0; 2], turn: 0, owed: 0.0, record, since: Time::ZERO }
+        Turns { number, of, next: [0; 2], turn: 0, owed: 0.0, record, since: Time::ZERO, chance: number as u64 }
     }
 
     /// So many probes have been sent by now. Some canaries more are due for them, and for the time, if the scan has to
@@ -171,6 +173,12 @@ impl Turns {
         self.since = now;
         let least = if learn { (AT_LEAST / self.of as f64 * elapsed).min(probes as f64 * MOST_SHARE) } else { 0.0 };
         self.owed = (self.owed + (probes as f64 / PROBES_EACH).max(least)).min(MOST_OWED);
+    }
+
+    /// Before which of so many probes, that leave at once, the canaries that are due should leave. Any: what comes last meets
+    /// a full queue more often than what comes first.
+    pub(crate) fn place(&mut self, probes: u64) -> u64 {
+        splitmix64(&mut self.chance) % probes.max(1)
     }
 
     /// So many are to be sent now, whatever was owed.

@@ -47,6 +47,8 @@ const OWN: f64 = 10.0;
 const SLOWER: f64 = 4.0;
 /// but this much faster than it answered: what is lost must not slow it further.
 const FASTER: f64 = 1.05;
+/// How often, at most: down to a thousandth.
+const SLOWED: u8 = 5;
 /// When a slower leg has helped: so much of the loss is left at most, or so many times as much comes through.
 const HELPED: (f64, f64) = (0.8, 1.5);
 /// Canaries that are worth sending just to be sure.
@@ -110,8 +112,11 @@ struct Group {
     /// Canaries until its beginning, and then in it, by kind.
     before: [Evidence; 2],
     canaries: [Evidence; 2],
-    /// The loss before it was slowed down, if that leg was.
-    slowed: Option<f64>,
+    /// What it gets at most, in probes a second, once it was slowed down, and how often that was.
+    limit: Option<f64>,
+    slowed: u8,
+    /// The loss before it was slowed down for the last leg, if it was.
+    before_slowing: Option<f64>,
     /// Slowing down did not help.
     immune: bool,
 }
@@ -202,7 +207,6 @@ impl Passes {
         for group in leg.members(ledger) {
             ledger.enter(group, leg.pass);
             let state = &mut self.groups[group];
-            state.slowed = leg.rate.map(|_| state.loss(group, ledger));
             state.silent = silent(group, ledger);
             state.before = Kind::ALL.map(|kind| ledger.canaries(kind, group));
         }
@@ -220,7 +224,10 @@ impl Passes {
             state.canaries = Kind::ALL.map(|kind| ledger.canaries(kind, group).since(state.before[kind as usize]));
             let loss = state.loss(group, ledger);
             let helped = |before: f64| loss < before * HELPED.0 || 1.0 - loss > (1.0 - before) * HELPED.1;
-            state.immune |= state.slowed.is_some_and(|before| !helped(before));
+            // No way loses more than half by itself.
+            if state.before_slowing.take().is_some_and(|before| !helped(before)) && loss < 0.5 {
+                (state.immune, state.limit) = (true, None);
+            }
         }
     }
 
@@ -272,8 +279,13 @@ impl Passes {
         }
         let chosen = self.chosen(outlook);
         let usual = self.usual_loss(ledger);
+        for &group in &chosen {
+            if self.is_limited(group, usual, outlook, ledger) {
+                self.slow_down(group, ledger);
+            }
+        }
         let (limited, free): (Vec<_>, Vec<_>) =
-            chosen.into_iter().partition(|&group| self.is_limited(group, usual, outlook, ledger));
+            chosen.into_iter().partition(|&group| self.groups[group].limit.is_some());
         if !free.is_empty() {
             self.waiting.push_back(leg(Some(free), None));
         }
@@ -299,17 +311,22 @@ impl Passes {
         groups.split_off(first.unwrap_or(groups.len() / 2))
     }
 
-    /// The rate of a leg over groups that ration their answers: for each a quarter of what it got in its last leg, but no
-    /// less than it answered then. The order mixes them evenly, so that each gets its share of the silent targets; none
-    /// should get more than its due.
+    /// A quarter of what it got in its last leg, but no less than it answered then.
+    fn slow_down(&mut self, group: usize, ledger: &Ledger) {
+        let state = &mut self.groups[group];
+        let answered: u64 = Kind::ALL.into_iter().map(|kind| ledger.last(kind, group)).sum();
+        let (sent, answered) = (state.silent / state.seconds, answered as f64 / state.seconds);
+        state.limit = Some((sent / SLOWER).max(answered * FASTER));
+        state.before_slowing = Some(state.loss(group, ledger));
+        state.slowed += 1;
+    }
+
+    /// The rate of a leg over limited groups. The order mixes them evenly, so that each gets its share of the silent
+    /// targets; none should get more than its due.
     fn limited_rate(&self, groups: &[usize], ledger: &Ledger) -> f64 {
         let all: f64 = groups.iter().map(|&group| silent(group, ledger)).sum();
-        let rate = |group: usize| {
-            let Group { silent, seconds, .. } = self.groups[group];
-            let answered: u64 = Kind::ALL.into_iter().map(|kind| ledger.last(kind, group)).sum();
-            (silent / seconds / SLOWER).max(answered as f64 / seconds * FASTER)
-        };
-        let rates = groups.iter().map(|&group| rate(group) * all / silent(group, ledger));
+        let limit = |group: usize| self.groups[group].limit.unwrap_or(f64::INFINITY);
+        let rates = groups.iter().map(|&group| limit(group) * all / silent(group, ledger));
         rates.fold(f64::INFINITY, f64::min).max(1.0)
     }
 
@@ -333,7 +350,7 @@ impl Passes {
         let accepted = if open.probes() >= OWN { open } else { outlook.evidence[Kind::Open as usize] }.loss();
         let rations = closed.probes() >= OWN && closed.loss() > times * accepted + more;
         let is_worse = usual.is_some_and(|usual| state.loss(group, ledger) > times * usual + more);
-        found > 0 && !state.immune && (rations || is_worse)
+        found > 0 && !state.immune && state.slowed < SLOWED && (rations || is_worse)
     }
 
     fn end(&mut self, ended: Ended, ledger: &Ledger) -> Next {
@@ -415,8 +432,7 @@ impl Outlook {
         let sum = |kind| (0..ledger.len()).map(|group| own(kind, group, ledger)).sum::<Evidence>();
         let [open, closed] = Kind::ALL.map(sum);
         let borrowed = |own: Evidence, other: Evidence| other.worth((THIN - own.probes()).clamp(0.0, other.probes()));
-        let evidence =
-            [(open + borrowed(open, closed)).with_prior(), (closed + borrowed(closed, open)).with_prior()];
+        let evidence = [(open + borrowed(open, closed)).with_prior(), (closed + borrowed(closed, open)).with_prior()];
         let mut outlook = Outlook {
             by_kind: Default::default(),
             by_group: vec![0.0; ledger.len()],
@@ -433,7 +449,7 @@ impl Outlook {
         let whole = Missing::after(0.0, scan);
         let borrowed = scan.worth(alike(kind, scan.loss(), ledger).min(scan.probes()));
         let last = last_answers(kind, ledger);
-        let (mut single, mut dark, mut sum) = (0u64, 0u64, 0.0);
+        let (mut single, mut dark, mut sum, mut unsure) = (0u64, 0u64, 0.0, 0.0);
         for group in 0..ledger.len() {
             let found = ledger.found(kind, group);
             (single, dark) = (single + u64::from(found == 1), dark + u64::from(is_dark(group, ledger)));
@@ -446,6 +462,8 @@ impl Outlook {
                 let missing = Missing::mean_after(last[group], known).max(by_all);
                 self.by_group[group] += missing;
                 sum += missing;
+                // Where most is lost, little is known.
+                unsure += (missing * in_last).powi(2);
             }
         }
         let unheard = single as f64 * whole.mean / 0.5;
@@ -455,7 +473,8 @@ impl Outlook {
         let mean = sum + if dark > 0 { unheard } else { 0.0 } + whole.mean;
         let more = self.overlooked(kind, mean, last.iter().sum(), ledger);
         self.by_group.iter_mut().for_each(|missing| *missing *= more);
-        self.by_kind[kind as usize] = Missing::scaled(mean * more, scan);
+        let missing = Missing::scaled(mean * more, scan);
+        self.by_kind[kind as usize] = Missing { variance: missing.variance + unsure, ..missing };
     }
 
     /// By how much more is missing than later answers say by themselves: what is missing still was lost in every pass.

@@ -50,9 +50,9 @@ const OVERDISPERSION: f64 = 1.5;
 /// How far under the knee to stay.
 const UNDER: f64 = 0.92;
 /// The first step up, and the largest.
-const STEP: (f64, f64) = (1.06, 2.0);
+const STEP: (f64, f64) = (1.05, 2.0);
 /// How long to hold before going up: at first, and at most.
-const HOLD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(12));
+const HOLD: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_secs(15));
 /// How often to see whether half the rate would lose less, where much is lost.
 const DOWN_EVERY: Duration = Duration::from_secs(5);
 const MUCH: f64 = 0.03;
@@ -179,7 +179,7 @@ impl RateControl {
             Stage::Blind { .. } => {}
             Stage::Ramp if probes >= self.needed(2.0).max(self.at_first(&evidence)) => self.ramp(evidence, seen),
             Stage::Hold { until } if probes >= LOOK => self.hold(evidence, until, seen),
-            Stage::Up { from } if probes >= self.needed(self.rate / from) => self.up(from, evidence, seen),
+            Stage::Up { from } if probes >= self.needed(self.beyond(from)) => self.up(from, evidence, seen),
             Stage::Up { .. } if probes >= LOOK && self.is_worse(&evidence) => self.narrow(evidence, seen),
             Stage::Down { from } if probes >= self.needed(2.0) => self.down(from, evidence, seen),
             _ => {}
@@ -323,7 +323,8 @@ impl RateControl {
     fn width(&self, evidence: &[Evidence; 2], seen: &Seen<'_>) -> f64 {
         let (here, before) = self.against(evidence, 0.6);
         let through = (1.0 - here.loss()) / (1.0 - before.loss()).max(0.01);
-        self.reached(seen).min(self.rate) * through.clamp(0.0, 1.0)
+        // A path that lets nothing through for a moment is not to be believed at once.
+        self.reached(seen).min(self.rate) * through.clamp(0.25, 1.0)
     }
 
     /// Whether more is lost here than at lower rates, beyond chance.
@@ -346,6 +347,12 @@ impl RateControl {
             }
         }
         (pick(evidence, &before), pick(&before, evidence))
+    }
+
+    /// By how much this rate is beyond what is known to be safe: the knee, if it is that.
+    fn beyond(&self, from: f64) -> f64 {
+        let safe = self.knee.map_or(from, |knee| if self.rate > knee { knee.max(from) } else { from });
+        self.rate / safe
     }
 
     /// Canaries needed at the first rate, which all others are compared with: more where something is lost.

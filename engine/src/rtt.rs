@@ -179,17 +179,19 @@ impl RttEstimator {
 }
 
 impl RttEstimator {
-    /// Within which an answer comes, almost always, by srtt + 4 rttvar alone: for who only wants to know whether it does.
+    /// Within which an answer comes, almost always, by srtt + 4 rttvar and what a queue may add: for who only wants to
+    /// know whether it does.
     pub(crate) fn answer(&self) -> Duration {
         self.smoothed.map_or(WAIT_UNHEARD, |(smoothed, variation)| {
-            Duration::from_nanos(smoothed + variation * 4).clamp(ANSWER_FLOOR, WAIT_CEILING)
+            let queued = QUEUED.max(smoothed / 4);
+            Duration::from_nanos(smoothed + queued + variation * 4).min(WAIT_CEILING)
         })
     }
 }
 
 const MILLISECOND: u64 = 1_000_000;
-/// What scheduling on either side may add.
-const ANSWER_FLOOR: Duration = Duration::from_millis(20);
+/// What queues and scheduling may add at any time.
+const QUEUED: u64 = 30 * MILLISECOND;
 
 /// Below this, scheduling on either side decides and not the network.
 pub const WAIT_FLOOR: Duration = Duration::from_millis(100);

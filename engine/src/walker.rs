@@ -374,14 +374,19 @@ impl Walker {
     /// Sends as many probes as may leave now, and accounts for them.
     fn run(&mut self, cursor: &mut u64, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Run, Lost> {
         let allowed = self.pace.allowance(now);
-        let (run, left) = self.send(cursor, allowed, now, links)?;
+        let cut = if self.round == 0 && self.turns.are_due() { self.turns.place(allowed) } else { allowed };
+        let (mut run, mut left) = self.send(cursor, cut, now, links)?;
+        left += allowed - cut;
+        if cut < allowed && matches!(run, Run::Spent) {
+            self.send_canaries(now, links)?;
+            (run, left) = self.send(cursor, left, now, links)?;
+        }
         if left < allowed {
             self.pace.spend(allowed - left);
             self.last_sent = now;
             self.account(allowed - left);
             if self.round == 0 {
                 self.turns.earn(allowed - left, now, self.manner.learns);
-                self.send_canaries(now, links)?;
             }
         }
         Ok(run)
