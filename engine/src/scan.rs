@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver as Channel;
 
 use crate::counters::{MAX_PASSES, Shared};
+use crate::discover::Discover;
 use crate::error::Error;
 use crate::event::{Event, Progress};
 use crate::link::{Clock, LinkKind, Receive};
@@ -93,6 +94,8 @@ pub struct Settings {
     pub min_rate: Option<Pps>,
     /// What a single host receives at most.
     pub host_rate: HostRate,
+    /// Whether the hosts that answer anything are looked for first, and only those scanned. No effect on a connect scan.
+    pub discover: Discover,
     /// How many threads send, each its own part of the targets at its share of the rate: 1 to 16, default 1. After the
     /// start as many as there are: never more than targets, or probes a second, or than the links have room for. A
     /// connect scan has one.
@@ -136,6 +139,7 @@ impl Default for Settings {
             max_rate: None,
             min_rate: None,
             host_rate: HostRate::Auto,
+            discover: Discover::Auto,
             senders: 1,
             completeness: 0.999,
             max_passes: 10,
@@ -216,7 +220,8 @@ impl Settings {
             && (port == 0 || port.checked_add(self.ports() - 1).is_none())
         {
             let ports = self.ports();
-            let problem = format!("{port} leaves no room for {ports} ports, one for each pass and one more, below 65536");
+            let problem =
+                format!("{port} leaves no room for {ports} ports, one for each pass and one more, below 65536");
             return wrong("source port", problem);
         }
         if self.source_ip.iter().filter(|ip| ip.is_ipv4()).count() > 1
@@ -307,6 +312,12 @@ impl ScanBuilder {
     /// What a single host receives at most.
     pub fn host_rate(mut self, rate: HostRate) -> Self {
         self.settings.host_rate = rate;
+        self
+    }
+
+    /// Whether the hosts that answer anything are looked for first.
+    pub fn discover(mut self, discover: Discover) -> Self {
+        self.settings.discover = discover;
         self
     }
 
