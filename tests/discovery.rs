@@ -111,11 +111,11 @@ fn only_hosts_that_answer_are_scanned() {
     assert_eq!(tally.syns + tally.echo_requests, all_probes(&found));
 }
 
-/// Those of the discovery and the scan, and canaries.
+/// Those of the discovery and the scan, canaries and control probes.
 fn all_probes(found: &Found) -> u64 {
     let summary = &found.summary;
     let canaries = summary.completeness.map_or(0, |completeness| completeness.canaries);
-    summary.sent.iter().sum::<u64>() + summary.discovery.map_or(0, |found| found.probes) + canaries
+    summary.sent.iter().sum::<u64>() + summary.discovery.map_or(0, |found| found.probes) + canaries + summary.controls
 }
 
 #[test]
@@ -142,6 +142,21 @@ fn ports_are_counted_on_average() {
     let few = few.build().unwrap();
     assert_eq!(simulated(builder(few), &Watched::new(&scenario())).summary.discovery, None);
     assert!(simulated(builder(many), &Watched::new(&scenario())).summary.discovery.is_some());
+}
+
+#[test]
+fn a_port_that_is_excluded_somewhere_is_asked_of_nobody() {
+    let plan = Plan::builder().targets(HOSTS).and_then(|plan| plan.ports(PORTS)).unwrap();
+    let plan = plan.exclude("10.80.0.9:3389 10.80.0.0/30").unwrap().build().unwrap();
+    let network = Watched::new(&scenario());
+    let found = simulated(builder(plan), &network);
+    assert_eq!(found.summary.discovery.map(|found| (found.hosts, found.alive)), Some((124, 6)));
+    network.with(|network| {
+        let mut asked = network.phantoms().target_tallies().map(|(target, _)| *target);
+        assert!(
+            asked.all(|target| target.port != 3389 && !(target.address.is_ipv4() && last_part(target.address) < 4))
+        );
+    });
 }
 
 #[test]
@@ -234,8 +249,8 @@ lab_test!(the_discoverys_port_follows_the_scans, |lab| {
     let ports: Vec<_> = responder.with(|phantoms| {
         phantoms.target_tally(target).into_iter().flat_map(|tally| tally.syns.iter().map(|syn| syn.0)).collect()
     });
-    // Two passes and a port for canaries.
-    assert_eq!(ports, [50_003, 50_003]);
+    // Two passes, canaries, control probes.
+    assert_eq!(ports, [50_004, 50_004]);
 });
 
 lab_test!(where_nobody_answers_it_ends_from_the_wire, |lab| {

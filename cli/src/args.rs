@@ -201,9 +201,17 @@ pub(crate) struct ProbingArgs {
     ///
     /// Asks every host that is not on this link for an echo and for a few telling ports (22, 25, 53, 80, 443, 445, 3389, 8080,
     /// 40125), twice. The summary says how many hosts were skipped; a host that answers nothing but other ports is among
-    /// them, and off finds it. No effect with --method connect.
+    /// them, and off finds it. Ports that --exclude names are never asked. No effect with --method connect.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = DiscoverArg::Auto)]
     pub(crate) discover: DiscoverArg,
+
+    /// Do not ask questionable hosts at random high ports
+    ///
+    /// A host on which nearly every port is open, or whose answers look forged, is asked at three random ports from 49152
+    /// on: where these are open too, so is everything, and its ports are marked as suspect. Ports that --exclude names
+    /// are never asked.
+    #[arg(long)]
+    pub(crate) no_control_probes: bool,
 
     /// Fix the order of probes: the same seed gives the same order [default: drawn anew]
     ///
@@ -245,6 +253,14 @@ pub(crate) struct OutputArgs {
     /// Counts in the summary are complete whatever is shown.
     #[arg(long, value_name = "STATES", value_enum, value_delimiter = ',')]
     pub(crate) show: Vec<ShowArg>,
+
+    /// Leave out open ports that something speaks against, and count them in the summary
+    ///
+    /// Those are marked otherwise: every-port (the host accepts connections on any port), forged (a SYN-ACK that no TCP
+    /// stack sends), ttl (the answer comes from elsewhere than the host's others). What speaks against a host may become
+    /// known late, so with this option open ports are printed at the end of the scan.
+    #[arg(long)]
+    pub(crate) hide_suspect: bool,
 
     /// Print findings, warnings and errors only: no progress, no summary
     #[arg(short, long)]

@@ -120,7 +120,9 @@ fn conclude(
     let effective = running.settings().clone();
     match running.wait() {
         Ok(summary) => {
+            output.release().map_err(Failure::Results)?;
             let account = Account::new(settings, &effective, size, &summary);
+            let account = Account { suspects_hidden: output.left_out(), ..account };
             output.end(&account).map_err(Failure::Results)?;
             if settings.summary {
                 tell(&account, output.by_host().as_deref(), screen);

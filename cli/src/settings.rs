@@ -104,6 +104,7 @@ impl Settings {
             .completeness(probing.completeness)
             .max_passes(probing.max_passes)
             .discover(probing.discover.into())
+            .controls(!probing.no_control_probes)
             .seed(self.seed)
             .cooldown(probing.cooldown.into())
             .method(probing.method.into())

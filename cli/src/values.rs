@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn shares() {
-        for (text, expected) in [("99.9%", 0.999), ("0.999", 0.999), ("1", 1.0), ("100%", 1.0), ("0", 0.0), (".5", 0.5)] {
+        for (text, expected) in [("99.9%", 0.999), ("0.999", 0.999), ("1", 1.0), ("100%", 1.0), ("0", 0.0), (".5", 0.5)]
+        {
             assert!(share(text).is_ok_and(|share| (share - expected).abs() < 1e-12), "{text}");
         }
         for text in ["", "%", "101%", "1.1", "-1", "+1", "1e-1", "NaN", "inf", "half"] {

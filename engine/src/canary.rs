@@ -277,7 +277,9 @@ impl Epochs {
     /// What became of the canaries sent in `from..to`.
     pub(crate) fn between(&self, kind: Kind, from: u64, to: u64) -> Evidence {
         let sum = |ring: &[AtomicU32]| {
-            (from..to.min(from + EPOCHS)).map(|epoch| u64::from(ring[place(epoch)].load(Ordering::Relaxed))).sum::<u64>()
+            (from..to.min(from + EPOCHS))
+                .map(|epoch| u64::from(ring[place(epoch)].load(Ordering::Relaxed)))
+                .sum::<u64>()
         };
         let answered = sum(&self.answered[kind as usize]);
         let sent = sum(&self.sent[kind as usize]).max(answered);

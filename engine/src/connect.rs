@@ -414,7 +414,8 @@ impl ConnectScan {
     fn emit(&mut self, target: Target, meaning: (State, Reason), rtt: Option<Duration>, pass: u8, time: SystemTime) {
         let (state, reason) = meaning;
         if self.report.wants(state) {
-            let verdict = Verdict { target, state, reason, sender: None, ttl: None, rtt, pass, probes: pass + 1, time, supersedes: None };
+            let ((sender, ttl), (supersedes, suspect), probes) = ((None, None), (None, None), pass + 1);
+            let verdict = Verdict { target, state, reason, sender, ttl, rtt, pass, probes, time, supersedes, suspect };
             self.outbox.send(Event::Verdict(verdict));
         }
     }

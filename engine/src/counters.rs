@@ -26,6 +26,8 @@
 //! **Drops** are counted by whoever sees them, and then the receiver's thread stores the time until which the counts are
 //! complete (release); a walker reads that time first (acquire) and then the counts, so that they can only be newer.
 //!
+//! **Questions** about hosts go from receiver to walker through a channel (`controls.rs`).
+//!
 //! **The rate** is the sender's to set, for all walkers together, at any time.
 //!
 //! `Relaxed` is enough for the rest: a counter publishes nothing but itself.
@@ -37,6 +39,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::canary::Canaries;
+use crate::controls::Questions;
 use crate::event::Phase;
 use crate::loss::Ledger;
 use crate::permute::Stripe;
@@ -58,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) sender: CachePadded<SenderCounters>,
     pub(crate) walkers: Box<[CachePadded<WalkerCounters>]>,
     pub(crate) receiver: CachePadded<ReceiverCounters>,
+    pub(crate) questions: Questions,
     turn: AtomicU8,
     /// Counts the legs that were begun.
     lap: AtomicU64,
@@ -130,6 +134,8 @@ pub(crate) struct WalkerCounters {
     pub(crate) again: AtomicU64,
     /// Canaries sent.
     pub(crate) canaries: AtomicU64,
+    /// Control probes sent.
+    pub(crate) controls: AtomicU64,
     /// Silent targets that our own drops may have silenced to the end.
     pub(crate) doubtful: AtomicU64,
     /// Positions of the whole scan walked in pass 0.
@@ -169,6 +175,8 @@ pub(crate) struct ReceiverCounters {
     pub(crate) silent: AtomicU64,
     pub(crate) replies: AtomicU64,
     pub(crate) duplicates: AtomicU64,
+    /// Hosts that something speaks against.
+    pub(crate) suspect_hosts: AtomicU64,
     pub(crate) ring_drops: AtomicU64,
     /// What the devices lost while the scan ran, but for what was sent at a later try.
     pub(crate) device_drops: AtomicU64,
@@ -223,14 +231,10 @@ impl Shared {
             sender: CachePadded::default(),
             walkers: (0..walkers.max(1)).map(|_| CachePadded::default()).collect(),
             receiver: CachePadded::default(),
+            questions: Questions::default(),
             turn: AtomicU8::new(Turn::Closed as u8),
             lap: AtomicU64::new(0),
-            leg: LegCell {
-                pass: AtomicU8::new(0),
-                vouchers: AtomicU64::new(0),
-                all: AtomicBool::new(true),
-                groups,
-            },
+            leg: LegCell { pass: AtomicU8::new(0), vouchers: AtomicU64::new(0), all: AtomicBool::new(true), groups },
             stripe: [AtomicU64::new(0), AtomicU64::new(0)],
             rate: AtomicU64::new(u64::MAX),
             wait: AtomicU64::new(WAIT_UNHEARD.as_nanos() as u64),

@@ -221,6 +221,7 @@ pub(crate) fn receive(
         if turn == Turn::Closing {
             receiver.close(clock.now(), outbox.room().min(CLOSING), |verdict| outbox.send(Event::Verdict(verdict)));
         }
+        receiver.examine(clock.now(), &mut |event| outbox.send(event));
         outbox.flush();
         shared.set_congested(outbox.congested());
         reporter.tick(clock.now(), links, shared, outbox);
@@ -228,6 +229,7 @@ pub(crate) fn receive(
             clock.wait(links, clock.now() + if outbox.backlog.is_empty() { NAP } else { NAP / 5 });
         }
     }
+    receiver.examine(clock.now(), &mut |event| outbox.send(event));
     count_drops(links, shared);
     doubts(shared).into_iter().for_each(|warning| outbox.send(warning));
     Ok(())

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::verdict::{DownReason, Verdict};
+use crate::verdict::{DownReason, Suspicion, Verdict};
 
 /// One thing that happened in a scan.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,8 @@ pub enum Event {
         /// What was not answered.
         reason: DownReason,
     },
+    /// Something speaks against open ports of a host, whether reported before or to come: at most one for each host.
+    Suspect(Suspicion),
     /// How far the scan is; several a second, and the last one at its end. Dropped, not queued, when nobody reads.
     Progress(Progress),
     /// Something the owner should know that does not end the scan. One sentence for people.

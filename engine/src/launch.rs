@@ -327,6 +327,8 @@ impl Launch {
             paths: paths.collect(),
             source_port: ports.first,
             passes: settings.max_passes,
+            seed: settings.seed,
+            controls: settings.controls,
             report: Report::of(&settings.report),
         });
         let (manner, lead) = (manner(&settings, &work.plan), Lead::of(&settings, &work.plan));
@@ -488,6 +490,8 @@ pub(crate) fn summarize(
         sent: sent(shared, settings.max_passes),
         again: shared.sum(|walker| &walker.again),
         completeness: shared.completeness(),
+        controls: shared.sum(|walker| &walker.controls),
+        suspect_hosts: load(&receiver.suspect_hosts),
         replies: load(&receiver.replies),
         duplicates: load(&receiver.duplicates),
         strays: receiver.strays.snapshot(),

@@ -259,11 +259,7 @@ impl Evidence {
     pub(crate) fn interval(self) -> Interval {
         let (n, mean) = (self.probes().max(1.0), self.loss());
         let deviation = (OVERDISPERSION * mean * (1.0 - mean) / (n + 1.0)).sqrt();
-        Interval {
-            expected: mean,
-            low: (mean - 1.96 * deviation).max(0.0),
-            high: (mean + 1.96 * deviation).min(1.0),
-        }
+        Interval { expected: mean, low: (mean - 1.96 * deviation).max(0.0), high: (mean + 1.96 * deviation).min(1.0) }
     }
 }
 

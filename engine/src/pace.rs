@@ -99,7 +99,9 @@ impl Pace {
     pub fn next(&self, now: Time) -> Time {
         let Some(rate) = self.rate else { return now };
         let scheduled = Time(self.origin.0 + duration_of(self.sent, rate));
-        let filled = Time(self.filled.0 + ((1.0 - self.bucket).max(0.0) * NANOS as f64 * 0.8 / rate as f64) as u64);
+        let missing = (1.0 - self.bucket).max(0.0) * NANOS as f64 * 0.8 / rate as f64;
+        // A nanosecond more, or rounding could leave the bucket not quite full for ever.
+        let filled = Time(self.filled.0 + missing.ceil() as u64 + u64::from(missing > 0.0));
         scheduled.max(filled)
     }
 
@@ -233,6 +235,23 @@ mod tests {
             assert!(shares.iter().all(|share| share.abs_diff(pps / of as u64) <= 1), "{shares:?}");
         }
         assert_eq!(Rate::Max.share(1, 3), Rate::Max);
+    }
+
+    #[test]
+    fn time_goes_on_whatever_the_rates() {
+        let (mut state, mut now) = (7, Time(1));
+        let mut pace = Pace::new(Rate::Max, 64, now);
+        for _ in 0..1000 {
+            pace.spend(crate::permute::splitmix64(&mut state) % 100);
+            pace.change(Rate::Fixed(Pps(1 + crate::permute::splitmix64(&mut state) % 3_000_000)), now);
+            for _ in 0..50 {
+                let allowed = pace.allowance(now);
+                pace.spend(allowed);
+                let next = pace.next(now);
+                assert!(allowed > 0 || next > now, "{pace:?}");
+                now = next.max(now);
+            }
+        }
     }
 
     #[test]

@@ -235,7 +235,8 @@ impl Passes {
             return self.waiting.push_back(leg(None, None));
         }
         let chosen = self.chosen(outlook);
-        let (limited, free): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|&group| is_limited(group, outlook, ledger));
+        let (limited, free): (Vec<_>, Vec<_>) =
+            chosen.into_iter().partition(|&group| is_limited(group, outlook, ledger));
         if !free.is_empty() {
             self.waiting.push_back(leg(Some(free), None));
         }

@@ -24,13 +24,15 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use crate::counters::{ReceiverCounters, Shared, Turn, add, load, set};
+use crate::event::Event;
+use crate::impostors::{Act, Impostors, OpenAnswer, Said, Sample, Timing};
 use crate::loss::Kind;
 use crate::permute::Stripe;
 use crate::rtt::RttEstimator;
 use crate::table::Recorded;
 use crate::target::{Family, Index, Position, Seq, Target};
 use crate::time::Time;
-use crate::verdict::{Reason, State, Verdict};
+use crate::verdict::{Reason, State, Suspect, Verdict};
 use crate::wire::plain::{self, PlainTcp};
 use crate::wire::reply::{self, Checksum, IcmpReply, Layer, Quote, Reply, Segment, Unusable};
 use crate::wire::rst::{self, Rst};
@@ -45,6 +47,7 @@ pub(crate) struct Receiver {
     rtt: RttEstimator,
     /// By group of prefixes.
     prefix_rtt: Box<[RttEstimator]>,
+    impostors: Impostors,
     /// Segments that were read and not yet judged; at most [`TOGETHER`].
     waiting: Vec<Waiting>,
     /// The stripe that is open; none while the sender has the table.
@@ -98,7 +101,9 @@ impl Receiver {
         let (origins, waiting) = (work.origins(), Vec::with_capacity(TOGETHER));
         let rtt = RttEstimator::default();
         let prefix_rtt = vec![rtt; shared.ledger.len()].into_boxed_slice();
-        Receiver { work, shared, started, origins, rtt, prefix_rtt, waiting, stripe: None, closing: 0, skipped: 0 }
+        let impostors = Impostors::new(work.plan.hosts(), work.seed, work.controls);
+        let (stripe, closing, skipped) = (None, 0, 0);
+        Receiver { work, shared, started, origins, rtt, prefix_rtt, impostors, waiting, stripe, closing, skipped }
     }
 
     /// Looks whose turn it is with the table; to be called before each batch of frames.
@@ -132,7 +137,9 @@ impl Receiver {
         else {
             return None;
         };
-        self.work.pass(tcp.destination_port)?;
+        if !self.work.is_source_port(tcp.destination_port) {
+            return None;
+        }
         let target = Target { address: tcp.source, port: tcp.source_port };
         let is_due = match tcp.kind {
             Segment::SynAck => tcp.ack == self.work.cookie.seq(tcp.destination, tcp.destination_port, target).next(),
@@ -177,7 +184,7 @@ impl Receiver {
             match self.tcp_is_ours(tcp, place, *at) {
                 Ok(answer) if answer.pass == self.work.canary() => self.canary(tcp, place, *at),
                 Ok(answer) => self.answered(&answer, tcp, place, *at).into_iter().for_each(&mut *sink),
-                Err(stray) => self.count(stray),
+                Err(stray) => self.stray(tcp, stray),
             }
         }
         if !waiting.is_empty() {
@@ -253,10 +260,19 @@ impl Receiver {
                 Some(Verdict { sender: Some(icmp.sender), ttl: Some(icmp.ttl), ..verdict })
             }
             Err(stray) => {
-                self.count(stray);
+                match icmp.quote.filter(|quote| self.quotes_a_control(icmp, quote)) {
+                    Some(quote) => self.control(quote.destination, quote.destination_port, Said::NotOpen),
+                    None => self.count(stray),
+                }
                 None
             }
         }
+    }
+
+    fn quotes_a_control(&self, icmp: &IcmpReply, quote: &Quote) -> bool {
+        let target = Target { address: quote.destination, port: quote.destination_port };
+        let is_ours = quote.source_port == self.work.control_port() && quote.source == icmp.destination;
+        is_ours && icmp_meaning(icmp).is_some() && self.quotes_the_cookie(quote, target)
     }
 
     fn icmp_is_ours(&self, icmp: &IcmpReply) -> Result<(Answer, Target), Stray> {
@@ -315,8 +331,10 @@ impl Receiver {
         if known.is_none() {
             self.learn(answer, tcp, place, rtt);
         }
+        let is_new = answer.meaning.0 == State::Open && known != Some(State::Open);
+        let suspect = if is_new { self.opened(tcp) } else { None };
         let change = change?;
-        Some(Verdict { ttl: Some(tcp.ttl), ..self.verdict(answer, &change, sender(tcp), at) })
+        Some(Verdict { ttl: Some(tcp.ttl), suspect, ..self.verdict(answer, &change, sender(tcp), at) })
     }
 
     /// What a target's first answer teaches of loss and round-trip times, and of whom to ask again. ICMP errors teach
@@ -388,7 +406,66 @@ impl Receiver {
             probes: self.probes(target.address),
             time: self.wall(at),
             supersedes: change.supersedes,
+            suspect: None,
         }
+    }
+
+    /// What speaks against a new open answer.
+    #[cold]
+    fn opened(&mut self, tcp: &PlainTcp) -> Option<Suspect> {
+        let answer = OpenAnswer { target: sender(tcp), ttl: tcp.ttl, is_bare: is_bare(tcp) };
+        let Receiver { impostors, work, shared, stripe, .. } = self;
+        impostors.open(&answer, || sample(work, shared, *stripe, answer.target))
+    }
+
+    /// Has questionable hosts examined, and says what came of it; to be called every so often. Gives when it wants to be
+    /// called again.
+    pub(crate) fn examine(&mut self, now: Time, sink: &mut impl FnMut(Event)) -> Time {
+        if self.shared.stopped() {
+            self.impostors.give_up();
+        }
+        let (work, shared) = (&*self.work, &*self.shared);
+        let mut asked = false;
+        let timing = Timing::of(now, shared.wait(), shared.rate());
+        let next = self.impostors.poll(timing, |target| work.fitness(target), &mut |act| match act {
+            Act::Ask { host, port } => {
+                asked = true;
+                work.control(host, port).into_iter().for_each(|probe| shared.questions.ask(probe));
+            }
+            Act::Tell(suspicion) if work.report.open => sink(Event::Suspect(suspicion)),
+            Act::Tell(_) => {}
+        });
+        shared.questions.set_busy(self.impostors.is_busy());
+        set(&shared.receiver.suspect_hosts, self.impostors.suspects());
+        // What is asked is to be sent now.
+        if asked { now } else { next }
+    }
+
+    /// What answers no probe of a pass may answer a control probe.
+    #[cold]
+    fn stray(&mut self, tcp: &PlainTcp, stray: Stray) {
+        if tcp.destination_port != self.work.control_port() {
+            return self.count(stray);
+        }
+        if tcp.kind == Segment::Syn && self.is_own_probe(tcp) {
+            return self.count(own);
+        }
+        let target = sender(tcp);
+        let cookie = self.work.cookie.seq(tcp.family.address(tcp.destination), tcp.destination_port, target);
+        match tcp.kind {
+            Segment::SynAck if tcp.ack == cookie.next() => {
+                self.control(target.address, target.port, Said::Open { is_bare: is_bare(tcp) });
+            }
+            Segment::Rst if tcp.ack == cookie.next() || tcp.ack == cookie => {
+                self.control(target.address, target.port, Said::NotOpen);
+            }
+            Segment::Other => self.count(unrelated),
+            _ => self.count(bad_ack),
+        }
+    }
+
+    fn control(&mut self, address: IpAddr, port: u16, said: Said) {
+        self.impostors.control(Target { address, port }, said);
     }
 
     /// How often a target that has been silent until now has been probed.
@@ -447,10 +524,12 @@ impl Receiver {
             probes,
             time: self.wall(now),
             supersedes: None,
+            suspect: None,
         });
     }
 
     fn closed(&mut self) {
+        self.impostors.conclude();
         self.closing = 0;
         self.skipped = self.shared.sum(|walker| &walker.skipped);
         self.stripe = None;
@@ -465,6 +544,26 @@ impl Receiver {
     fn wall(&self, at: Time) -> SystemTime {
         self.started + at.since(Time::ZERO)
     }
+}
+
+/// Of the host of a target, what is known of some targets in the open stripe.
+fn sample(work: &Work, shared: &Shared, stripe: Option<Stripe>, target: Target) -> Sample {
+    /// Enough to tell four fifths from a half.
+    const SIZE: u64 = 64;
+    let siblings = work.plan.index(target).and_then(|index| work.plan.siblings(index)).unwrap_or_default();
+    let step = (siblings.end - siblings.start).div_ceil(SIZE).max(1);
+    let offset = |index| stripe?.offset(work.permutation.position(Index(index)));
+    let offsets = siblings.step_by(step as usize).filter_map(offset);
+    let states = offsets.filter_map(|offset| shared.table.state(offset));
+    states.fold(Sample::default(), |Sample { answered, open }, state| Sample {
+        answered: answered + 1,
+        open: open + u32::from(state == State::Open),
+    })
+}
+
+/// A SYN-ACK as forgers send it, and no TCP stack: no room to send into, and no MSS.
+fn is_bare(tcp: &PlainTcp) -> bool {
+    tcp.kind == Segment::SynAck && tcp.window == 0 && !tcp.has_options
 }
 
 /// Who sent a segment: the target, if it is one of ours.
@@ -643,6 +742,7 @@ mod tests {
             probes: 1,
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(7),
             supersedes: None,
+            suspect: None,
         };
         assert_eq!(bench.syn_ack(22), Some(expected));
         assert_eq!((bench.counts(), bench.strays().total()), ((1, 0, 0), 0));
@@ -775,6 +875,97 @@ mod tests {
         frame
     }
 
+    /// Answers every control probe that was asked for; gives the ports asked.
+    fn controls(bench: &mut Bench, answer: impl Fn(&mut TcpHeader)) -> (Vec<u16>, Vec<Event>) {
+        let (mut asked, mut events) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            bench.receiver.examine(NOW, &mut |event| events.push(event));
+            while let Some(probe) = bench.shared.questions.next() {
+                let target = probe.probe().target;
+                let cookie = bench.work.cookie.seq(SOURCE.into(), PORT + 3, target);
+                assert_eq!((target.address, probe.probe().seq), (HOST.into(), cookie));
+                let mut header = TcpHeader::new(target.port, PORT + 3, 1, 1024);
+                header.acknowledgment_number = cookie.next().0;
+                answer(&mut header);
+                assert_eq!(bench.take(&tcp_from(HOST, header)), None, "no verdict");
+                asked.push(target.port);
+            }
+        }
+        (asked, events)
+    }
+
+    #[test]
+    fn a_host_whose_ports_are_all_open_is_suspect_if_its_control_ports_are_too() {
+        for all_open in [false, true] {
+            let mut bench = v4();
+            (20..28).for_each(|port| assert_eq!(bench.syn_ack(port).unwrap().suspect, None));
+            let answer = |h: &mut TcpHeader| (h.syn, h.ack, h.rst) = (all_open, true, !all_open);
+            let (asked, events) = controls(&mut bench, answer);
+            assert!(asked.len() == 3 && asked.iter().all(|port| *port >= 49_152), "{asked:?}");
+            let reason = all_open.then_some(Suspect::EveryPort);
+            let told: Vec<_> = events.iter().map(|event| matches!(event, Event::Suspect(_))).collect();
+            assert_eq!(told, vec![true; usize::from(all_open)], "{events:?}");
+            assert_eq!(bench.syn_ack(28).unwrap().suspect, reason);
+            assert_eq!(bench.rst(29).unwrap().suspect, None, "what is closed is not in doubt");
+            assert_eq!((bench.strays().total(), bench.counts()), (0, (9, 1, 0)));
+            assert_eq!(load(&bench.shared.receiver.suspect_hosts), u64::from(all_open));
+            assert!(!bench.shared.questions.is_busy());
+        }
+    }
+
+    #[test]
+    fn a_host_is_questionable_when_four_fifths_of_its_answers_are_open() {
+        let mut bench = v4();
+        (20..22).for_each(|port| assert!(bench.rst(port).is_some()));
+        (22..30).for_each(|port| assert!(bench.syn_ack(port).is_some()));
+        assert_eq!(controls(&mut bench, |_| {}).0.len(), 3, "8 of 10 are four fifths");
+        let mut bench = v4();
+        (20..23).for_each(|port| assert!(bench.rst(port).is_some()));
+        (23..30).for_each(|port| assert!(bench.syn_ack(port).is_some()));
+        assert_eq!(controls(&mut bench, |_| {}).0.len(), 0, "7 of 10 are not");
+    }
+
+    #[test]
+    fn a_syn_ack_without_window_and_options_is_marked_at_once() {
+        let mut bench = v4();
+        let mut syn_ack = |port, window, options: &[u8]| {
+            let change = |h: &mut TcpHeader, cookie: u32| {
+                (h.syn, h.ack, h.acknowledgment_number) = (true, true, cookie.wrapping_add(1));
+                h.window_size = window;
+                h.set_options_raw(options).unwrap();
+            };
+            bench.tcp(0, port, change).unwrap().suspect
+        };
+        assert_eq!(syn_ack(20, 0, &[]), Some(Suspect::Forged));
+        assert_eq!(syn_ack(21, 1, &[]), None);
+        assert_eq!(syn_ack(22, 0, &[2, 4, 5, 180]), None);
+        assert_eq!(load(&bench.shared.receiver.replies), 3);
+    }
+
+    #[test]
+    fn only_what_proves_that_it_saw_a_control_probe_answers_one() {
+        let mut bench = v4();
+        (20..28).for_each(|port| assert!(bench.syn_ack(port).is_some()));
+        let forged = |h: &mut TcpHeader| (h.syn, h.ack, h.acknowledgment_number) = (true, true, 5);
+        let (asked, events) = controls(&mut bench, forged);
+        assert_eq!((asked.len(), events.len(), bench.strays().bad_ack), (3, 0, 3));
+        assert!(bench.shared.questions.is_busy());
+        let quoted = |port: u16, seq: u32| {
+            let (mut probe, mut frame) = (Vec::new(), Vec::new());
+            PacketBuilder::ipv4(SOURCE, HOST, 1).tcp(PORT + 3, port, seq, 1).write(&mut probe, &[]).unwrap();
+            PacketBuilder::ipv4(ROUTER, SOURCE, 62).icmpv4_raw(3, 13, [0; 4]).write(&mut frame, &probe).unwrap();
+            frame
+        };
+        for &port in &asked {
+            let cookie = bench.work.cookie.seq(SOURCE.into(), PORT + 3, Target { address: HOST.into(), port }).0;
+            bench.take(&quoted(port, cookie ^ 1));
+            bench.take(&quoted(port, cookie));
+        }
+        bench.receiver.examine(NOW, &mut |event| panic!("{event:?}"));
+        bench.receiver.examine(NOW, &mut |event| panic!("{event:?}"));
+        assert_eq!((bench.strays().bad_quote, bench.shared.questions.is_busy()), (3, false), "answered by errors");
+    }
+
     #[test]
     fn our_own_probe_on_the_loopback_is_no_split_handshake() {
         let mut bench = bench("192.0.2.1", |_| {});
@@ -807,7 +998,7 @@ mod tests {
     #[test]
     fn strays_are_counted_by_kind() {
         let mut bench = v4();
-        let wrong_port = tcp_from(HOST, TcpHeader { rst: true, ..TcpHeader::new(20, PORT + 3, 1, 1) });
+        let wrong_port = tcp_from(HOST, TcpHeader { rst: true, ..TcpHeader::new(20, PORT + 4, 1, 1) });
         let foreign = tcp_from([10, 0, 0, 16], TcpHeader { rst: true, ..TcpHeader::new(20, PORT, 1, 1) });
         let other_target_port = tcp_from(HOST, TcpHeader { rst: true, ..TcpHeader::new(19, PORT, 1, 1) });
         let data = tcp_from(HOST, TcpHeader { ack: true, ..TcpHeader::new(20, PORT, 1, 1) });

@@ -106,6 +106,9 @@ pub struct Settings {
     /// How many passes at most: all targets in the first, in each further one the unanswered where answers are missing.
     /// Default 10, as nmap's.
     pub max_passes: u8,
+    /// Whether hosts whose answers are questionable are asked at a few random high ports that need not be in the plan: what
+    /// is open there is no server, see [`crate::Suspect`]. (Ports that an exclusion names are never asked.) Default true.
+    pub controls: bool,
     /// What fixes the order. Default: drawn at random when the builder is made.
     pub seed: u64,
     /// How long to listen after the last probe.
@@ -143,6 +146,7 @@ impl Default for Settings {
             senders: 1,
             completeness: 0.999,
             max_passes: 10,
+            controls: true,
             seed: random::number(),
             cooldown: Cooldown::Auto,
             report: State::ALL.to_vec(),
@@ -164,9 +168,9 @@ impl Settings {
         VerdictTable::cells(self.memory_limit).min(targets.max(1))
     }
 
-    /// Source ports: one for each pass, and one for canaries.
+    /// Source ports: one for each pass, one for canaries, and one for control probes.
     pub(crate) fn ports(&self) -> u16 {
-        u16::from(self.max_passes) + 1
+        u16::from(self.max_passes) + 2
     }
 
     /// What a host of this plan may get, if there is a bound.
@@ -221,7 +225,7 @@ impl Settings {
         {
             let ports = self.ports();
             let problem =
-                format!("{port} leaves no room for {ports} ports, one for each pass and one more, below 65536");
+                format!("{port} leaves no room for {ports} ports, one for each pass and two more, below 65536");
             return wrong("source port", problem);
         }
         if self.source_ip.iter().filter(|ip| ip.is_ipv4()).count() > 1
@@ -337,6 +341,12 @@ impl ScanBuilder {
     /// passes at most.
     pub fn passes(self, passes: u8) -> Self {
         self.max_passes(passes).completeness(1.0)
+    }
+
+    /// Whether questionable hosts are asked at a few random high ports that need not be in the plan.
+    pub fn controls(mut self, controls: bool) -> Self {
+        self.settings.controls = controls;
+        self
     }
 
     /// What fixes the order: the same seed, the same order.

@@ -6,7 +6,7 @@
 //! `rate.rs`; what sender, walkers and receiver share, and how a stripe goes from hand to hand, `counters.rs`.
 //!
 //! ```text
-//! Begin --> Leg --> Leg .. --> Closing --> Begin (next stripe) or Done
+//! Begin --> Leg --> Leg .. --> Examining --> Closing --> Begin (next stripe) or Done
 //! ```
 
 use std::sync::Arc;
@@ -111,6 +111,8 @@ enum Stage {
         since: Time,
         most: f64,
     },
+    /// All is probed; hosts are still being examined.
+    Examining,
     Closing,
     Done,
 }
@@ -138,6 +140,7 @@ impl Sender {
         match self.stage {
             Stage::Begin { from } => self.begin(from, now),
             Stage::Leg { since, most } => self.follow(since, most, now),
+            Stage::Examining => self.examine(now),
             Stage::Closing => self.next_stripe(now),
             Stage::Done => Step::Done,
         }
@@ -227,11 +230,20 @@ impl Sender {
                 Step::Until(now)
             }
             Next::End(_) => {
-                self.shared.set_turn(Turn::Closing);
-                self.stage = Stage::Closing;
-                Step::Until(now)
+                self.stage = Stage::Examining;
+                self.examine(now)
             }
         }
+    }
+
+    /// Waits for what the control ports of questionable hosts say.
+    fn examine(&mut self, now: Time) -> Step {
+        if self.shared.questions.is_busy() && !self.shared.stopped() {
+            return Step::Until(now + WAIT_FLOOR);
+        }
+        self.shared.set_turn(Turn::Closing);
+        self.stage = Stage::Closing;
+        Step::Until(now)
     }
 
     fn next_stripe(&mut self, now: Time) -> Step {

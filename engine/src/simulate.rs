@@ -160,13 +160,16 @@ impl Simulation {
             let turn = receiver.turn();
             let _ = drive::take_off(&mut receiver, &mut self.rx, &self.clock, &mut outbox, &mut |_, _| {});
             lookout.look(self.world.now(), &mut self.rx, &self.shared);
+            let again = receiver.examine(self.world.now(), &mut |event| outbox.send(event));
             if turn == Turn::Closing {
                 receiver.close(self.world.now(), CLOSING, |verdict| outbox.send(Event::Verdict(verdict)));
             } else {
-                self.world.wait(&self.rx, until);
+                self.world.wait(&self.rx, until.min(again));
             }
             self.events.extend(reader.try_iter());
         }
+        receiver.examine(self.world.now(), &mut |event| outbox.send(event));
+        self.events.extend(reader.try_iter());
         let end = progress::snapshot(&self.shared, targets, self.world.now());
         self.events.extend(drive::doubts(&self.shared));
         self.events.push(Event::Progress(end));
@@ -270,6 +273,8 @@ impl Simulation {
             paths: vec![path(self.place.v4.into()), path(self.place.v6.into())],
             source_port: self.settings.source_port.unwrap_or(SOURCE_PORT),
             passes: self.settings.max_passes,
+            seed: self.settings.seed,
+            controls: self.settings.controls,
             report: Report::of(&self.settings.report),
         }
     }

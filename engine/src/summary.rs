@@ -112,6 +112,10 @@ pub struct Summary {
     pub again: u64,
     /// How complete the result is. None for a connect scan: the kernel repeats probes by itself, and says nothing of it.
     pub completeness: Option<Completeness>,
+    /// Control probes: to random ports of hosts whose answers are questionable; not in `sent`.
+    pub controls: u64,
+    /// Hosts with open ports that something speaks against.
+    pub suspect_hosts: u64,
     /// Replies that were ours and meant something, duplicates included.
     pub replies: u64,
     /// Replies that changed nothing.
@@ -130,8 +134,8 @@ pub struct Summary {
     pub sending: Duration,
     /// The seed that fixed the order.
     pub seed: u64,
-    /// The first source port; pass p leaves from this plus p, canaries from the one after the last pass's. None for a connect
-    /// scan.
+    /// The first source port; pass p leaves from this plus p, canaries from the one after the last pass's, control
+    /// probes from the one after that. None for a connect scan.
     pub source_port: Option<u16>,
     /// The links in use, as `kind@interface`.
     pub links: Vec<String>,

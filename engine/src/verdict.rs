@@ -116,6 +116,60 @@ impl fmt::Display for Reason {
     }
 }
 
+/// What speaks against an answer: it may come from a tarpit, a proxy or a forger, and not from what it seems to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Suspect {
+    /// The host accepts connections on any port: nearly all its targets are open, and so are random high ports.
+    EveryPort,
+    /// A SYN-ACK that no TCP stack sends: a window of 0 and no options.
+    Forged,
+    /// Its TTL departs from that of the host's other SYN-ACKs: it comes from somewhere else.
+    Ttl,
+}
+
+impl Suspect {
+    /// `every-port`, `forged`, `ttl`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Suspect::EveryPort => "every-port",
+            Suspect::Forged => "forged",
+            Suspect::Ttl => "ttl",
+        }
+    }
+}
+
+impl fmt::Display for Suspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What became known of a host after some of its answers were reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Suspicion {
+    /// The host.
+    pub address: IpAddr,
+    /// What speaks against its open ports.
+    pub reason: Suspect,
+    /// Under [`Suspect::Ttl`]: the TTL that its answers have; only those that depart from it are suspect.
+    pub usual_ttl: Option<u8>,
+}
+
+impl Suspicion {
+    /// TTLs this close to each other are of one host: routes to it may differ in length, and change.
+    pub const NEAR: u8 = 3;
+
+    /// Whether it speaks against this verdict.
+    pub fn concerns(&self, verdict: &Verdict) -> bool {
+        verdict.target.address == self.address && verdict.state == State::Open && self.concerns_ttl(verdict.ttl)
+    }
+
+    /// Whether it speaks against an open port of the host that answered with this TTL.
+    pub fn concerns_ttl(&self, ttl: Option<u8>) -> bool {
+        self.usual_ttl.zip(ttl).is_none_or(|(usual, ttl)| usual.abs_diff(ttl) > Self::NEAR)
+    }
+}
+
 /// Why a host is down: what was asked of it on the link, and not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DownReason {
@@ -165,4 +219,6 @@ pub struct Verdict {
     pub time: SystemTime,
     /// The state reported before, when a stronger answer corrects it (a SYN-ACK after a RST, say).
     pub supersedes: Option<State>,
+    /// What speaks against the answer, as far as that was known when it came: [`crate::Event::Suspect`] may follow.
+    pub suspect: Option<Suspect>,
 }

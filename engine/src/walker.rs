@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::canary::Turns;
+use crate::controls::ControlSender;
 use crate::counters::{Lap, Shared, Slice, Turn, WalkerCounters, add, set};
 use crate::event::Phase;
 use crate::governor::Governor;
@@ -78,6 +79,8 @@ pub(crate) struct Walker {
     batch: usize,
     manner: Manner,
     pace: Pace,
+    /// The first walker's.
+    controls: Option<ControlSender>,
     /// The rate for all walkers that the pace goes by; none in a round, which has one of its own.
     rate: Option<u64>,
     governor: Option<Governor>,
@@ -168,6 +171,7 @@ impl Walker {
         let templates =
             (0..=work.passes).map(|pass| work.paths.iter().map(|path| prepare(path, pass)).collect()).collect();
         let (origins, walkers) = (work.origins(), shared.walkers.len());
+        let controls = (number == 0 && work.controls).then(|| ControlSender::new(&work, links));
         let share = manner.host_rate.map(|rate| (rate / walkers as u64).max(1));
         Walker {
             governor: share.map(|rate| Governor::new(work.plan.hosts(), rate)),
@@ -178,6 +182,7 @@ impl Walker {
             batch,
             manner,
             pace: Pace::new(Rate::Max, batch, now),
+            controls,
             rate: None,
             turns: Turns::new(number, walkers),
             templates,
@@ -202,6 +207,7 @@ impl Walker {
 
     /// Does what is to be done now.
     pub(crate) fn poll(&mut self, now: Time, links: &mut [Box<dyn LinkTx>]) -> Result<Step, Lost> {
+        self.ask(links)?;
         let step = self.step(now, links);
         self.count_losses(links);
         if matches!(step, Ok(Step::Until(until)) if until > now + REST) {
@@ -220,6 +226,17 @@ impl Walker {
             Stage::Vouch { left } => self.vouch(left, now, links),
             Stage::Settle => Ok(self.settle(now)),
         }
+    }
+
+    /// Sends control probes, at the cost of others.
+    fn ask(&mut self, links: &mut [Box<dyn LinkTx>]) -> Result<(), Lost> {
+        let Some(controls) = &mut self.controls else { return Ok(()) };
+        let sent = controls.send(&self.shared.questions, links)?;
+        if sent > 0 {
+            self.pace.spend(sent);
+            add(&self.counters().controls, sent);
+        }
+        Ok(())
     }
 
     fn count_losses(&self, links: &[Box<dyn LinkTx>]) {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::cookie::{Cookie, Origin};
+use crate::impostors::Fitness;
 use crate::permute::Permutation;
 use crate::plan::{EgressId, Found, Plan};
 use crate::prefix::Prefixes;
@@ -25,6 +26,10 @@ pub(crate) struct Work {
     /// Pass p leaves from this port plus p.
     pub(crate) source_port: u16,
     pub(crate) passes: u8,
+    /// What the order and the control ports are drawn from.
+    pub(crate) seed: u64,
+    /// Whether control probes may be sent. They leave from the port after the canaries'.
+    pub(crate) controls: bool,
     /// The states that are reported as events.
     pub(crate) report: Report,
 }
@@ -94,6 +99,42 @@ impl Work {
     pub(crate) fn pass(&self, port: u16) -> Option<u8> {
         let pass = port.wrapping_sub(self.source_port);
         (pass <= u16::from(self.passes)).then_some(pass as u8)
+    }
+
+    /// The source port of control probes.
+    #[inline]
+    pub(crate) fn control_port(&self) -> u16 {
+        self.source_port + u16::from(self.passes) + 1
+    }
+
+    /// Whether a port is one that probes leave from.
+    pub(crate) fn is_source_port(&self, port: u16) -> bool {
+        self.pass(port).is_some() || port == self.control_port()
+    }
+
+    /// The template of the control probes that leave through an egress.
+    pub(crate) fn control_template(&self, path: &Path) -> SynTemplate {
+        SynTemplate::new(path.header, path.source, self.control_port())
+    }
+
+    /// The control probe to a port of the host of a target; none if the host is down.
+    pub(crate) fn control(&self, host: Target, port: u16) -> Option<Outgoing> {
+        let egress = self.plan.locate(self.plan.index(host)?)?.egress;
+        let path = self.paths.get(usize::from(egress.0))?;
+        let mac = path.mac(|| host.address)?;
+        let (family, address) = Family::number(host.address);
+        let seq = self.cookie.seq(path.source, self.control_port(), Target { port, ..host });
+        Some(Outgoing { egress, link: path.link, port, seq, mac, family, address })
+    }
+
+    /// How well a target serves for a control probe.
+    pub(crate) fn fitness(&self, target: Target) -> Fitness {
+        match () {
+            () if self.is_source_port(target.port) => Fitness::Unfit,
+            () if self.plan.contains(target) => Fitness::Fair,
+            () if self.plan.spares(target.port) => Fitness::Unfit,
+            () => Fitness::Good,
+        }
     }
 
     /// The template of the probes that leave through an egress in a pass.
@@ -224,6 +265,8 @@ pub(crate) mod samples {
             paths: vec![Path { link: 0, source, header, neighbours: None }],
             source_port: PORT,
             passes,
+            seed: 7,
+            controls: true,
             report: Report::of(&State::ALL),
         }
     }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use halfopen::link::sim::Network;
 use halfopen::{
     DownReason, Error, Event, MacAddr, Plan, PlanBuilder, Progress, Running, ScanBuilder, SimPlace, State, Summary,
-    Target, Time, Verdict, simulate, simulate_until,
+    Suspect, Suspicion, Target, Time, Verdict, simulate, simulate_until,
 };
 
 use crate::phantom::mac_of;
@@ -23,6 +23,8 @@ pub struct Found {
     pub reported: Vec<Verdict>,
     /// On-link hosts that did not answer.
     pub down: BTreeMap<IpAddr, DownReason>,
+    /// What was said against hosts, in order.
+    pub suspicions: Vec<Suspicion>,
     /// Warnings.
     pub warnings: Vec<String>,
     /// Snapshots of progress.
@@ -110,6 +112,7 @@ impl Found {
             verdicts: BTreeMap::new(),
             reported: Vec::new(),
             down: BTreeMap::new(),
+            suspicions: Vec::new(),
             warnings: Vec::new(),
             progress: Vec::new(),
             summary,
@@ -125,6 +128,11 @@ impl Found {
             Event::HostDown { address, reason } => {
                 assert_eq!(self.down.insert(address, reason), None, "{address} is down twice");
                 assert_eq!(address.is_ipv4(), reason == DownReason::NoArp, "{address}: {reason}");
+            }
+            Event::Suspect(suspicion) => {
+                let is_new = self.suspicions.iter().all(|other| other.address != suspicion.address);
+                assert!(is_new, "said twice: {suspicion:?}");
+                self.suspicions.push(suspicion);
             }
             Event::Warning(text) => self.warnings.push(text),
             Event::Progress(progress) => self.progress.push(progress),
@@ -148,6 +156,16 @@ impl Found {
         assert_eq!(hosts_down, self.down.len() as u64, "{summary:?}");
         let heard = self.reported.len() as u64 - silent;
         assert_eq!(summary.replies, heard + summary.duplicates, "every reply is a verdict or a duplicate: {summary:?}");
+    }
+
+    /// What speaks against each open target in the end.
+    pub fn suspects(&self) -> BTreeMap<Target, Suspect> {
+        let open = self.reported.iter().filter(|verdict| verdict.state == State::Open);
+        let reason = |verdict: &Verdict| {
+            let told = self.suspicions.iter().find(|suspicion| suspicion.concerns(verdict));
+            Some((verdict.target, verdict.suspect.or(told.map(|suspicion| suspicion.reason))?))
+        };
+        open.filter_map(reason).collect()
     }
 
     /// The targets in a state.

@@ -249,15 +249,20 @@ pub(crate) struct Reply {
     pub(crate) ack: Option<u32>,
     pub(crate) syn: bool,
     pub(crate) rst: bool,
+    /// Without window and options.
+    pub(crate) bare: bool,
 }
 
-/// A TCP segment without data; with an MSS if it is a SYN.
+/// A TCP segment without data; with an MSS if it is a SYN and not bare.
 pub(crate) fn tcp(way: &Way, reply: &Reply) -> Vec<u8> {
-    let window = if reply.rst { 0 } else { 64240 };
+    let window = if reply.rst || reply.bare { 0 } else { 64240 };
     let mut step = ip(way).tcp(reply.source_port, reply.destination_port, reply.seq, window);
     if reply.syn {
         let mss = if way.source.is_ipv4() { 1460 } else { 1440 };
-        step = step.syn().options(&[TcpOptionElement::MaximumSegmentSize(mss)]).expect("one option fits");
+        step = step.syn();
+        if !reply.bare {
+            step = step.options(&[TcpOptionElement::MaximumSegmentSize(mss)]).expect("one option fits");
+        }
     }
     if let Some(ack) = reply.ack {
         step = step.ack(ack);
@@ -357,7 +362,8 @@ mod tests {
             destination: [0xfd07, 0, 0, 0, 0, 0, 0, 1].into(),
             ttl: 64,
         };
-        let reply = Reply { source_port: 80, destination_port: 0, seq: 0, ack: None, syn: false, rst: true };
+        let reply =
+            Reply { source_port: 80, destination_port: 0, seq: 0, ack: None, syn: false, rst: true, bare: false };
         let frames = (0..=u16::MAX).map(|seq| tcp(&way, &Reply { seq: seq.into(), ..reply }));
         let mut zero = frames.filter(|frame| frame[56..58] == [0, 0]);
         let mut frame = zero.next().expect("one of them sums up to zero");

@@ -21,6 +21,8 @@ pub(crate) enum Sent {
 const WRONG_NUMBER: u32 = 0x1357_9BDF;
 /// Flipped in a port that must not be the right one: 16,384 away from it, further than any range of passes.
 const WRONG_PORT: u16 = 0x4000;
+/// The TTL of what comes from further away than the host.
+const FAR: u8 = 50;
 /// Between the two halves of a contradictory answer.
 const CONTRADICTION: u64 = 1_000_000;
 
@@ -38,6 +40,8 @@ impl Replies<'_> {
     pub(crate) fn to(&self, behaviour: Behaviour, send: &mut impl FnMut(Sent, u64, Vec<u8>)) {
         match behaviour {
             Behaviour::Open => send(Sent::SynAck, 0, self.tcp(&self.syn_ack())),
+            Behaviour::ForgedWindow => send(Sent::SynAck, 0, self.tcp(&Reply { bare: true, ..self.syn_ack() })),
+            Behaviour::OpenFar => send(Sent::SynAck, 0, self.tcp_with(FAR, &self.syn_ack())),
             Behaviour::Closed => send(Sent::Reset, 0, self.tcp(&self.reset(1))),
             Behaviour::ClosedSameAck => send(Sent::Reset, 0, self.tcp(&self.reset(0))),
             Behaviour::Split => send(Sent::Split, 0, self.tcp(&Reply { ack: None, ..self.syn_ack() })),
@@ -114,7 +118,7 @@ impl Replies<'_> {
 
     fn blank(&self) -> Reply {
         let (source_port, destination_port) = (self.probe.destination_port, self.probe.source_port);
-        Reply { source_port, destination_port, seq: 0, ack: None, syn: false, rst: false }
+        Reply { source_port, destination_port, seq: 0, ack: None, syn: false, rst: false, bare: false }
     }
 
     /// The same for a SYN sent again, as a real stack's would be.
@@ -124,7 +128,11 @@ impl Replies<'_> {
     }
 
     fn tcp(&self, reply: &Reply) -> Vec<u8> {
-        frames::tcp(&self.way(64, self.probe.destination), reply)
+        self.tcp_with(64, reply)
+    }
+
+    fn tcp_with(&self, ttl: u8, reply: &Reply) -> Vec<u8> {
+        frames::tcp(&self.way(ttl, self.probe.destination), reply)
     }
 
     fn icmp(&self, kind: u8, code: u8, quote: &[u8]) -> Vec<u8> {

@@ -36,6 +36,10 @@ pub(crate) struct Account {
     pub(crate) hosts: u64,
     pub(crate) hosts_down: u64,
     pub(crate) discovery: Option<DiscoveryRecord>,
+    /// Hosts with open ports that something speaks against.
+    pub(crate) suspect_hosts: u64,
+    /// Open ports that were left out because of that.
+    pub(crate) suspects_hidden: u64,
     /// Addresses removed by the blocklist.
     pub(crate) blocked: u64,
     /// Addresses removed by exclusions.
@@ -97,6 +101,8 @@ pub(crate) struct Probes {
     pub(crate) by_pass: Vec<u64>,
     /// Once more within a pass, because something was dropped on this side.
     pub(crate) again: u64,
+    /// To control ports of questionable hosts.
+    pub(crate) controls: u64,
 }
 
 /// How complete the result is, by what was measured.
@@ -173,6 +179,8 @@ pub(crate) struct Effective {
     pub(crate) gateway_mac: Option<String>,
     pub(crate) memory_limit: u64,
     pub(crate) show: Vec<&'static str>,
+    pub(crate) controls: bool,
+    pub(crate) hide_suspect: bool,
 }
 
 /// Probes a second, or a word: `"auto"`, `"max"`, `"none"`.
@@ -204,6 +212,8 @@ impl Account {
             hosts: size.hosts,
             hosts_down: summary.hosts_down,
             discovery: summary.discovery.as_ref().map(DiscoveryRecord::from),
+            suspect_hosts: summary.suspect_hosts,
+            suspects_hidden: 0,
             blocked: size.blocked,
             excluded: size.excluded,
             counts: Counts::new(summary),
@@ -222,8 +232,9 @@ impl Account {
 
 impl Probes {
     fn new(summary: &Summary) -> Probes {
+        let Summary { again, controls, .. } = *summary;
         let by_pass = summary.sent.clone();
-        Probes { total: by_pass.iter().sum::<u64>() + summary.again, by_pass, again: summary.again }
+        Probes { total: by_pass.iter().sum::<u64>() + again + controls, by_pass, again, controls }
     }
 }
 
@@ -263,6 +274,8 @@ impl Effective {
             gateway_mac: network.gateway_mac.map(|mac| mac.to_string()),
             memory_limit: probing.memory_limit,
             show: asked.show.names(),
+            controls: used.controls,
+            hide_suspect: asked.args.output.hide_suspect,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anstyle::Style;
-use halfopen::{State, Verdict};
+use halfopen::{State, Suspect, Suspicion, Verdict};
 
 use super::put;
 use super::text::{count, counted_states, round_trip};
@@ -22,9 +22,18 @@ pub(super) struct Hosts {
 /// Of one host: the ports shown, and how many are in each state. Small, for there may be a million.
 #[derive(Default)]
 struct Host {
-    shown: BTreeMap<u16, State>,
+    shown: BTreeMap<u16, Shown>,
     counts: [u32; 3],
     answers: Option<Answers>,
+    suspicion: Option<Suspicion>,
+}
+
+/// Of one port.
+#[derive(Clone, Copy)]
+struct Shown {
+    state: State,
+    suspect: Option<Suspect>,
+    ttl: Option<u8>,
 }
 
 /// The fastest and the slowest answer, in microseconds.
@@ -47,7 +56,8 @@ impl Hosts {
         self.count(verdict);
         self.findings += 1;
         let host = self.by_address.entry(verdict.target.address).or_default();
-        host.shown.insert(verdict.target.port, verdict.state);
+        let Verdict { state, suspect, ttl, .. } = *verdict;
+        host.shown.insert(verdict.target.port, Shown { state, suspect, ttl });
         (self.findings <= MOST).then_some(self)
     }
 
@@ -60,6 +70,11 @@ impl Hosts {
         }
         host.counts[verdict.state as usize] += 1;
         host.answers = Answers::join(host.answers, verdict.rtt.map(Answers::one));
+    }
+
+    /// Takes what speaks against a host.
+    pub(super) fn suspect(&mut self, suspicion: &Suspicion) {
+        self.by_address.entry(suspicion.address).or_default().suspicion = Some(*suspicion);
     }
 
     /// The table: hosts with what is shown of them, then the others.
@@ -100,23 +115,40 @@ impl Host {
     /// `3 open, 1,021 closed; answers in 2 µs to 41 µs`.
     fn text(&self) -> String {
         let counts = self.counts.map(u64::from);
+        let suspect = self.suspicion.map(|told| format!("; suspect: {}", told.reason)).unwrap_or_default();
         match (counts, self.answers) {
             ([0, 0, _], None) => format!("no answer: {}", counted_states(counts)),
             ([0, ..], answers) => format!("no open port: {}{}", counted_states(counts), in_time(answers)),
-            (_, answers) => format!("{}{}", counted_states(counts), in_time(answers)),
+            (_, answers) => format!("{}{}{suspect}", counted_states(counts), in_time(answers)),
         }
     }
 
     fn print_ports(&self, out: &mut Vec<u8>) {
         for state in State::ALL {
-            print_ports(state, self.shown.iter().filter(|&(_, s)| *s == state).map(|(&port, _)| port), out);
+            let shown = self.shown.iter().filter(|&(_, shown)| shown.state == state);
+            print_ports(state, shown.map(|(&port, shown)| self.item(port, shown)), out);
+        }
+    }
+
+    /// `22 ssh`, and what speaks against this port if not against all of the host.
+    fn item(&self, port: u16, shown: &Shown) -> String {
+        let item = services::name(port).map_or_else(|| port.to_string(), |service| format!("{port} {service}"));
+        match self.suspicion {
+            Some(told) if told.usual_ttl.is_none() => item,
+            Some(told) if shown.state == State::Open && told.concerns_ttl(shown.ttl) => {
+                format!("{item} ({})", told.reason)
+            }
+            _ => match shown.suspect {
+                Some(reason) => format!("{item} ({reason})"),
+                None => item,
+            },
         }
     }
 
     /// Both together, without what is shown.
     fn joined(self, other: &Host) -> Host {
         let counts = [0, 1, 2].map(|at| self.counts[at].saturating_add(other.counts[at]));
-        Host { shown: self.shown, counts, answers: Answers::join(self.answers, other.answers) }
+        Host { shown: self.shown, counts, answers: Answers::join(self.answers, other.answers), suspicion: None }
     }
 }
 
@@ -139,10 +171,9 @@ fn in_time(answers: Option<Answers>) -> String {
 }
 
 /// `  open      22 ssh, 80 http`, broken into lines.
-fn print_ports(state: State, ports: impl Iterator<Item = u16>, out: &mut Vec<u8>) {
+fn print_ports(state: State, items: impl Iterator<Item = String>, out: &mut Vec<u8>) {
     let mut width = 0;
-    for port in ports {
-        let item = services::name(port).map_or_else(|| port.to_string(), |service| format!("{port} {service}"));
+    for item in items {
         match width {
             0 => put(out, format_args!("  {state:<8}  {item}")),
             _ if width + item.len() > WIDTH => put(out, format_args!(",\n            {item}")),
@@ -157,7 +188,7 @@ fn print_ports(state: State, ports: impl Iterator<Item = u16>, out: &mut Vec<u8>
 
 #[cfg(test)]
 mod tests {
-    use halfopen::Target;
+    use halfopen::{Event, Target};
 
     use super::super::samples;
     use super::*;
@@ -206,6 +237,37 @@ mod tests {
           open      22 ssh
 
         192.0.2.9  no open port: 2 filtered; answers in 1.5 ms
+        ");
+    }
+
+    #[test]
+    fn suspects() {
+        let Event::Suspect(every) = samples::suspect() else { panic!("an event of suspicion") };
+        let forged = Verdict { suspect: Some(Suspect::Forged), ..samples::open() };
+        let with = |suspicion: &[Suspicion]| {
+            let v6 = [22, 80].map(|port| Verdict { ttl: Some(50), ..at(port, &samples::open_v6()) });
+            let verdicts =
+                v6.into_iter().chain([at(443, &samples::open_v6()), forged.clone(), at(80, &samples::open())]);
+            let mut hosts = hosts("open", verdicts);
+            suspicion.iter().for_each(|suspicion| hosts.suspect(suspicion));
+            let mut out = Vec::new();
+            hosts.print(Style::new(), &mut out);
+            String::from_utf8(out).unwrap().trim_start_matches('\n').to_owned()
+        };
+        let usual = Suspicion { reason: Suspect::Ttl, usual_ttl: Some(50), address: samples::open_v6().target.address };
+        insta::assert_snapshot!(with(&[usual]), @r"
+        192.0.2.7  2 open; answers in 1.5 ms
+          open      80 http, 443 https (forged)
+
+        2001:db8::7  3 open; answers in 1.5 ms; suspect: ttl
+          open      22 ssh, 80 http, 443 https (ttl)
+        ");
+        insta::assert_snapshot!(with(&[every]), @r"
+        192.0.2.7  2 open; answers in 1.5 ms; suspect: every-port
+          open      80 http, 443 https
+
+        2001:db8::7  3 open; answers in 1.5 ms
+          open      22 ssh, 80 http, 443 https
         ");
     }
 

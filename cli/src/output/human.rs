@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use anstyle::{AnsiColor, Style};
-use halfopen::{DownReason, State, Verdict};
+use halfopen::{DownReason, State, Suspicion, Verdict};
 
 use super::account::Account;
 use super::hosts::{Hosts, MOST};
@@ -40,6 +40,9 @@ impl Format for Lines {
         if let Some(before) = verdict.supersedes {
             put(out, format_args!(" was={before}"));
         }
+        if let Some(reason) = verdict.suspect {
+            put(out, format_args!(" suspect={reason}"));
+        }
         out.push(b'\n');
         self.hosts = self.hosts.take().and_then(|hosts| hosts.with(verdict));
     }
@@ -52,6 +55,15 @@ impl Format for Lines {
 
     fn host_down(&mut self, address: IpAddr, reason: DownReason, out: &mut Vec<u8>) {
         put(out, format_args!("{address} {NOTHING} down {reason} {NOTHING}\n"));
+    }
+
+    fn suspect(&mut self, suspicion: &Suspicion, out: &mut Vec<u8>) {
+        put(out, format_args!("{} {NOTHING} suspect {} {NOTHING}", suspicion.address, suspicion.reason));
+        if let Some(usual) = suspicion.usual_ttl {
+            put(out, format_args!(" usual-ttl={usual}"));
+        }
+        out.push(b'\n');
+        self.hosts.iter_mut().for_each(|hosts| hosts.suspect(suspicion));
     }
 
     fn by_host(&self) -> Option<String> {
@@ -122,6 +134,16 @@ impl Format for Table {
         put(out, format_args!(" {:>9}  {:<8}  {:<15} {answer}{dim}{reason}{dim:#}\n", NOTHING, "down", NOTHING));
     }
 
+    fn suspect(&mut self, suspicion: &Suspicion, out: &mut Vec<u8>) {
+        let (dim, style) = (self.dim(), paint(self.colours, AnsiColor::Yellow.on_default()));
+        self.address(suspicion.address, out);
+        let usual = suspicion.usual_ttl.map(|ttl| format!(", its usual one is {ttl}")).unwrap_or_default();
+        let reason = suspicion.reason;
+        put(out, format_args!(" {NOTHING:>9}  {style}{:<8}{style:#}  {NOTHING:<15}", "suspect"));
+        put(out, format_args!(" {}{dim}{reason}{usual}{dim:#}\n", " ".repeat(ANSWER)));
+        self.hosts.iter_mut().for_each(|hosts| hosts.suspect(suspicion));
+    }
+
     fn end(&mut self, _account: &Account, out: &mut Vec<u8>) {
         let bold = paint(self.colours, Style::new().bold());
         match &self.hosts {
@@ -146,6 +168,9 @@ fn evidence(verdict: &Verdict) -> String {
     }
     if let Some(before) = verdict.supersedes {
         let _ = write!(text, " (was {before})");
+    }
+    if let Some(reason) = verdict.suspect {
+        let _ = write!(text, " (suspect: {reason})");
     }
     text
 }
@@ -173,6 +198,23 @@ mod tests {
         192.0.2.77 - down no-arp -
         192.0.2.7 443/tcp open syn-ack https was=closed
         ");
+    }
+
+    #[test]
+    fn suspects() {
+        let forged = Verdict { suspect: Some(halfopen::Suspect::Forged), ..samples::open() };
+        let events = [Event::Verdict(forged), samples::suspect(), samples::suspect_ttl()];
+        insta::assert_snapshot!(samples::printed(Form::Lines, "open", &events), @r"
+        192.0.2.7 443/tcp open syn-ack https suspect=forged
+        192.0.2.7 - suspect every-port -
+        2001:db8::7 - suspect ttl - usual-ttl=50
+        ");
+        insta::assert_snapshot!(samples::printed(Form::Table { colours: false }, "open", &events), @r"
+        192.0.2.7         443/tcp  open      https             1.5 ms  ttl 63   syn-ack (suspect: forged)
+        192.0.2.7               -  suspect   -                                  every-port
+        2001:db8::7             -  suspect   -                                  ttl, its usual one is 50
+        ");
+        assert_eq!(samples::printed(Form::Lines, "closed", &events), "", "they concern open ports alone");
     }
 
     #[test]

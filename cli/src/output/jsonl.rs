@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use halfopen::{DownReason, Verdict};
+use halfopen::{DownReason, Suspect, Suspicion, Verdict};
 use serde::Serialize;
 
 use super::Format;
@@ -19,6 +19,11 @@ impl Format for Jsonl {
 
     fn host_down(&mut self, address: IpAddr, reason: DownReason, out: &mut Vec<u8>) {
         record(&Record::HostDown { address, reason: reason.name() }, out);
+    }
+
+    fn suspect(&mut self, suspicion: &Suspicion, out: &mut Vec<u8>) {
+        let Suspicion { address, reason, usual_ttl } = *suspicion;
+        record(&Record::Suspect { address, reason: reason.name(), usual_ttl }, out);
     }
 
     fn warning(&mut self, message: &str, out: &mut Vec<u8>) {
@@ -38,9 +43,22 @@ impl Format for Jsonl {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Record<'a> {
     Verdict(VerdictRecord),
-    HostDown { address: IpAddr, reason: &'static str },
-    Warning { message: &'a str },
-    Error { message: &'a str },
+    HostDown {
+        address: IpAddr,
+        reason: &'static str,
+    },
+    Suspect {
+        address: IpAddr,
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        usual_ttl: Option<u8>,
+    },
+    Warning {
+        message: &'a str,
+    },
+    Error {
+        message: &'a str,
+    },
     Summary(&'a Account),
 }
 
@@ -62,6 +80,8 @@ struct VerdictRecord {
     time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     supersedes: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspect: Option<&'static str>,
 }
 
 impl From<&Verdict> for VerdictRecord {
@@ -79,6 +99,7 @@ impl From<&Verdict> for VerdictRecord {
             probes: verdict.probes,
             time: timestamp(verdict.time),
             supersedes: verdict.supersedes.map(halfopen::State::name),
+            suspect: verdict.suspect.map(Suspect::name),
         }
     }
 }
@@ -117,6 +138,16 @@ mod tests {
     }
 
     #[test]
+    fn suspects() {
+        let verdict = Verdict { suspect: Some(Suspect::Forged), ..samples::open() };
+        let records = parsed(&[Event::Verdict(verdict), samples::suspect(), samples::suspect_ttl()]);
+        assert_eq!(records[0]["suspect"], "forged");
+        assert_eq!(records[1], json!({"type": "suspect", "address": "192.0.2.7", "reason": "every-port"}));
+        let ttl = json!({"type": "suspect", "address": "2001:db8::7", "reason": "ttl", "usual_ttl": 50});
+        assert_eq!(records[2], ttl);
+    }
+
+    #[test]
     fn what_is_not_known_is_left_out() {
         let expected = json!({
             "type": "verdict", "address": "192.0.2.9", "port": 26, "protocol": "tcp", "state": "filtered",
@@ -151,12 +182,11 @@ mod tests {
         let mut out = Vec::new();
         Jsonl.end(&samples::account(), &mut out);
         let summary: Value = serde_json::from_slice(&out).unwrap();
-        let verdict = Verdict { supersedes: Some(State::Closed), ..samples::by_icmp() };
-        let events = [Event::Verdict(verdict), samples::down(), Event::Warning(String::new())];
+        let (supersedes, suspect) = (Some(State::Closed), Some(Suspect::Forged));
+        let verdict = Verdict { supersedes, suspect, ..samples::by_icmp() };
+        let events = [Event::Verdict(verdict), samples::down(), samples::suspect_ttl(), Event::Warning(String::new())];
         let parts = ["settings", "counts", "probes", "completeness"];
-        for record in
-            parsed(&events).iter().chain([&summary]).chain(parts.map(|part| &summary[part]))
-        {
+        for record in parsed(&events).iter().chain([&summary]).chain(parts.map(|part| &summary[part])) {
             for field in record.as_object().unwrap().keys() {
                 assert!(schema.contains(&format!("`{field}`")), "{field} is not in JSONL.md");
             }

@@ -10,14 +10,16 @@ mod list;
 pub(crate) mod samples;
 pub(crate) mod summary;
 pub(crate) mod text;
+mod withheld;
 
 use std::io::{self, Write};
 use std::net::IpAddr;
 
-use halfopen::{DownReason, Event, Verdict};
+use halfopen::{DownReason, Event, State, Suspicion, Verdict};
 
 use crate::settings::{Form, Settings, Show};
 use account::Account;
+use withheld::Withheld;
 
 /// A form of the results. Each function appends to `out` what the form has to say, or nothing.
 trait Format {
@@ -29,6 +31,9 @@ trait Format {
 
     /// A host that is down, and is to be printed.
     fn host_down(&mut self, _address: IpAddr, _reason: DownReason, _out: &mut Vec<u8>) {}
+
+    /// What speaks against a host, where open ports are printed.
+    fn suspect(&mut self, _suspicion: &Suspicion, _out: &mut Vec<u8>) {}
 
     /// A warning; it also goes to standard error.
     fn warning(&mut self, _text: &str, _out: &mut Vec<u8>) {}
@@ -50,6 +55,8 @@ pub(crate) struct Output<W> {
     format: Box<dyn Format>,
     show: Show,
     waiting: Vec<u8>,
+    /// With `--hide-suspect`.
+    withheld: Option<Withheld>,
     sink: W,
 }
 
@@ -60,7 +67,8 @@ impl<W: Write> Output<W> {
     /// The output of a scan of so many targets.
     pub(crate) fn new(settings: &Settings, targets: u64, sink: W) -> Output<W> {
         let counts = settings.counts_by_host(targets);
-        Output::of(settings.form, settings.show, counts, sink)
+        let output = Output::of(settings.form, settings.show, counts, sink);
+        if settings.args.output.hide_suspect { output.hiding_suspects() } else { output }
     }
 
     fn of(form: Form, show: Show, counts: bool, sink: W) -> Output<W> {
@@ -70,7 +78,17 @@ impl<W: Write> Output<W> {
             Form::Jsonl => Box::new(jsonl::Jsonl),
             Form::List => Box::new(list::List { show }),
         };
-        Output { format, show, waiting: Vec::new(), sink }
+        Output { format, show, waiting: Vec::new(), withheld: None, sink }
+    }
+
+    /// The same without what is suspect; what is open waits until the end.
+    pub(crate) fn hiding_suspects(self) -> Output<W> {
+        Output { withheld: Some(Withheld::default()), ..self }
+    }
+
+    /// How many findings were left out because they are suspect.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.withheld.as_ref().map_or(0, Withheld::left_out)
     }
 
     /// A line about each host for the summary, if the results have no place for it.
@@ -81,14 +99,39 @@ impl<W: Write> Output<W> {
     /// Takes an event. What it says may wait until `flush`.
     pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
         let out = &mut self.waiting;
-        match event {
-            Event::Verdict(verdict) if shows(self.show, verdict) => self.format.verdict(verdict, out),
-            Event::Verdict(verdict) => self.format.hidden(verdict),
-            Event::HostDown { address, reason } if self.show.down => self.format.host_down(*address, *reason, out),
-            Event::Warning(text) => self.format.warning(text, out),
+        match (event, &mut self.withheld) {
+            (Event::Verdict(verdict), Some(withheld)) if verdict.state == State::Open => withheld.hold(verdict),
+            (Event::Verdict(verdict), _) => self.verdict(verdict),
+            (Event::Suspect(suspicion), withheld) => {
+                withheld.iter_mut().for_each(|withheld| withheld.tell(*suspicion));
+                if self.show.state(State::Open) {
+                    self.format.suspect(suspicion, out);
+                }
+            }
+            (Event::HostDown { address, reason }, _) if self.show.down => self.format.host_down(*address, *reason, out),
+            (Event::Warning(text), _) => self.format.warning(text, out),
             _ => {}
         }
         if self.waiting.len() < BATCH { Ok(()) } else { self.flush() }
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) {
+        if shows(self.show, verdict) {
+            self.format.verdict(verdict, &mut self.waiting);
+        } else {
+            self.format.hidden(verdict);
+        }
+    }
+
+    /// Lets go what was held back and nothing speaks against: there will be no more events.
+    pub(crate) fn release(&mut self) -> io::Result<()> {
+        for verdict in self.withheld.as_mut().map(Withheld::release).unwrap_or_default() {
+            self.verdict(&verdict);
+            if self.waiting.len() >= BATCH {
+                self.flush()?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes what waits.
@@ -109,6 +152,7 @@ impl<W: Write> Output<W> {
 
     /// Ends the results of a scan that failed.
     pub(crate) fn failure(&mut self, text: &str) -> io::Result<()> {
+        self.release()?;
         self.format.failure(text, &mut self.waiting);
         self.flush()
     }
@@ -151,6 +195,41 @@ mod tests {
         let lines = |show| printed(Form::Lines, samples::show(show), &[Event::Verdict(corrected.clone())]);
         assert_eq!(lines("filtered"), "192.0.2.7 443/tcp open syn-ack https was=filtered\n");
         assert_eq!(lines("closed"), "");
+    }
+
+    /// What is printed before the end, and all in all; and how many findings were left out.
+    fn hiding(form: Form, show: Show, events: &[Event]) -> (String, String, u64) {
+        let mut output = Output::of(form, show, true, Vec::new()).hiding_suspects();
+        events.iter().try_for_each(|event| output.event(event)).unwrap();
+        output.flush().unwrap();
+        let before = output.sink.clone();
+        output.release().unwrap();
+        output.flush().unwrap();
+        let [before, all] = [before, output.sink.clone()].map(|written| String::from_utf8(written).unwrap());
+        (before, all, output.left_out())
+    }
+
+    #[test]
+    fn suspects_are_left_out_whenever_they_become_known() {
+        let marked = Verdict { suspect: Some(halfopen::Suspect::Forged), ..samples::open_v6() };
+        let later = Event::Verdict(samples::open());
+        let clear = Event::Verdict(samples::open_v6());
+        let events = [later.clone(), Event::Verdict(marked), clear.clone(), samples::suspect(), later];
+        let (before, all, left_out) = hiding(Form::List, samples::show("open"), &events);
+        assert_eq!((before.as_str(), all.as_str(), left_out), ("", "[2001:db8::7]:22\n", 3));
+        // The one that has the usual TTL stays.
+        let usual = Verdict { ttl: Some(51), ..samples::open_v6() };
+        let (_, all, left_out) =
+            hiding(Form::Lines, samples::show("open"), &[clear, Event::Verdict(usual), samples::suspect_ttl()]);
+        assert_eq!(all.lines().filter(|line| line.contains("/tcp")).count(), 1, "{all}");
+        assert_eq!(left_out, 1);
+    }
+
+    #[test]
+    fn what_is_not_open_is_not_held_back() {
+        let (before, all, _) = hiding(Form::List, samples::show("all"), &samples::events());
+        assert_eq!(before, "192.0.2.7:444\n192.0.2.9:25\n192.0.2.9:26\n");
+        assert_eq!(all, format!("{before}192.0.2.7:443\n[2001:db8::7]:22\n"));
     }
 
     #[test]

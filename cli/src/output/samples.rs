@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
-use halfopen::{DownReason, Event, Reason, State, Target, Verdict};
+use halfopen::{DownReason, Event, Reason, State, Suspect, Suspicion, Target, Verdict};
 
 use super::Output;
 use super::account::{Account, CompletenessRecord, Counts, Effective, Estimate, Probes, RateLimit};
@@ -35,6 +35,17 @@ pub(crate) fn silent() -> Verdict {
 
 pub(crate) fn down() -> Event {
     Event::HostDown { address: address("192.0.2.77"), reason: DownReason::NoArp }
+}
+
+/// The host of [`open`] accepts everything.
+pub(crate) fn suspect() -> Event {
+    let reason = Suspect::EveryPort;
+    Event::Suspect(Suspicion { address: address("192.0.2.7"), reason, usual_ttl: None })
+}
+
+/// Most answers of the host of [`open_v6`] had another TTL.
+pub(crate) fn suspect_ttl() -> Event {
+    Event::Suspect(Suspicion { address: address("2001:db8::7"), reason: Suspect::Ttl, usual_ttl: Some(50) })
 }
 
 /// One of each.
@@ -74,10 +85,12 @@ pub(crate) fn account() -> Account {
         hosts: 1,
         hosts_down: 0,
         discovery: None,
+        suspect_hosts: 0,
+        suspects_hidden: 0,
         blocked: 0,
         excluded: 0,
         counts: Counts { open: 3, closed: 65_532, filtered: 0, silent: 0, unclassified: 0 },
-        probes: Probes { total: 65_540, by_pass: vec![65_535, 5], again: 0 },
+        probes: Probes { total: 65_540, by_pass: vec![65_535, 5], again: 0, controls: 0 },
         rate: 9_998.5,
         completeness: Some(CompletenessRecord {
             asked: 0.999,
@@ -124,6 +137,8 @@ fn effective() -> Effective {
         gateway_mac: None,
         memory_limit: 256 << 20,
         show: vec!["open"],
+        controls: true,
+        hide_suspect: false,
     }
 }
 
@@ -140,6 +155,7 @@ fn verdict(target: &str, state: State, reason: Reason) -> Verdict {
         probes: 2,
         time: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789),
         supersedes: None,
+        suspect: None,
     }
 }
 

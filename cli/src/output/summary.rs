@@ -23,6 +23,7 @@ pub(crate) fn text(account: &Account) -> String {
         Some(sent(account)),
         Some(how(account)),
         discovered(account),
+        suspects(account),
         unclassified(account),
         left_out(account),
     ];
@@ -120,7 +121,11 @@ fn percent(share: f64) -> String {
 fn sent(account: &Account) -> String {
     let mut probes = count(account.probes.total, "probe");
     let repeated: u64 = account.probes.by_pass.iter().skip(1).sum();
-    let parts = [(repeated, "repeated"), (account.probes.again, "again after drops on this side")];
+    let parts = [
+        (repeated, "repeated"),
+        (account.probes.again, "again after drops on this side"),
+        (account.probes.controls, "to control ports"),
+    ];
     let parts: Vec<_> =
         parts.into_iter().filter(|&(n, _)| n > 0).map(|(n, why)| format!("{} of them {why}", grouped(n))).collect();
     if !parts.is_empty() {
@@ -154,6 +159,16 @@ fn discovered(account: &Account) -> Option<String> {
         format!("; {hosts} ({targets}) skipped, --discover off scans them too")
     });
     Some(format!("discovery: {alive} of {hosts} {answer}{}", skipped.unwrap_or_default()))
+}
+
+fn suspects(account: &Account) -> Option<String> {
+    let open = format!("open ports of {}", count(account.suspect_hosts, "host"));
+    let hidden = count(account.suspects_hidden, "port");
+    match (account.suspect_hosts, account.suspects_hidden) {
+        (0, 0) => None,
+        (_, 0) => Some(format!("suspect: {open} (tarpit, proxy or forger); --hide-suspect leaves them out")),
+        _ => Some(format!("suspect: {open} (tarpit, proxy or forger); left out: {hidden}")),
+    }
 }
 
 /// Those that were skipped have a line of their own.
@@ -227,7 +242,7 @@ mod tests {
         let account = Account {
             targets: 1,
             counts: one(0, 1),
-            probes: Probes { total: 1, by_pass: vec![1, 0], again: 0 },
+            probes: Probes { total: 1, by_pass: vec![1, 0], again: 0, controls: 0 },
             replies: 1,
             elapsed_us: 101_000,
             sending_us: 150,
@@ -254,7 +269,7 @@ mod tests {
             hosts: 8,
             hosts_down: 8,
             counts: Counts { open: 0, closed: 0, filtered: 0, silent: 0, unclassified: 16 },
-            probes: Probes { total: 0, by_pass: vec![0, 0], again: 0 },
+            probes: Probes { total: 0, by_pass: vec![0, 0], again: 0, controls: 0 },
             replies: 0,
             sending_us: 4,
             srtt_us: None,
@@ -319,10 +334,11 @@ mod tests {
             outcome: "stopped",
             hosts: 256,
             hosts_down: 3,
+            suspect_hosts: 2,
             blocked: 1,
             excluded: 7,
             counts: Counts { open: 1, closed: 2, filtered: 30, silent: 20, unclassified: 4_000 },
-            probes: Probes { total: 66_744, by_pass: vec![65_535, 5], again: 1_204 },
+            probes: Probes { total: 66_744, by_pass: vec![65_535, 5], again: 1_204, controls: 6 },
             duplicates: 2,
             strays: [("bad_ack", 5), ("wrong_port", 1), ("malformed", 2), ("own", 9)].into(),
             drops: [("ring", 1_200), ("send_drops", 2), ("send_errors", 3), ("send_retries", 8)].into(),
@@ -330,13 +346,22 @@ mod tests {
         };
         insta::assert_snapshot!(text(&account), @r"
         stopped early: 65,535 targets on 256 hosts in 6.6 s: 1 open, 2 closed, 30 filtered (20 silent)
-        66,744 probes (5 of them repeated, 1,204 of them again after drops on this side) at 9,999/s, 65,535 replies, 2 duplicates, round trip 312 µs
+        no open port missed, as surely as 39 in 40 after 2 passes; under 0.01 % of probes lost
+        66,744 probes (5 of them repeated, 1,204 of them again after drops on this side, 6 of them to control ports) at 9,999/s, 65,535 replies, 2 duplicates, round trip 312 µs
         SYN scan over raw_ip@lo, seed 18446744073709551615
+        suspect: open ports of 2 hosts (tarpit, proxy or forger); --hide-suspect leaves them out
         without a verdict: 4,000 targets, those of 3 hosts that are down among them
         left out: 1 address by the blocklist, 7 addresses excluded
         lost on this side: 1,200 replies (receive buffer full), 2 probes (dropped by the device), 3 probes (refused by the kernel)
         replies not ours: 5 with a wrong acknowledgement, 2 malformed, 1 to a port that is not ours
         ");
+    }
+
+    #[test]
+    fn suspects_that_were_left_out() {
+        let account = Account { suspect_hosts: 1, suspects_hidden: 1_000, ..samples::account() };
+        let said = "suspect: open ports of 1 host (tarpit, proxy or forger); left out: 1,000 ports";
+        assert!(text(&account).lines().any(|line| line == said), "{}", text(&account));
     }
 
     #[test]

@@ -31,12 +31,12 @@ lab_test!(interfaces_that_will_not_do, |lab| {
 
 lab_test!(sources_that_are_not_ours, |_lab| {
     insta::assert_snapshot!(refusal("scan 127.0.0.1 -p 80 --source-ip 192.0.2.7", 2), @"error: 192.0.2.7 is not an address of this machine; halfopen sends only from its own addresses (ip address show)");
-    insta::assert_snapshot!(refusal("scan 127.0.0.1 -p 80 --source-port 65535", 2), @"error: source port: 65535 leaves no room for 2 ports, one for each pass, below 65536");
+    insta::assert_snapshot!(refusal("scan 127.0.0.1 -p 80 --source-port 65535", 2), @"error: source port: 65535 leaves no room for 12 ports, one for each pass and two more, below 65536");
 });
 
 lab_test!(a_source_port_that_is_taken, |lab| {
     let _listener = lab.listen("127.0.0.1:40000");
-    insta::assert_snapshot!(refusal("scan 127.0.0.1 -p 80 --source-port 40000", 1), @"error: cannot hold source ports 40000-40001: Address already in use (os error 98); choose another first port with --source-port");
+    insta::assert_snapshot!(refusal("scan 127.0.0.1 -p 80 --source-port 40000", 1), @"error: cannot hold source ports 40000-40011: Address already in use (os error 98); choose another first port with --source-port");
 });
 
 lab_test!(a_gateway_that_is_silent, |lab| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use halfopen_lab::{End, Namespace, lab_test, link};
+use halfopen_lab::{End, Namespace, Scenario, lab_test, link, neighbours};
 use rustix::process::Signal;
 
 use super::{OPEN, Scan, assert_adds_up, listeners, number, records, run, sorted, text};
@@ -49,6 +49,51 @@ lab_test!(a_list, |lab| {
     let output = run("scan 127.0.0.1 ::1 -p 1-1024 --output list");
     assert!(output.status.success());
     assert_eq!(sorted(&text(&output.stdout)), OPEN);
+});
+
+const IMPOSTORS: &str = "scan 10.7.0.2 fd07::3 10.7.0.5-10.7.0.8 -p 1-11 --rate 5000";
+
+lab_test!(suspects_are_marked, |lab| {
+    let _responder = neighbours(lab, &Scenario::named("impostors"));
+    let output = run(&format!("{IMPOSTORS} --output jsonl"));
+    let records = records(&text(&output.stdout));
+    let of = |kind: &str| records.iter().filter(|record| record["type"] == kind).collect::<Vec<_>>();
+    let hosts: BTreeMap<_, _> =
+        of("suspect").iter().map(|record| (record["address"].as_str(), record["reason"].as_str())).collect();
+    let expected = [("10.7.0.2", "every-port"), ("10.7.0.6", "every-port"), ("10.7.0.7", "ttl")];
+    assert_eq!(hosts, expected.map(|(address, reason)| (Some(address), Some(reason))).into());
+    let forged = of("verdict").into_iter().filter(|record| record["suspect"] == "forged").count();
+    assert_eq!(forged, 11 + 1, "{records:?}");
+    let summary = records.last().unwrap();
+    assert_adds_up(summary);
+    assert_eq!((number(&summary["suspect_hosts"]), number(&summary["suspects_hidden"])), (4, 0));
+    assert!(number(&summary["probes"]["controls"]) >= 15, "{summary}");
+    let said = text(&run(IMPOSTORS).stderr);
+    assert!(said.contains("10.7.0.2: 11 open; answers in ") && said.contains("; suspect: every-port\n"), "{said}");
+    assert!(said.contains("\nsuspect: open ports of 4 hosts"), "{said}");
+});
+
+lab_test!(suspects_are_left_out_of_every_output, |lab| {
+    let _responder = neighbours(lab, &Scenario::named("impostors"));
+    let honest = |hosts: [&str; 4]| {
+        let ports = hosts.into_iter().zip([11, 8, 8, 8]);
+        let open = ports.flat_map(|(host, last)| (1..=last).map(move |port| format!("{host}:{port}")));
+        let mut open: Vec<_> = open.filter(|open| open != "10.7.0.5:7" && open != "10.7.0.7:7").collect();
+        open.sort_unstable();
+        open
+    };
+    let expected = honest(["[fd07::3]", "10.7.0.5", "10.7.0.7", "10.7.0.8"]);
+    let output = run(&format!("{IMPOSTORS} --hide-suspect --output list"));
+    assert_eq!(sorted(&text(&output.stdout)), expected);
+    assert!(text(&output.stderr).contains("; left out: 24 ports\n"), "{}", text(&output.stderr));
+    let output = run(&format!("{IMPOSTORS} --hide-suspect --output jsonl"));
+    let records = records(&text(&output.stdout));
+    let verdicts = records.iter().filter(|record| record["type"] == "verdict");
+    assert_eq!(verdicts.count(), expected.len());
+    assert_eq!(number(&records.last().unwrap()["suspects_hidden"]), 24);
+    let lines = text(&run(&format!("{IMPOSTORS} --hide-suspect")).stdout);
+    assert_eq!(lines.lines().filter(|line| line.contains("/tcp open")).count(), expected.len());
+    assert!(!lines.contains("suspect="), "{lines}");
 });
 
 lab_test!(only_the_states_asked_for, |lab| {

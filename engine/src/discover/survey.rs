@@ -46,6 +46,16 @@ pub(crate) const QUESTIONS: [Question; 10] = [
     Question::Syn(40_125),
 ];
 
+/// The questions that no exclusion forbids. A port that one names, be it for another address, is asked of nobody: what is
+/// excluded is never probed.
+fn allowed(hosts: &Plan) -> Vec<Question> {
+    let is_allowed = |question: &Question| match question {
+        Question::Echo => true,
+        Question::Syn(port) => !hosts.spares(*port),
+    };
+    QUESTIONS.into_iter().filter(is_allowed).collect()
+}
+
 /// A lost probe, or a lost answer, is asked for once more.
 pub(crate) const ROUNDS: u16 = 2;
 /// Hosts that are worked on at a time: a bit for each is 2 MiB.
@@ -91,6 +101,7 @@ pub(crate) struct Survey {
     ways: Vec<Way>,
     templates: Vec<SynTemplate>,
     cookie: Cookie,
+    questions: Vec<Question>,
     /// Our source port, and the identifier of echo requests.
     port: u16,
     seed: u64,
@@ -127,6 +138,7 @@ impl Survey {
     pub(crate) fn new(hosts: Plan, ways: Vec<Way>, cookie: Cookie, (port, seed): (u16, u64), rate: u64) -> Survey {
         let templates = ways.iter().map(|way| SynTemplate::new(way.header, way.source, port)).collect();
         let mut survey = Survey {
+            questions: allowed(&hosts),
             hosts,
             ways,
             templates,
@@ -195,7 +207,7 @@ impl Survey {
             return 1.0;
         }
         let round =
-            (self.question as f64 + self.cursor as f64 / self.order.len().max(1) as f64) / QUESTIONS.len() as f64;
+            (self.question as f64 + self.cursor as f64 / self.order.len().max(1) as f64) / self.questions.len() as f64;
         let stripe = (f64::from(self.round) + round.min(1.0)) / f64::from(ROUNDS);
         (self.start as f64 + stripe * self.order.len() as f64) / self.hosts.len() as f64
     }
@@ -275,7 +287,7 @@ impl Survey {
         if self.cursor >= self.order.len() {
             (self.cursor, self.question) = (0, self.question + 1);
         }
-        QUESTIONS.get(self.question)?;
+        self.questions.get(self.question)?;
         let Index(rank) = self.order.index(Position(self.cursor));
         Some((!self.has_answered(rank)).then_some(rank))
     }
@@ -285,7 +297,7 @@ impl Survey {
         let Some(found) = self.hosts.find(Index(self.start + rank)) else { return true };
         let (address, egress) = (found.family.address(found.address), found.egress);
         let Some(way) = self.way(egress) else { return true };
-        match QUESTIONS[self.question] {
+        match self.questions[self.question] {
             Question::Echo => emit(way.link, self.request(way, address, now).frame()),
             Question::Syn(port) => {
                 let (mut frame, template) = ([0; MAX_FRAME], &self.templates[usize::from(egress.0)]);

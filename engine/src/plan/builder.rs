@@ -125,11 +125,12 @@ impl PlanBuilder {
     pub fn build(self) -> Result<Plan, Error> {
         let (roles, sets) = self.layers()?;
         let (v4, v6): (Vec<_>, Vec<_>) = sets.into_iter().map(|set| (set.v4, set.v6)).unzip();
+        let spared = spared(&roles);
         let mut assembly = Assembly::new(roles);
         let v4 = assembly.family(v4);
         let v6 = assembly.family(v6);
         assembly.tally.check()?;
-        Ok(Plan::new(v4, v6, assembly.blocks, assembly.tally))
+        Ok(Plan::new((v4, v6), assembly.blocks, assembly.tally, spared))
     }
 
     fn target_intake<'a>(&'a mut self, source: &'a str) -> Intake<'a> {
@@ -166,6 +167,15 @@ impl fmt::Debug for PlanBuilder {
             .field("blocklist", &self.blocklist)
             .finish_non_exhaustive()
     }
+}
+
+/// Every port that an exclusion names.
+fn spared(roles: &[Role]) -> Option<PortSet> {
+    let ports = roles.iter().filter_map(|role| match role {
+        Role::Exclude(ports) => ports.as_ref(),
+        _ => None,
+    });
+    PortSet::from_ranges(ports.flat_map(PortSet::ranges).collect())
 }
 
 /// The blocklist as layers.

@@ -52,6 +52,8 @@ pub struct Plan {
     v6: Segments<u128>,
     blocks: Vec<Block>,
     tally: Tally,
+    /// Every port that an exclusion names, whatever the address.
+    spared: Option<PortSet>,
 }
 
 /// What the addresses of a block have in common. The addresses are in the plan; two blocks differ in ports or egress.
@@ -147,6 +149,21 @@ impl Plan {
         self.index(target).is_some()
     }
 
+    /// The indices of all targets at the address of the target of this index.
+    pub(crate) fn siblings(&self, index: Index) -> Option<std::ops::Range<u64>> {
+        match index.0 {
+            index if index < self.v4.end() => self.v4.siblings(index, &self.blocks),
+            index if index < self.v6.end() => self.v6.siblings(index, &self.blocks),
+            _ => None,
+        }
+    }
+
+    /// Whether some exclusion names this port, be it of another address. (Which addresses is no longer known, and need
+    /// not be: this is for probes that can do without any one port.)
+    pub(crate) fn spares(&self, port: u16) -> bool {
+        self.spared.as_ref().is_some_and(|ports| ports.contains(port))
+    }
+
     /// How many addresses.
     pub fn hosts(&self) -> u128 {
         self.tally.hosts
@@ -200,10 +217,15 @@ impl Plan {
         self.v6.join(&self.blocks);
     }
 
-    fn new(v4: Unnumbered<u32>, v6: Unnumbered<u128>, blocks: Vec<Block>, tally: Tally) -> Self {
+    fn new(
+        (v4, v6): (Unnumbered<u32>, Unnumbered<u128>),
+        blocks: Vec<Block>,
+        tally: Tally,
+        spared: Option<PortSet>,
+    ) -> Self {
         let v4 = v4.number(0);
         let v6 = v6.number(v4.end());
-        Plan { v4, v6, blocks, tally }
+        Plan { v4, v6, blocks, tally, spared }
     }
 }
 
@@ -301,6 +323,26 @@ mod tests {
                 assert_eq!(plan.blocks().len(), 1);
             }
         }
+    }
+
+    #[test]
+    fn siblings_are_the_targets_at_one_address() {
+        let plan = plan("10.0.0.0/29 10.0.0.3:22,80 10.0.0.9:443 2001:db8::/126", "80-83");
+        for (index, target) in (0..).zip(all(&plan)) {
+            let same = |other: u64| plan.target(Index(other)).is_some_and(|other| other.address == target.address);
+            let siblings = plan.siblings(Index(index)).unwrap();
+            assert!(siblings.contains(&index) && siblings.clone().all(same), "{target}: {siblings:?}");
+            assert_eq!(siblings.end - siblings.start, (0..plan.len()).filter(|&other| same(other)).count() as u64);
+        }
+        assert_eq!(plan.siblings(Index(plan.len())), None);
+    }
+
+    #[test]
+    fn spared_is_what_an_exclusion_names() {
+        let builder = Plan::builder().targets("10.0.0.0/29").unwrap().ports("80-83").unwrap();
+        let plan = builder.exclude("10.0.0.1:80,50000-50010 10.0.0.7").unwrap().build().unwrap();
+        assert!(plan.spares(80) && plan.spares(50_005));
+        assert!(!plan.spares(81) && !plan.spares(50_011));
     }
 
     #[test]

@@ -45,6 +45,14 @@ impl<A: Address> Segments<A> {
         Some((segment.first().plus(host), port, block.egress))
     }
 
+    /// The indices of all targets at the address of this one; `index` lies in `start..end`.
+    pub(crate) fn siblings(&self, index: u64, blocks: &[Block]) -> Option<std::ops::Range<u64>> {
+        let segment = self.list.get(self.by_index.find(index, |at| self.list[at].index()))?;
+        let ports = u64::from(blocks.get(segment.block as usize)?.ports.len());
+        let first = index - index.checked_sub(segment.index())?.checked_rem(ports)?;
+        Some(first..first + ports)
+    }
+
     /// The index of a target, if it is one.
     pub(crate) fn index(&self, address: A, port: u16, blocks: &[Block]) -> Option<u64> {
         let at = self.by_address.find(address, |at| self.list[at].first());

@@ -57,7 +57,7 @@ impl Plan {
         let mut tally = Tally::default();
         let v4 = each(&self.v4, &self.blocks, &mut tally, |block| label(block).map(|label| (label, 1)));
         let v6 = each(&self.v6, &self.blocks, &mut tally, |block| label(block).map(|label| (label, 1)));
-        (tally.hosts > 0).then(|| Plan::new(v4, v6, blocks, tally))
+        (tally.hosts > 0).then(|| Plan::new((v4, v6), blocks, tally, self.spared.clone()))
     }
 
     /// This plan without the addresses that are not in `kept`, save those that leave through the egresses that `exempt`
@@ -66,7 +66,7 @@ impl Plan {
         let mut tally = Tally { hosts: 0, targets: 0, ..self.tally.clone() };
         let v4 = within(&self.v4, &self.blocks, &kept.v4, &exempt, &mut tally);
         let v6 = within(&self.v6, &self.blocks, &kept.v6, &exempt, &mut tally);
-        (tally.hosts > 0).then(|| Plan::new(v4, v6, self.blocks.clone(), tally))
+        (tally.hosts > 0).then(|| Plan::new((v4, v6), self.blocks.clone(), tally, self.spared.clone()))
     }
 }
 

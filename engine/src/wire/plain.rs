@@ -16,6 +16,8 @@ pub(crate) struct PlainTcp {
     pub(crate) family: Family,
     pub(crate) kind: Segment,
     pub(crate) ttl: u8,
+    pub(crate) has_options: bool,
+    pub(crate) window: u16,
     pub(crate) source_port: u16,
     pub(crate) destination_port: u16,
     pub(crate) seq: Seq,
@@ -57,6 +59,8 @@ pub(crate) fn read(layer: Layer, frame: &[u8], checksum: Checksum) -> Option<Pla
         family,
         kind: Segment::of(header[13]),
         ttl,
+        has_options: len > TCP,
+        window: u16_at(header, 14),
         source_port: u16_at(header, 0),
         destination_port: u16_at(header, 2),
         seq: Seq(u32::from_be_bytes(array(header, 4))),
@@ -157,6 +161,8 @@ impl From<PlainTcp> for TcpReply {
             ack: plain.ack,
             kind: plain.kind,
             ttl: plain.ttl,
+            window: plain.window,
+            has_options: plain.has_options,
         }
     }
 }
@@ -171,7 +177,19 @@ impl TryFrom<TcpReply> for PlainTcp {
         if other != family {
             return Err(());
         }
-        let TcpReply { source_port, destination_port, seq, ack, kind, ttl, .. } = reply;
-        Ok(PlainTcp { family, kind, ttl, source_port, destination_port, seq, ack, source, destination })
+        let TcpReply { source_port, destination_port, seq, ack, kind, ttl, window, has_options, .. } = reply;
+        Ok(PlainTcp {
+            family,
+            kind,
+            ttl,
+            has_options,
+            window,
+            source_port,
+            destination_port,
+            seq,
+            ack,
+            source,
+            destination,
+        })
     }
 }

@@ -62,6 +62,10 @@ pub struct TcpReply {
     pub kind: Segment,
     /// TTL or hop limit as it arrived.
     pub ttl: u8,
+    /// The window that it offers.
+    pub window: u16,
+    /// Whether its header has options.
+    pub has_options: bool,
 }
 
 /// What a segment's flags make of it.
@@ -273,6 +277,8 @@ fn tcp_reply(source: IpAddr, destination: IpAddr, ttl: u8, tcp: &TcpSlice<'_>) -
         ack: Seq(tcp.acknowledgment_number()),
         kind: Segment::of(tcp.slice()[13]),
         ttl,
+        window: tcp.window_size(),
+        has_options: tcp.data_offset() > 5,
     }
 }
 
@@ -345,6 +351,8 @@ mod tests {
             ack: Seq(1234),
             kind: Segment::SynAck,
             ttl: 57,
+            window: 1024,
+            has_options: false,
         };
         assert_eq!(read(Layer::Ethernet, &frame, Checksum::Unknown), Ok(Reply::Tcp(expected)));
         assert_eq!(read(Layer::Ip, &frame[14..], Checksum::Unknown), Ok(Reply::Tcp(expected)));

@@ -128,7 +128,8 @@ mod tests {
 
     fn segment(source: IpAddr, destination: IpAddr, kind: Segment) -> TcpReply {
         let (seq, ack) = (Seq(0xffff_ffff), Seq(0x0102_0304));
-        TcpReply { source, destination, source_port: 443, destination_port: 40_000, seq, ack, kind, ttl: 57 }
+        let (source_port, destination_port, ttl, window, has_options) = (443, 40_000, 57, 1024, false);
+        TcpReply { source, destination, source_port, destination_port, seq, ack, kind, ttl, window, has_options }
     }
 
     /// The first fourteen octets of a frame from 02:..:02 to 02:..:01.
@@ -196,7 +197,7 @@ mod tests {
                 v4.map_or((v6.0.into(), v6.1.into()), |(source, destination)| (source.into(), destination.into()));
             let kind = if bare { Segment::Syn } else { Segment::SynAck };
             let answered = TcpReply { source, destination, source_port: ports.0, destination_port: ports.1,
-                seq: Seq(seq), ack: Seq(ack), kind, ttl: 1 };
+                seq: Seq(seq), ack: Seq(ack), kind, ttl: 1, window: 1, has_options: true };
             let ethertype = if v4.is_some() { 0x0800 } else { 0x86dd };
             let rst = Rst::answering(&link(ethertype), &answered).unwrap();
             let expected = TcpReply {
@@ -208,6 +209,8 @@ mod tests {
                 ack: if bare { Seq(seq.wrapping_add(1)) } else { Seq(0) },
                 kind: Segment::Rst,
                 ttl: TTL,
+                window: 0,
+                has_options: false,
             };
             prop_assert_eq!(read(Layer::Ethernet, rst.frame(), Checksum::Unknown), Ok(Reply::Tcp(expected)));
         }

@@ -19,7 +19,8 @@ fn probe_from(target: Target, mac: [u8; 6], seq: u32, rst: bool) -> Vec<u8> {
         if target.address.is_ipv4() { [10, 7, 0, 100].into() } else { [0xFD07, 0, 0, 0, 0, 0, 0, 100].into() };
     let macs = Some(Macs { source: SCANNER_MAC, destination: mac });
     let way = Way { macs, source, destination: target.address, ttl: 64 };
-    let header = Reply { source_port: SOURCE_PORT, destination_port: target.port, seq, ack: None, syn: !rst, rst };
+    let (destination_port, bare) = (target.port, false);
+    let header = Reply { source_port: SOURCE_PORT, destination_port, seq, ack: None, syn: !rst, rst, bare };
     frames::tcp(&way, &header)
 }
 

@@ -12,6 +12,10 @@ use crate::random::{address_part, hash, share};
 pub enum Behaviour {
     /// `open`: SYN-ACK.
     Open,
+    /// `forged-window`: SYN-ACK with the right number, and yet as forgers on the way send it: window 0, no options.
+    ForgedWindow,
+    /// `open-far`: SYN-ACK that has come a longer way than the host's others (14 hops).
+    OpenFar,
     /// `closed`: RST-ACK that acknowledges the SYN.
     Closed,
     /// `closed-same-ack`: RST-ACK whose acknowledgement is the SYN's own number, as some stacks send it.
@@ -79,6 +83,8 @@ impl Behaviour {
     pub(super) fn named(name: &str) -> Option<Behaviour> {
         Some(match name {
             "open" => Behaviour::Open,
+            "forged-window" => Behaviour::ForgedWindow,
+            "open-far" => Behaviour::OpenFar,
             "closed" => Behaviour::Closed,
             "closed-same-ack" => Behaviour::ClosedSameAck,
             "silent" => Behaviour::Silent,
@@ -119,9 +125,11 @@ impl Behaviour {
     /// The verdict on it, without the sender of an ICMP error.
     pub(super) fn expected(self, address: IpAddr) -> Expected {
         match self {
-            Behaviour::Open | Behaviour::OpenThenClosed | Behaviour::ClosedThenOpen => {
-                Expected::of(State::Open, Reason::SynAck)
-            }
+            Behaviour::Open
+            | Behaviour::ForgedWindow
+            | Behaviour::OpenFar
+            | Behaviour::OpenThenClosed
+            | Behaviour::ClosedThenOpen => Expected::of(State::Open, Reason::SynAck),
             Behaviour::Split => Expected::of(State::Open, Reason::Syn),
             Behaviour::Closed | Behaviour::ClosedSameAck => Expected::of(State::Closed, Reason::Rst),
             Behaviour::Icmp { kind, code } => icmp_reason(address, kind, code)
