@@ -2,7 +2,8 @@
 //! (the kernel's, nmap's).
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::thread::sleep;
 use std::time::Duration;
 
 use halfopen_lab::{
@@ -145,6 +146,27 @@ lab_test!(a_probe_that_is_lost_is_sent_again_and_answered, |lab| {
     let syns = responder.with(|phantoms| phantoms.target_tally(target).unwrap().syns.clone());
     assert_eq!(syns.len(), 2, "the first is ignored, the kernel's second answered: {syns:?}");
     assert_eq!(syns[0], syns[1]);
+});
+
+lab_test!(frames_that_wait_for_the_responder_do_not_crowd_a_narrow_link, |lab| {
+    let far = Namespace::new("phantoms");
+    phantom_link(&End::new(lab, "scan0").address("10.7.0.100/24").silent(), &far, "phantom0");
+    lab.neighbour("scan0", "10.7.0.4", mac_of([10, 7, 0, 4].into()));
+    let scenario = Scenario::parse("[network]\nbandwidth = 1000\nqueue = 0").unwrap();
+    let responder = Responder::on_veth(&far, "phantom0", scenario);
+    let sender = UdpSocket::bind("10.7.0.100:0").unwrap();
+    // While somebody looks, the phantoms wait.
+    responder.with(|_| {
+        for _ in 0..10 {
+            sender.send_to(b"?", "10.7.0.4:9").unwrap();
+            sleep(Duration::from_millis(5));
+        }
+    });
+    assert_eq!(responder.wait_for(|tally| tally.other == 10).other, 10, "{:?}", responder.effects_tally());
+    for _ in 0..10 {
+        sender.send_to(b"?", "10.7.0.4:9").unwrap();
+    }
+    assert!(responder.wait_for(|_| responder.effects_tally().queue_full > 0).other < 20, "a burst does not fit");
 });
 
 lab_test!(nmap_says_what_the_scenario_expects, |lab| {

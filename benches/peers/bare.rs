@@ -7,14 +7,15 @@ use std::io::{self, IoSlice};
 use clap::ValueEnum;
 use halfopen::wire::syn::{LinkHeader, Probe, SynTemplate};
 use halfopen::{MacAddr, Seq, Target};
+use halfopen_bench::beside::place::{DEVICE, SCANNER, interface};
+use halfopen_bench::beside::sys::packet_socket;
 use halfopen_bpf::assembler::{Alu, Helper, R0, R1, R2, R3, R4, Size, When};
 use halfopen_bpf::{Assembler, Kind, Program, action};
 use halfopen_lab::{GATEWAY_MAC, SCANNER_MAC};
 use rustix::io::Errno;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 
-use crate::stage;
-use crate::sys::{XdpSender, packet_socket};
+use crate::sys::XdpSender;
 
 /// By which means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,7 +43,7 @@ const BATCH: usize = 64;
 
 /// Sends so many frames through the stage's device.
 pub(crate) fn run(means: Loop, count: u32) -> io::Result<()> {
-    let device = stage::interface(stage::DEVICE)?;
+    let device = interface(DEVICE)?;
     let frame = frame();
     match means {
         Loop::Sendmmsg => packets(device, &frame, count),
@@ -54,7 +55,7 @@ pub(crate) fn run(means: Loop, count: u32) -> io::Result<()> {
 /// The engine's own SYN, to one target.
 fn frame() -> Vec<u8> {
     let header = LinkHeader::Ethernet { source: MacAddr(SCANNER_MAC), destination: MacAddr(GATEWAY_MAC) };
-    let template = SynTemplate::new(header, stage::SCANNER.into(), 40_000);
+    let template = SynTemplate::new(header, SCANNER.into(), 40_000);
     let mut frame = template.frame().to_vec();
     let target = Target { address: [10, 0, 0, 1].into(), port: 80 };
     template.patch(&mut frame, &Probe { target, seq: Seq(1), mac: None });

@@ -6,11 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use halfopen_lab::{GATEWAY_MAC, SCANNER_MAC};
+use halfopen_bench::beside::commands;
+use halfopen_bench::beside::findings::Findings;
+use halfopen_bench::beside::plan::Plan;
 
 use crate::bare::Loop;
-use crate::plan::Plan;
-use crate::stage::{DEVICE, SCANNER};
 
 /// A way for halfopen to send and receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,17 @@ impl Contender {
     pub(crate) fn is_scanner(self) -> bool {
         !matches!(self, Contender::Bare(_))
     }
+
+    /// What its results say.
+    pub(crate) fn findings(self, results: &str) -> Findings {
+        match self {
+            Contender::Halfopen(_) => Findings::of_list(results),
+            Contender::Masscan => Findings::of_masscan(results),
+            Contender::Zmap => Findings::of_zmap(results),
+            Contender::Nmap => Findings::of_nmap(results),
+            Contender::Bare(_) => Findings::default(),
+        }
+    }
 }
 
 /// Where the programs are.
@@ -81,15 +92,17 @@ pub(crate) struct Programs {
 impl Programs {
     /// Whether a program is there and can what is asked of it.
     pub(crate) fn have(&self, contender: Contender) -> bool {
-        let mut command = match contender {
-            Contender::Halfopen(link) => self.halfopen_scan("127.0.0.1", "1", link),
-            Contender::Bare(_) => return true,
-            peer => Command::new(peer.name()),
-        };
-        command.arg(if contender.is_peer() { "--version" } else { "--dry-run" });
-        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        // masscan says its version with an exit code of 1.
-        status.is_ok_and(|status| status.success() || contender == Contender::Masscan)
+        match contender {
+            Contender::Halfopen(link) => self.knows(link),
+            Contender::Bare(_) => true,
+            peer => commands::is_there(&peer.name()),
+        }
+    }
+
+    fn knows(&self, link: Link) -> bool {
+        let mut command = self.halfopen_scan("127.0.0.1", "1", link);
+        command.arg("--dry-run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
     }
 
     fn halfopen_scan(&self, targets: &str, ports: &str, link: Link) -> Command {
@@ -102,16 +115,16 @@ impl Programs {
 
     /// The command line for a plan; findings go to `results`.
     pub(crate) fn command(&self, contender: Contender, plan: &Plan, results: &Path) -> io::Result<Command> {
-        let (prefix, ports) = (plan.prefix(), plan.ports());
         let mut command = match contender {
             Contender::Halfopen(link) => {
-                let mut command = self.halfopen_scan(&prefix, &ports, link);
+                let mut command = self.halfopen_scan(&plan.prefix(), &plan.ports(), link);
                 command.stdout(File::create(results)?);
                 return Ok(command);
             }
-            Contender::Masscan => masscan(&prefix, &ports, results),
-            Contender::Zmap => zmap(&prefix, &ports, results),
-            Contender::Nmap => nmap(&prefix, &ports, results),
+            Contender::Masscan => commands::masscan(plan, 100_000_000, results),
+            // As csv it prints closed ports and repetitions too.
+            Contender::Zmap => commands::zmap(plan, 0, "success = 1 && repeat = 0", "saddr,sport", results),
+            Contender::Nmap => commands::nmap(plan, results),
             Contender::Bare(means) => self.bare(means, plan),
         };
         command.stdout(Stdio::null());
@@ -123,36 +136,4 @@ impl Programs {
         command.arg("--bare").arg(means.to_string()).arg("--targets").arg(plan.len().to_string());
         command
     }
-}
-
-fn masscan(prefix: &str, ports: &str, results: &Path) -> Command {
-    let mut command = Command::new("masscan");
-    command.args([prefix, "--ports", ports, "--rate", "100000000", "--interface", DEVICE]);
-    command.arg("--adapter-ip").arg(SCANNER.to_string()).arg("--adapter-mac").arg(mac(SCANNER_MAC, "-"));
-    command.arg("--router-mac").arg(mac(GATEWAY_MAC, "-")).arg("-oL").arg(results);
-    command
-}
-
-fn zmap(prefix: &str, ports: &str, results: &Path) -> Command {
-    let mut command = Command::new("zmap");
-    // Its own list of networks not to be scanned has 10.0.0.0/8 on it.
-    command.args([prefix, "--target-port", ports, "--rate", "0", "--interface", DEVICE]);
-    // At full speed a queue is full now and then, and 2.1.1 ends at the first time.
-    command.args(["--max-sendto-failures", "1000000000"]);
-    command.args(["--config", "/dev/null", "--blacklist-file", "/dev/null"]);
-    command.arg("--source-ip").arg(SCANNER.to_string()).arg("--gateway-mac").arg(mac(GATEWAY_MAC, ":"));
-    // As csv it prints closed ports and repetitions too.
-    command.args(["--output-filter", "success = 1 && repeat = 0"]);
-    command.args(["--output-module", "csv", "--output-fields", "saddr,sport", "--output-file"]).arg(results);
-    command
-}
-
-fn nmap(prefix: &str, ports: &str, results: &Path) -> Command {
-    let mut command = Command::new("nmap");
-    command.args(["-sS", "-T4", "-n", "-Pn", "-p", ports, prefix, "-oX"]).arg(results);
-    command
-}
-
-fn mac(address: [u8; 6], between: &str) -> String {
-    address.map(|byte| format!("{byte:02x}")).join(between)
 }

@@ -141,12 +141,12 @@ impl Display for Goal {
 
 #[cfg(test)]
 mod tests {
+    use halfopen_bench::beside::plan::Plan;
     use halfopen_lab::Answering;
 
     use super::*;
     use crate::contender::LINKS;
     use crate::measure::Measure;
-    use crate::plan::Plan;
     use crate::scenario::Scenario;
 
     fn every(found: f64) -> Table {

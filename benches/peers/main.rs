@@ -10,13 +10,9 @@
 
 mod args;
 mod bare;
-mod child;
 mod contender;
-mod findings;
 mod goals;
-mod machine;
 mod measure;
-mod plan;
 mod report;
 mod scenario;
 mod stage;
@@ -24,10 +20,12 @@ mod sys;
 mod table;
 
 use std::io;
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
+use halfopen_bench::beside::commands;
+use halfopen_bench::beside::versions::versions;
+use halfopen_bench::machine::machine;
 
 use args::Args;
 use contender::{Contender, Programs};
@@ -53,8 +51,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> io::Result<()> {
-    let programs = Programs { halfopen: halfopen()?, own: std::env::current_exe()? };
-    let (machine, versions) = (halfopen_bench::machine::machine(), machine::versions(&programs));
+    let programs = Programs { halfopen: commands::halfopen()?, own: std::env::current_exe()? };
+    let (machine, versions) = (machine(), versions(&programs.halfopen));
     let home = halfopen_lab::enter_isolation()?;
     let contenders: Vec<Contender> =
         args.contenders().into_iter().filter(|&contender| is_there(&programs, contender)).collect();
@@ -75,23 +73,6 @@ fn is_there(programs: &Programs, contender: Contender) -> bool {
         eprintln!("{}: not here, left out", contender.name());
     }
     there
-}
-
-/// The program `halfopen` that stands beside this one; cargo, if it started us, brings it up to date.
-fn halfopen() -> io::Result<PathBuf> {
-    if cfg!(debug_assertions) {
-        return Err(io::Error::other("this measures: run it with --release"));
-    }
-    if let Some(cargo) = std::env::var_os("CARGO") {
-        let built =
-            Command::new(cargo).args(["build", "--release", "--quiet", "--package", "halfopen-cli"]).status()?;
-        built.success().then_some(()).ok_or_else(|| io::Error::other("halfopen cannot be built"))?;
-    }
-    let program = std::env::current_exe()?.with_file_name("halfopen");
-    match program.exists() {
-        true => Ok(program),
-        false => Err(io::Error::other(format!("no {}: build it with cargo build --release", program.display()))),
-    }
 }
 
 /// Every round has every contender, so that what else the machine does falls on all of them.

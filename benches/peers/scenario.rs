@@ -1,9 +1,9 @@
 //! The tables: which targets answer, how many there are, who takes part.
 
+use halfopen_bench::beside::plan::Plan;
 use halfopen_lab::Answering;
 
 use crate::contender::Contender;
-use crate::plan::Plan;
 
 /// One table.
 #[derive(Debug, Clone)]

@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Display};
 
-use crate::measure::{Measure, Series, Spread};
+use halfopen_bench::beside::series::{number, percent};
+
+use crate::measure::Series;
 use crate::scenario::Scenario;
 
 /// A scenario and its runs.
@@ -36,16 +38,15 @@ impl Table {
         let wall = wall.filter(|_| row.contender.is_scanner());
         let cells = [
             row.contender.name(),
-            cell(row, 0, |run| Some(run.rate? / 1000.0)),
+            row.cell(0, |run| Some(run.rate? / 1000.0)),
             number(rate, 2),
-            cell(row, 2, |run| run.probes),
-            cell(row, 2, |run| run.wall),
+            row.cell(2, |run| run.probes),
+            row.cell(2, |run| run.wall),
             number(wall, 2),
-            // Cut off, not rounded: 100 means all.
-            cell(row, 2, |run| Some((run.found? * 10_000.0).floor() / 100.0)),
-            cell(row, 0, |run| run.false_opens),
-            cell(row, 2, |run| run.processor),
-            cell(row, 0, |run| run.memory),
+            row.cell(2, |run| run.found.map(percent)),
+            row.cell(0, |run| run.false_opens),
+            row.cell(2, |run| run.processor),
+            row.cell(0, |run| run.memory),
         ];
         format!("| {} |", cells.join(" | "))
     }
@@ -56,29 +57,10 @@ impl Display for Table {
         writeln!(f, "## {}\n\n{HEAD}", self.scenario.title())?;
         self.rows.iter().try_for_each(|row| writeln!(f, "{}", self.line(row)))?;
         for row in &self.rows {
-            for failure in row.failures() {
+            for failure in row.remarks(|run| run.failure.as_deref()) {
                 writeln!(f, "\n{} failed: {failure}", row.contender.name())?;
             }
         }
         Ok(())
     }
-}
-
-fn cell(row: &Series, digits: usize, figure: impl Fn(&Measure) -> Option<f64>) -> String {
-    row.spread(figure).map_or_else(nothing, |spread| spread_text(spread, digits))
-}
-
-/// `2.0 (1.0–3.0)`, or one number when all are alike.
-fn spread_text(spread: Spread, digits: usize) -> String {
-    let Spread { least, median, greatest } = spread;
-    let [least, median, greatest] = [least, median, greatest].map(|value| format!("{value:.digits$}"));
-    if least == greatest { median } else { format!("{median} ({least}–{greatest})") }
-}
-
-fn number(value: Option<f64>, digits: usize) -> String {
-    value.map_or_else(nothing, |value| format!("{value:.digits$}"))
-}
-
-fn nothing() -> String {
-    "–".into()
 }

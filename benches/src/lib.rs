@@ -1,6 +1,8 @@
-//! What the benches share: numbers to ask for, and the network that answers in the pipeline. The benches are the files
-//! beside this folder, one for each part of the data path; runs that were recorded are in `runs/`.
+//! What the benches share: numbers to ask for, the network that answers in the pipeline, and what it takes to run other
+//! scanners beside halfopen. The benches are the files beside this folder, one for each part of the data path; runs that
+//! were recorded are in `runs/`.
 
+pub mod beside;
 pub mod machine;
 pub mod network;
 

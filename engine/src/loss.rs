@@ -231,6 +231,11 @@ impl Evidence {
         self.answered + self.lost
     }
 
+    /// What has come since then.
+    pub(crate) fn since(self, then: Evidence) -> Evidence {
+        Evidence { answered: (self.answered - then.answered).max(0.0), lost: (self.lost - then.lost).max(0.0) }
+    }
+
     /// Together with what is assumed beforehand.
     pub(crate) fn with_prior(self) -> Evidence {
         self + Evidence { answered: PRIOR.answered / (1.0 + self.lost), lost: PRIOR.lost }

@@ -7,8 +7,9 @@
 //! as many as there are prefixes with a single answer, times the loss (Good and Turing's estimate).
 //!
 //! Two refinements:
-//! - *Limited prefixes.* Where closed ports answer late although open ones do not, hosts ration their RSTs. They get a leg
-//!   of their own at the end of the pass, at the rate at which they answered.
+//! - *Limited prefixes.* Where much more is lost than elsewhere, or more RSTs than SYN-ACKs, hosts or a firewall may be
+//!   rationing. Such prefixes get a leg of their own at the end of the pass, more slowly each time, down to the rate at
+//!   which they answered. Where that changes nothing it is just a bad way, and they go with the others again.
 //! - *Vouching.* When nothing was lost, and it is only the number of canaries that does not suffice, it is cheaper to
 //!   probe those again than all that is silent.
 //!
@@ -22,8 +23,10 @@ use crate::summary::{Completeness, Ended};
 
 /// Passes over what never answers at all: one more, as nmap does.
 const UNHEARD: u8 = 2;
-/// What the rest of the scan says of a prefix is worth so many probes to it.
-const BORROWED: f64 = 5.0;
+/// What the rest of the scan says of a prefix is worth so many probes to it, at least and at most.
+const BORROWED: (f64, f64) = (2.0, 1e5);
+/// What is known of all legs is worth so many probes of the last.
+const LAST_LEG: f64 = 5.0;
 /// How much groups are expected to differ: the shape of the gamma distribution around their share.
 const SHAPE: f64 = 2.0;
 /// Rounds in which the estimate of what is missing is taken into account for itself; it settles quickly.
@@ -33,17 +36,24 @@ const THIN: f64 = 30.0;
 /// The share of what may be missing that is expected to be when passes end: chance may then take four times as much.
 const MARGIN: f64 = 0.25;
 /// Less than this is as good as nothing, however little was found.
-const LITTLE: f64 = 0.02;
+const LITTLE: f64 = 0.025;
 /// The share of that which may be left out of a pass.
 const LEFT_OUT: f64 = 0.25;
-/// Answers that must have come late before a prefix is called limited, and how much more often closed ones have to.
-const LIMITED: (f64, f64, f64) = (30.0, 3.0, 0.15);
-/// As many open ones say how much the way to a prefix loses.
+/// How much more must be lost before a prefix is called limited: so many times as much, and so much.
+const LIMITED: (f64, f64) = (3.0, 0.15);
+/// As many probes as say what a group's loss is.
 const OWN: f64 = 10.0;
-/// How much faster than it answered a limited prefix is probed: what is lost must not slow it further.
+/// How much more slowly a limited prefix is probed each time,
+const SLOWER: f64 = 4.0;
+/// but this much faster than it answered: what is lost must not slow it further.
 const FASTER: f64 = 1.05;
+/// When a slower leg has helped: so much of the loss is left at most, or so many times as much comes through.
+const HELPED: (f64, f64) = (0.8, 1.5);
 /// Canaries that are worth sending just to be sure.
 const VOUCHERS: u64 = 20_000;
+/// They may take longer than a pass if they are so many times fewer, and if it is no longer than this, in seconds.
+const CHEAP: u64 = 10;
+const PATIENCE: f64 = 0.5;
 
 /// Part of a pass: which groups are walked, and how fast at most.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,10 +95,25 @@ pub(crate) struct Passes {
     pass: u8,
     waiting: VecDeque<Leg>,
     leg: Option<Leg>,
-    /// By group: how long its last leg took.
-    seconds: Vec<f64>,
+    /// By group.
+    groups: Vec<Group>,
     vouched: bool,
     account: Account,
+}
+
+/// What a group's last leg was.
+#[derive(Debug, Clone, Copy, Default)]
+struct Group {
+    /// Targets that were silent at its beginning.
+    silent: f64,
+    seconds: f64,
+    /// Canaries until its beginning, and then in it, by kind.
+    before: [Evidence; 2],
+    canaries: [Evidence; 2],
+    /// The loss before it was slowed down, if that leg was.
+    slowed: Option<f64>,
+    /// Slowing down did not help.
+    immune: bool,
 }
 
 /// What all stripes say.
@@ -120,7 +145,7 @@ impl Passes {
             pass: 0,
             waiting: VecDeque::new(),
             leg: None,
-            seconds: vec![0.0; groups],
+            groups: vec![Group::default(); groups],
             vouched: false,
             account: Account::default(),
         }
@@ -129,20 +154,21 @@ impl Passes {
     /// The first leg of a stripe.
     pub(crate) fn begin(&mut self, ledger: &Ledger) -> Leg {
         (self.pass, self.vouched) = (0, false);
+        self.groups.fill(Group::default());
         self.waiting.clear();
         self.enter(Leg { pass: 0, groups: None, rate: None }, ledger)
     }
 
     /// What comes next, now that the last leg is over and its answers have had their time.
     pub(crate) fn next(&mut self, walked: Walked, ledger: &Ledger) -> Next {
-        self.time(walked.seconds);
+        self.conclude(walked.seconds, ledger);
         if let Some(leg) = self.waiting.pop_front() {
             return Next::Leg(self.enter(leg, ledger));
         }
         if walked.unanswered == 0 {
             return self.end(Ended::Answered, ledger);
         }
-        let outlook = Outlook::of(ledger);
+        let outlook = Outlook::of(ledger, &self.groups);
         if self.is_enough(&outlook) {
             return self.end(Ended::Complete, ledger);
         }
@@ -173,19 +199,28 @@ impl Passes {
     }
 
     fn enter(&mut self, leg: Leg, ledger: &Ledger) -> Leg {
-        match &leg.groups {
-            Some(groups) => groups.iter().for_each(|&group| ledger.enter(group, leg.pass)),
-            None => (0..ledger.len()).for_each(|group| ledger.enter(group, leg.pass)),
+        for group in leg.members(ledger) {
+            ledger.enter(group, leg.pass);
+            let state = &mut self.groups[group];
+            state.slowed = leg.rate.map(|_| state.loss(group, ledger));
+            state.silent = silent(group, ledger);
+            state.before = Kind::ALL.map(|kind| ledger.canaries(kind, group));
         }
         self.leg = Some(leg.clone());
         leg
     }
 
-    fn time(&mut self, seconds: f64) {
-        match self.leg.take() {
-            Some(Leg { groups: Some(groups), .. }) => groups.iter().for_each(|&group| self.seconds[group] = seconds),
-            Some(_) => self.seconds.fill(seconds),
-            None => {}
+    /// Notes what the leg has shown of each of its groups.
+    fn conclude(&mut self, seconds: f64, ledger: &Ledger) {
+        let Some(leg) = self.leg.take() else { return };
+        for group in leg.members(ledger) {
+            let state = &mut self.groups[group];
+            state.seconds = seconds.max(0.001);
+            state.silent = if leg.pass == 0 { ledger.probed_targets(group) as f64 } else { state.silent };
+            state.canaries = Kind::ALL.map(|kind| ledger.canaries(kind, group).since(state.before[kind as usize]));
+            let loss = state.loss(group, ledger);
+            let helped = |before: f64| loss < before * HELPED.0 || 1.0 - loss > (1.0 - before) * HELPED.1;
+            state.immune |= state.slowed.is_some_and(|before| !helped(before));
         }
     }
 
@@ -223,7 +258,8 @@ impl Passes {
         let canaries = (5..).map(|bits| 1u64 << bits).take_while(|&n| n <= VOUCHERS).find(|&n| enough(n))?;
         let time = canaries as f64 / walked.canaries.min(walked.rate);
         let pass = walked.unanswered as f64 / walked.rate;
-        (time < pass && canaries < walked.unanswered).then_some(canaries)
+        let is_cheap = canaries < walked.unanswered / CHEAP && time < PATIENCE;
+        (time < pass && canaries < walked.unanswered || is_cheap).then_some(canaries)
     }
 
     /// Plans the legs of the next pass.
@@ -235,8 +271,9 @@ impl Passes {
             return self.waiting.push_back(leg(None, None));
         }
         let chosen = self.chosen(outlook);
+        let usual = self.usual_loss(ledger);
         let (limited, free): (Vec<_>, Vec<_>) =
-            chosen.into_iter().partition(|&group| is_limited(group, outlook, ledger));
+            chosen.into_iter().partition(|&group| self.is_limited(group, usual, outlook, ledger));
         if !free.is_empty() {
             self.waiting.push_back(leg(Some(free), None));
         }
@@ -262,21 +299,45 @@ impl Passes {
         groups.split_off(first.unwrap_or(groups.len() / 2))
     }
 
-    /// The rate of a leg over groups that ration their answers. The order mixes them evenly, so that each gets its share
-    /// of the silent targets; none should get more than it can answer.
+    /// The rate of a leg over groups that ration their answers: for each a quarter of what it got in its last leg, but no
+    /// less than it answered then. The order mixes them evenly, so that each gets its share of the silent targets; none
+    /// should get more than its due.
     fn limited_rate(&self, groups: &[usize], ledger: &Ledger) -> f64 {
-        let silent = |group: usize| {
-            let found: u64 = Kind::ALL.into_iter().map(|kind| ledger.found(kind, group)).sum();
-            ledger.probed_targets(group).saturating_sub(found).max(1) as f64
+        let all: f64 = groups.iter().map(|&group| silent(group, ledger)).sum();
+        let rate = |group: usize| {
+            let Group { silent, seconds, .. } = self.groups[group];
+            let answered: u64 = Kind::ALL.into_iter().map(|kind| ledger.last(kind, group)).sum();
+            (silent / seconds / SLOWER).max(answered as f64 / seconds * FASTER)
         };
-        let all: f64 = groups.iter().map(|&group| silent(group)).sum();
-        let answered = |group: usize| ledger.last(Kind::Closed, group) as f64 / self.seconds[group].max(0.001);
-        let rates = groups.iter().map(|&group| answered(group) * all / silent(group));
-        (rates.fold(f64::INFINITY, f64::min) * FASTER).max(1.0)
+        let rates = groups.iter().map(|&group| rate(group) * all / silent(group, ledger));
+        rates.fold(f64::INFINITY, f64::min).max(1.0)
+    }
+
+    /// The loss of a group in the middle, of those of which something is known; none where there are too few to compare.
+    fn usual_loss(&self, ledger: &Ledger) -> Option<f64> {
+        let known = |group: usize| {
+            let seen: Evidence = Kind::ALL.into_iter().map(|kind| own(kind, group, ledger)).sum();
+            (seen.probes() >= OWN).then(|| seen.loss())
+        };
+        let mut losses: Vec<f64> = (0..ledger.len()).filter_map(known).collect();
+        losses.sort_by(f64::total_cmp);
+        (losses.len() >= 3).then(|| losses[losses.len() / 2])
+    }
+
+    /// Whether much more is lost in a group than in others, or more of what refuses than of what accepts.
+    fn is_limited(&self, group: usize, usual: Option<f64>, outlook: &Outlook, ledger: &Ledger) -> bool {
+        let (times, more) = LIMITED;
+        let state = &self.groups[group];
+        let found: u64 = Kind::ALL.into_iter().map(|kind| ledger.found(kind, group)).sum();
+        let [open, closed] = Kind::ALL.map(|kind| own(kind, group, ledger));
+        let accepted = if open.probes() >= OWN { open } else { outlook.evidence[Kind::Open as usize] }.loss();
+        let rations = closed.probes() >= OWN && closed.loss() > times * accepted + more;
+        let is_worse = usual.is_some_and(|usual| state.loss(group, ledger) > times * usual + more);
+        found > 0 && !state.immune && (rations || is_worse)
     }
 
     fn end(&mut self, ended: Ended, ledger: &Ledger) -> Next {
-        let outlook = Outlook::of(ledger);
+        let outlook = Outlook::of(ledger, &self.groups);
         let account = &mut self.account;
         account.passes = account.passes.max(self.pass + 1);
         account.ended = account.ended.max(Some(ended));
@@ -320,21 +381,38 @@ fn later(ledger: &Ledger) -> Evidence {
     all(ledger).map(|(kind, group)| ledger.later_answers(kind, group)).sum()
 }
 
-/// Whether a group rations what it refuses.
-fn is_limited(group: usize, outlook: &Outlook, ledger: &Ledger) -> bool {
-    let (probes, times, more) = LIMITED;
-    let closed = ledger.later_answers(Kind::Closed, group) + ledger.canaries(Kind::Closed, group);
-    let own = ledger.later_answers(Kind::Open, group) + ledger.canaries(Kind::Open, group);
-    let open = if own.probes() >= OWN { own } else { outlook.evidence[Kind::Open as usize] }.loss();
-    closed.probes() >= probes && closed.loss() > times * open + more && ledger.last(Kind::Closed, group) > 0
+/// What was seen of a group itself.
+fn own(kind: Kind, group: usize, ledger: &Ledger) -> Evidence {
+    ledger.later_answers(kind, group) + ledger.canaries(kind, group)
+}
+
+/// Targets of a group that have not answered, about; at least one.
+fn silent(group: usize, ledger: &Ledger) -> f64 {
+    let found: u64 = Kind::ALL.into_iter().map(|kind| ledger.found(kind, group)).sum();
+    ledger.probed_targets(group).saturating_sub(found).max(1) as f64
+}
+
+impl Leg {
+    fn members(&self, ledger: &Ledger) -> Vec<usize> {
+        self.groups.clone().unwrap_or_else(|| (0..ledger.len()).collect())
+    }
+}
+
+impl Group {
+    /// The loss in the last leg, of the kind that lost more: by its canaries, or by all that is known where those are few.
+    fn loss(&self, group: usize, ledger: &Ledger) -> f64 {
+        let of = |kind: Kind| {
+            let leg = self.canaries[kind as usize];
+            if leg.probes() >= OWN { leg } else { own(kind, group, ledger) }
+        };
+        let losses = Kind::ALL.into_iter().map(of).filter(|seen| seen.probes() >= OWN).map(Evidence::loss);
+        losses.fold(0.0, f64::max)
+    }
 }
 
 impl Outlook {
-    fn of(ledger: &Ledger) -> Outlook {
-        let sum = |kind| {
-            let seen = |group| ledger.later_answers(kind, group) + ledger.canaries(kind, group);
-            (0..ledger.len()).map(seen).sum::<Evidence>()
-        };
+    fn of(ledger: &Ledger, groups: &[Group]) -> Outlook {
+        let sum = |kind| (0..ledger.len()).map(|group| own(kind, group, ledger)).sum::<Evidence>();
         let [open, closed] = Kind::ALL.map(sum);
         let borrowed = |own: Evidence, other: Evidence| other.worth((THIN - own.probes()).clamp(0.0, other.probes()));
         let evidence =
@@ -345,23 +423,27 @@ impl Outlook {
             found: Kind::ALL.map(|kind| (0..ledger.len()).map(|group| ledger.found(kind, group)).sum::<u64>() as f64),
             evidence,
         };
-        Kind::ALL.into_iter().for_each(|kind| outlook.expect(kind, ledger));
+        Kind::ALL.into_iter().for_each(|kind| outlook.expect(kind, ledger, groups));
         outlook
     }
 
     /// What is missing of a kind, by group and in all.
-    fn expect(&mut self, kind: Kind, ledger: &Ledger) {
+    fn expect(&mut self, kind: Kind, ledger: &Ledger, groups: &[Group]) {
         let scan = self.evidence[kind as usize];
         let whole = Missing::after(0.0, scan);
-        let borrowed = scan.worth(scan.probes().min(BORROWED));
+        let borrowed = scan.worth(alike(kind, scan.loss(), ledger).min(scan.probes()));
         let last = last_answers(kind, ledger);
         let (mut single, mut dark, mut sum) = (0u64, 0u64, 0.0);
         for group in 0..ledger.len() {
             let found = ledger.found(kind, group);
             (single, dark) = (single + u64::from(found == 1), dark + u64::from(is_dark(group, ledger)));
             if found > 0 {
-                let own = ledger.later_answers(kind, group) + ledger.canaries(kind, group);
-                let missing = Missing::mean_after(last[group], own + borrowed);
+                let known = own(kind, group, ledger) + borrowed;
+                let in_last = (groups[group].canaries[kind as usize] + known.worth(LAST_LEG)).loss();
+                let earlier = i32::from(ledger.probes(group).saturating_sub(1));
+                let never = known.loss().powi(earlier) * in_last;
+                let by_all = found as f64 * never / (1.0 - never).max(0.01);
+                let missing = Missing::mean_after(last[group], known).max(by_all);
                 self.by_group[group] += missing;
                 sum += missing;
             }
@@ -404,6 +486,24 @@ impl Outlook {
             evidence: self.evidence.map(|evidence| evidence + more),
         }
     }
+}
+
+/// How alike the groups' losses are: what the scan says of one is worth so many probes to it. (The precision of a beta
+/// distribution of their losses, by the method of moments.)
+fn alike(kind: Kind, loss: f64, ledger: &Ledger) -> f64 {
+    let seen = || (0..ledger.len()).map(|group| own(kind, group, ledger)).filter(|seen| seen.probes() > 0.0);
+    let (mut n, mut squares, mut spread, mut groups) = (0.0, 0.0, 0.0, 0.0);
+    for group in seen() {
+        let probes = group.probes();
+        (n, squares, groups) = (n + probes, squares + probes * probes, groups + 1.0);
+        spread += probes * (group.loss() - loss).powi(2);
+    }
+    if groups < 2.0 {
+        return BORROWED.1;
+    }
+    let chance = loss * (1.0 - loss);
+    let between = (spread - (groups - 1.0) * chance) / (n - squares / f64::max(n, 1.0)).max(1.0);
+    if between > 0.0 { (chance / between - 1.0).clamp(BORROWED.0, BORROWED.1) } else { BORROWED.1 }
 }
 
 /// Answers to the last pass over each group, evened out: in a group that happened to have none, as many can be missing as

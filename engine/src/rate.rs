@@ -163,13 +163,15 @@ impl RateControl {
     /// Looks at what became of the canaries, and sets the rate.
     pub(crate) fn look(&mut self, seen: &Seen<'_>) -> f64 {
         self.clear(seen);
-        self.set(self.rate, seen.most);
-        if self.own_drops(seen) {
-            return self.rate;
+        if !self.own_drops(seen) {
+            self.judge(seen);
         }
+        self.rate.min(seen.most.max(1.0))
+    }
+
+    fn judge(&mut self, seen: &Seen<'_>) {
         if let Stage::Blind { since } = self.stage {
-            self.blind(since, seen);
-            return self.rate;
+            return self.blind(since, seen);
         }
         let evidence = self.evidence(seen);
         let probes = pooled(&evidence).probes();
@@ -182,7 +184,6 @@ impl RateControl {
             Stage::Down { from } if probes >= self.needed(2.0) => self.down(from, evidence, seen),
             _ => {}
         }
-        self.rate
     }
 
     /// Epochs are used over and over.
@@ -208,7 +209,7 @@ impl RateControl {
         if seen.canaries {
             self.try_at(self.rate, Stage::Ramp, seen);
         } else if seen.now >= since + BLIND_STEP && self.rate < BLIND {
-            self.set((self.rate * 2.0).min(BLIND), seen.most);
+            self.set((self.rate * 2.0).min(BLIND));
             self.stage = Stage::Blind { since: seen.now };
         }
     }
@@ -222,7 +223,7 @@ impl RateControl {
             // No way loses so much by itself.
             return self.try_at(self.rate / 2.0, Stage::Ramp, seen);
         }
-        self.note(evidence);
+        self.note(evidence, seen);
         if is_first && lost > MUCH {
             self.last_down = seen.now;
             return self.try_at(self.rate / 2.0, Stage::Down { from: self.rate }, seen);
@@ -241,7 +242,7 @@ impl RateControl {
         if self.is_worse(&evidence) || self.is_worse(&all) {
             return self.narrow(evidence, seen);
         }
-        self.note(evidence);
+        self.note(evidence, seen);
         self.held = all.map(|evidence| evidence.worth(evidence.probes().min(4.0 * MANY)));
         let lost = pooled(&self.held).loss();
         if lost > MUCH && seen.now >= self.last_down + DOWN_EVERY {
@@ -272,7 +273,7 @@ impl RateControl {
             let knee = self.found_knee(self.width(&evidence, seen));
             return self.settle_at((knee * UNDER).clamp(from * UNDER, self.rate * UNDER), seen);
         }
-        self.note(evidence);
+        self.note(evidence, seen);
         if self.knee.is_none_or(|knee| self.rate > knee) {
             (self.knee, self.hold_for) = (None, HOLD.0);
             self.step = (self.step * self.step).min(STEP.1);
@@ -300,7 +301,7 @@ impl RateControl {
     fn down(&mut self, from: f64, evidence: [Evidence; 2], seen: &Seen<'_>) {
         let above = self.records.iter().rev().find(|record| record.rate > self.rate * 1.5).copied();
         let less = above.is_some_and(|above| exceeds(pick(&above.seen, &evidence), pick(&evidence, &above.seen)));
-        self.note(evidence);
+        self.note(evidence, seen);
         if less {
             self.knee = None;
             self.records.retain(|record| record.rate <= self.rate * 1.1);
@@ -370,8 +371,10 @@ impl RateControl {
         Kind::ALL.map(|kind| seen.epochs.between(kind, self.trial.from, until.max(self.trial.from)))
     }
 
-    fn note(&mut self, seen: [Evidence; 2]) {
-        self.records.push_back(Record { rate: self.rate, seen });
+    /// What was seen says something of the rate that was reached.
+    fn note(&mut self, evidence: [Evidence; 2], seen: &Seen<'_>) {
+        let rate = self.rate.min(self.reached(seen).max(1.0));
+        self.records.push_back(Record { rate, seen: evidence });
         if self.records.len() > RECORDS {
             self.records.pop_front();
         }
@@ -394,7 +397,7 @@ impl RateControl {
     }
 
     fn try_at(&mut self, rate: f64, stage: Stage, seen: &Seen<'_>) {
-        self.set(rate, seen.most);
+        self.set(rate);
         self.stage = stage;
         self.begin(seen);
         self.trial.from += SETTLING;
@@ -404,9 +407,9 @@ impl RateControl {
         self.trial = Trial { from: epoch(seen.now), began: seen.now, sent: seen.sent };
     }
 
-    fn set(&mut self, rate: f64, most: f64) {
+    fn set(&mut self, rate: f64) {
         let (min, max) = self.bounds;
-        self.rate = rate.max(FLOOR).clamp(min, max).min(most.max(1.0));
+        self.rate = rate.max(FLOOR).clamp(min, max);
     }
 }
 

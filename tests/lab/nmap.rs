@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::process::{Command, Stdio};
 
 use halfopen::{Reason, State, Target};
@@ -64,7 +65,7 @@ impl Finding {
 }
 
 impl NmapReport {
-    /// Reads what `nmap -oX` has written. Ports that it only counts (`extraports`) are not among the findings.
+    /// Reads what `nmap -oX` has written, ports that it only sums up (`extraports`) included.
     pub fn read(xml: &str) -> Result<NmapReport, impl std::error::Error + use<>> {
         quick_xml::de::from_str(xml).map(of_run)
     }
@@ -129,6 +130,26 @@ struct AddressElement {
 struct PortsElement {
     #[serde(rename = "port", default)]
     ports: Vec<PortElement>,
+    #[serde(rename = "extraports", default)]
+    extra: Vec<ExtraElement>,
+}
+
+/// Many ports in one state.
+#[derive(Deserialize)]
+struct ExtraElement {
+    #[serde(rename = "@state")]
+    state: String,
+    #[serde(rename = "extrareasons", default)]
+    reasons: Vec<ExtraReasonElement>,
+}
+
+#[derive(Deserialize)]
+struct ExtraReasonElement {
+    #[serde(rename = "@reason")]
+    reason: String,
+    /// `1-3,5`; since nmap 7.90.
+    #[serde(rename = "@ports", default)]
+    ports: String,
 }
 
 #[derive(Deserialize)]
@@ -157,12 +178,32 @@ fn of_run(run: Run) -> NmapReport {
         if host.status.state == "down" {
             report.down.insert(address);
         }
+        for extra in host.ports.extra {
+            report.findings.extend(summed_up(address, &extra));
+        }
         for PortElement { port, state } in host.ports.ports {
             let finding = Finding { state: state.state, reason: state.reason, sender: state.sender };
             report.findings.insert(Target { address, port }, finding);
         }
     }
     report
+}
+
+fn summed_up(address: IpAddr, extra: &ExtraElement) -> impl Iterator<Item = (Target, Finding)> {
+    extra.reasons.iter().flat_map(move |reason| {
+        let finding = Finding { state: extra.state.clone(), reason: reason.reason.clone(), sender: None };
+        ports(&reason.ports).map(move |port| (Target { address, port }, finding.clone()))
+    })
+}
+
+/// The ports of `1-3,5`.
+fn ports(text: &str) -> impl Iterator<Item = u16> {
+    text.split(',').filter_map(range).flatten()
+}
+
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some(first.parse().ok()?..=last.parse().ok()?)
 }
 
 #[cfg(test)]
@@ -191,6 +232,16 @@ mod tests {
         assert_eq!(report.findings[&Target { address, port: 2 }], unreachable);
         assert_eq!(report.findings.len(), 2);
         assert_eq!(report.down, BTreeSet::from([[10, 7, 0, 9].into()]));
+    }
+
+    #[test]
+    fn ports_that_are_summed_up_count_too() {
+        let extra = r#"<ports><extraports state="closed" count="4"><extrareasons reason="reset" count="4" proto="tcp"
+            ports="3-5,9"/></extraports><extraports state="filtered" count="1"/>"#;
+        let report = NmapReport::read(&XML.replace("<ports>", extra)).unwrap();
+        let target = |port| Target { address: [10, 7, 0, 2].into(), port };
+        assert!([3, 4, 5, 9].iter().all(|&port| report.findings[&target(port)].reason == "reset"));
+        assert_eq!(report.findings.len(), 6, "{report:?}");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Phantoms on a real link: a thread that reads frames from a veth end or a tun device, has the phantoms answer, and
 //! sends what they say when it is due. Loss of its own is reported, so that it is never mistaken for the scanner's.
+//!
+//! What happens on the way happens by the time at which the kernel says that a frame arrived: frames that had to wait for
+//! this thread do not come to a narrow link all at once, and their answers are not later for it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,7 +10,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
@@ -140,11 +143,11 @@ impl Port {
         }
     }
 
-    /// Hands one frame to `use_frame`; false if there is none.
-    fn receive(&mut self, use_frame: impl FnOnce(&[u8])) -> io::Result<bool> {
+    /// Hands one frame to `use_frame`, with the time of its arrival; false if there is none.
+    fn receive(&mut self, use_frame: impl FnOnce(SystemTime, &[u8])) -> io::Result<bool> {
         match self {
             Port::Ring(ring) => Ok(ring.receive(use_frame)),
-            Port::Tun(tun) => receive_from_tun(tun, use_frame),
+            Port::Tun(tun) => receive_from_tun(tun, |frame| use_frame(SystemTime::now(), frame)),
         }
     }
 
@@ -214,11 +217,37 @@ fn tolerate(error: Errno) -> io::Result<()> {
     }
 }
 
+/// Nanoseconds since the responder began.
+struct Clock {
+    start: Instant,
+    /// The same moment by the system's clock, which arrivals are told in.
+    system: SystemTime,
+    /// The latest arrival.
+    latest: u64,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        Clock { start: Instant::now(), system: SystemTime::now(), latest: 0 }
+    }
+
+    fn now(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+
+    /// The time of an arrival: never before an earlier one's, never to come, whatever is done to the system's clock.
+    fn arrived(&mut self, arrival: SystemTime) -> u64 {
+        let arrival = arrival.duration_since(self.system).map_or(0, |since| since.as_nanos() as u64);
+        self.latest = arrival.min(self.now()).max(self.latest);
+        self.latest
+    }
+}
+
 struct Worker {
     port: Port,
     shared: Arc<Mutex<Shared>>,
     stop: Arc<OwnedFd>,
-    start: Instant,
+    clock: Clock,
     waiting: BinaryHeap<Reverse<Waiting>>,
     made: u64,
     due: Vec<Vec<u8>>,
@@ -227,7 +256,7 @@ struct Worker {
 impl Worker {
     fn new(port: Port, shared: Arc<Mutex<Shared>>, stop: Arc<OwnedFd>) -> Worker {
         let waiting = BinaryHeap::new();
-        Worker { port, shared, stop, start: Instant::now(), waiting, made: 0, due: Vec::new() }
+        Worker { port, shared, stop, clock: Clock::new(), waiting, made: 0, due: Vec::new() }
     }
 
     fn run(mut self) {
@@ -248,19 +277,15 @@ impl Worker {
         }
     }
 
-    fn now(&self) -> u64 {
-        self.start.elapsed().as_nanos() as u64
-    }
-
     /// Answers at most a batch of frames; false when there were fewer.
     fn receive(&mut self) -> io::Result<bool> {
-        let now = self.now();
-        let Worker { port, shared, waiting, made, due, .. } = self;
+        let Worker { port, shared, clock, waiting, made, due, .. } = self;
         let mut shared = lock(shared);
         shared.drops += u64::from(port.take_drops()?);
         let Shared { phantoms, effects, .. } = &mut *shared;
         for _ in 0..BATCH {
-            let received = port.receive(|frame| {
+            let received = port.receive(|arrival, frame| {
+                let now = clock.arrived(arrival);
                 answer(phantoms, effects, now, frame, &mut |delay, frame| match delay {
                     0 => due.push(frame),
                     _ => {
@@ -277,7 +302,7 @@ impl Worker {
     }
 
     fn collect_due(&mut self) {
-        let now = self.now();
+        let now = self.clock.now();
         while self.waiting.peek().is_some_and(|Reverse(first)| first.due <= now) {
             self.due.extend(self.waiting.pop().map(|Reverse(first)| first.frame));
         }
@@ -286,7 +311,7 @@ impl Worker {
     /// Waits for a frame, for the time of the next one to be sent, or for the end; true for the end.
     fn wait(&self) -> io::Result<bool> {
         let timeout = self.waiting.peek().map(|Reverse(first)| {
-            let left = first.due.saturating_sub(self.now());
+            let left = first.due.saturating_sub(self.clock.now());
             Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as _ }
         });
         let port = self.port.as_fd();

@@ -159,7 +159,8 @@ fn intervals_hold_the_truth() {
             let missing = played.completeness.missing_open.unwrap();
             held += usize::from(missing.contains((2000 - played.found[0]) as f64));
         }
-        assert!(held >= 188, "{loss} {passes}: {held} of 200");
+        let least = if passes == 10 { 188 } else { 180 };
+        assert!(held >= least, "{loss} {passes}: {held} of 200");
     }
 }
 
@@ -172,7 +173,9 @@ fn later_passes_go_where_answers_are_missing() {
     let late = played.legs.iter().filter(|leg| leg.pass > 1);
     let later: u64 = late.map(|leg| leg.groups.as_ref().map_or(40, Vec::len) as u64).sum();
     assert!(later <= 10 && played.legs.len() >= 3, "{:?}", played.legs);
-    assert!(played.legs[1..].iter().all(|leg| leg.groups.as_ref().is_some_and(|groups| groups.contains(&7))));
+    let of_seven = |leg: &&Leg| leg.groups.as_ref().is_some_and(|groups| groups.contains(&7));
+    let passes = played.legs.last().map_or(0, |leg| usize::from(leg.pass));
+    assert_eq!(played.legs.iter().filter(of_seven).count(), passes, "{:?}", played.legs);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libc::{c_int, socklen_t, tpacket_req, tpacket_stats, tpacket2_hdr};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -45,14 +46,16 @@ impl PacketRing {
         Ok(ring)
     }
 
-    /// Hands the oldest frame not yet seen to `use_frame`; false if there is none. A frame longer than a slot is cut.
-    pub(crate) fn receive(&mut self, use_frame: impl FnOnce(&[u8])) -> bool {
+    /// Hands the oldest frame not yet seen to `use_frame`, with the time at which it arrived; false if there is none. A
+    /// frame longer than a slot is cut.
+    pub(crate) fn receive(&mut self, use_frame: impl FnOnce(SystemTime, &[u8])) -> bool {
         let slot = self.slot(self.next);
         // Pairs with the kernel's barrier between filling the slot and setting its status.
         if status(slot).load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
             return false;
         }
-        use_frame(frame(slot));
+        let header = header(slot);
+        use_frame(arrival(&header), frame(slot, &header));
         // What was read of the slot must have been read before the kernel may fill it again.
         status(slot).store(libc::TP_STATUS_KERNEL, Ordering::Release);
         self.next = (self.next + 1) % SLOTS;
@@ -118,10 +121,19 @@ fn status<'a>(slot: NonNull<u8>) -> &'a AtomicU32 {
     unsafe { AtomicU32::from_ptr(slot.as_ptr().cast()) }
 }
 
-/// The frame in a slot that is ours.
-fn frame<'a>(slot: NonNull<u8>) -> &'a [u8] {
+/// The kernel's header of a slot that is ours.
+fn header(slot: NonNull<u8>) -> tpacket2_hdr {
     // SAFETY: the slot is ours (its status says so), begins with this header, and is aligned for it.
-    let header = unsafe { slot.cast::<tpacket2_hdr>().read() };
+    unsafe { slot.cast::<tpacket2_hdr>().read() }
+}
+
+/// When the kernel put the frame there, by the system's clock.
+fn arrival(header: &tpacket2_hdr) -> SystemTime {
+    UNIX_EPOCH + Duration::new(header.tp_sec.into(), header.tp_nsec)
+}
+
+/// The frame in a slot that is ours.
+fn frame<'a>(slot: NonNull<u8>, header: &tpacket2_hdr) -> &'a [u8] {
     let start = usize::from(header.tp_mac).min(SLOT);
     let length = (header.tp_snaplen as usize).min(SLOT - start);
     // SAFETY: `start <= SLOT`.

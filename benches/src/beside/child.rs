@@ -1,6 +1,6 @@
 //! One run of a program: started where the caller is, bounded in time, and what it cost.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -10,22 +10,39 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use crate::sys::{self, Usage};
+use super::sys::{self, Usage};
 
 /// How often the caller may do what it does now and then.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// How a run went.
-pub(crate) struct Run {
+pub struct Run {
     /// None: it took too long and was ended.
-    pub(crate) status: Option<ExitStatus>,
+    pub status: Option<ExitStatus>,
     /// From its start to its end.
-    pub(crate) wall: Duration,
-    pub(crate) usage: Usage,
+    pub wall: Duration,
+    /// What it has used, its children included.
+    pub usage: Usage,
+}
+
+impl Run {
+    /// Why it is of no use: it was ended, or has failed, with the last line that it said on standard error.
+    pub fn failure(&self, errors: &Path) -> Option<String> {
+        let said = fs::read_to_string(errors).unwrap_or_default();
+        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        match self.status {
+            None => Some("took too long and was ended".into()),
+            Some(status) if status.success() => None,
+            Some(status) => Some(format!("{status}: {last}")),
+        }
+    }
 }
 
 /// Runs a program for at most so long, and calls `tick` now and then; what it says on standard error goes to a file.
-pub(crate) fn run(command: &mut Command, errors: &Path, limit: Duration, tick: &dyn Fn()) -> io::Result<Run> {
+///
+/// # Errors
+/// It cannot be started, or the file cannot be made.
+pub fn run(command: &mut Command, errors: &Path, limit: Duration, tick: &dyn Fn()) -> io::Result<Run> {
     // A group of its own, so that what it starts can be ended with it.
     command.stdin(Stdio::null()).stderr(File::create(errors)?).process_group(0);
     sys::end_with_us(command);

@@ -7,9 +7,11 @@ use halfopen::Target;
 
 /// Hosts, a power of two of them, and ports.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub(crate) hosts: u32,
-    pub(crate) ports: RangeInclusive<u16>,
+pub struct Plan {
+    /// How many, a power of two.
+    pub hosts: u32,
+    /// The same of each of them.
+    pub ports: RangeInclusive<u16>,
 }
 
 /// Its first address.
@@ -17,22 +19,22 @@ const FIRST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
 
 impl Plan {
     /// One port of so many hosts.
-    pub(crate) fn wide(hosts: u32) -> Plan {
+    pub fn wide(hosts: u32) -> Plan {
         Plan { hosts, ports: 80..=80 }
     }
 
     /// A /24 by 256 ports.
-    pub(crate) fn small() -> Plan {
+    pub fn small() -> Plan {
         Plan { hosts: 256, ports: 1..=256 }
     }
 
     /// `10.0.0.0/11`
-    pub(crate) fn prefix(&self) -> String {
+    pub fn prefix(&self) -> String {
         format!("{FIRST}/{}", 32 - self.hosts.ilog2())
     }
 
     /// `80`, `1-256`
-    pub(crate) fn ports(&self) -> String {
+    pub fn ports(&self) -> String {
         match (self.ports.start(), self.ports.end()) {
             (first, last) if first == last => first.to_string(),
             (first, last) => format!("{first}-{last}"),
@@ -40,19 +42,20 @@ impl Plan {
     }
 
     /// How many targets.
-    pub(crate) fn len(&self) -> u32 {
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> u32 {
         self.hosts * self.ports.len() as u32
     }
 
     /// Every target.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = Target> + '_ {
+    pub fn targets(&self) -> impl Iterator<Item = Target> + '_ {
         let address = |host| Ipv4Addr::from_bits(FIRST.to_bits() + host).into();
         (0..self.hosts)
             .flat_map(move |host| self.ports.clone().map(move |port| Target { address: address(host), port }))
     }
 
     /// Whether it has a target.
-    pub(crate) fn contains(&self, target: Target) -> bool {
+    pub fn contains(&self, target: Target) -> bool {
         let std::net::IpAddr::V4(address) = target.address else { return false };
         address.to_bits().wrapping_sub(FIRST.to_bits()) < self.hosts && self.ports.contains(&target.port)
     }
