@@ -14,7 +14,7 @@ use std::time::Duration;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use halfopen::link::sim::Network;
 use halfopen::wire::syn::{LinkHeader, Probe, SynTemplate};
-use halfopen::{Event, Index, MacAddr, Plan, PlanBuilder, Rate, Scan, Seq, SimPlace, State, Time, simulate};
+use halfopen::{Discover, Event, Index, MacAddr, Plan, PlanBuilder, Rate, Scan, Seq, SimPlace, State, Time, simulate};
 use halfopen_bench::{Answering, Answers, SEED};
 
 use crate::processor_time::ProcessorTime;
@@ -41,7 +41,12 @@ impl Family {
 
     /// How long a scan takes.
     fn scan(&self, answers: Answers, report: &[State]) -> Duration {
-        let scan = Scan::builder(self.plan.clone()).rate(Rate::Max).passes(1).seed(SEED).report(report);
+        let scan = Scan::builder(self.plan.clone())
+            .rate(Rate::Max)
+            .passes(1)
+            .seed(SEED)
+            .discover(Discover::Off)
+            .report(report);
         let start = ProcessorTime::used();
         let (events, summary) = simulate(scan, SimPlace::default(), Answering::new(answers)).expect("sound settings");
         let time = ProcessorTime::used() - start;

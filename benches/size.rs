@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use halfopen::link::sim::Network;
-use halfopen::{Plan, PlanBuilder, Rate, Scan, SimPlace, State, Time, simulate};
+use halfopen::{Discover, Plan, PlanBuilder, Rate, Scan, SimPlace, State, Time, simulate};
 use halfopen_bench::SEED;
 
 use crate::processor_time::ProcessorTime;
@@ -45,7 +45,8 @@ fn made(hosts: &str, size: u32) -> Plan {
 fn first_probes(plan: &Plan) -> Duration {
     let took = Arc::new(AtomicU64::new(0));
     let network = Ending { heard: 0, since: Duration::ZERO, took: Arc::clone(&took) };
-    let scan = Scan::builder(plan.clone()).rate(Rate::Max).passes(1).seed(SEED).report(&[State::Open]);
+    let scan =
+        Scan::builder(plan.clone()).rate(Rate::Max).passes(1).seed(SEED).discover(Discover::Off).report(&[State::Open]);
     let end = catch_unwind(AssertUnwindSafe(|| simulate(scan, SimPlace::default(), network)));
     assert!(end.is_err(), "the network ends the scan");
     Duration::from_nanos(took.load(Ordering::Relaxed))

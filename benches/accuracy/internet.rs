@@ -9,7 +9,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use halfopen::{Plan, PlanBuilder, Pps, Rate, Scan, SimPlace, Summary, simulate};
+use halfopen::{Discover, Plan, PlanBuilder, Pps, Rate, Scan, SimPlace, Summary, simulate};
 use halfopen_bench::machine;
 
 use network::Internet;
@@ -38,7 +38,12 @@ pub(crate) fn play(bits: u32, passes: u8) -> io::Result<Played> {
     let open = network::open(SEED, &plan);
     let (start, used) = (Instant::now(), machine::processor_time());
     // Nothing is reported one by one: 40 million verdicts kept in memory would be what is measured.
-    let builder = Scan::builder(plan).rate(Rate::Fixed(Pps(LINE_RATE))).passes(passes).seed(SEED).report(&[]);
+    let builder = Scan::builder(plan)
+        .rate(Rate::Fixed(Pps(LINE_RATE)))
+        .passes(passes)
+        .seed(SEED)
+        .discover(Discover::Off)
+        .report(&[]);
     let (_, summary) = simulate(builder, SimPlace::default(), Internet::new(SEED)).map_err(io::Error::other)?;
     let (took, used) = (start.elapsed(), machine::processor_time() - used);
     Ok(Played { bits, summary, open, took, used, memory: machine::peak_memory()? })

@@ -107,7 +107,9 @@ impl Programs {
 
     fn halfopen_scan(&self, targets: &str, ports: &str, link: Link) -> Command {
         let mut command = Command::new(&self.halfopen);
-        command.args(["scan", targets, "-p", ports, "--rate", "max", "--output", "list"]).args(link.options);
+        // Every target is probed, as by the others.
+        let all = ["--discover", "off"];
+        command.args(["scan", targets, "-p", ports, "--rate", "max", "--output", "list"]).args(all).args(link.options);
         command
     }
 

@@ -86,10 +86,11 @@ impl Programs {
         Ok(command)
     }
 
-    /// halfopen, with its defaults.
+    /// halfopen, with its defaults; but every target is probed, as by the others: hosts of these networks need not answer
+    /// what discovery asks.
     pub(crate) fn scan(&self, plan: &Plan) -> Command {
         let mut command = Command::new(&self.halfopen);
-        command.args(["scan", &plan.prefix(), "-p", &plan.ports()]);
+        command.args(["scan", &plan.prefix(), "-p", &plan.ports(), "--discover", "off"]);
         command
     }
 }

@@ -197,6 +197,14 @@ pub(crate) struct ProbingArgs {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=15))]
     pub(crate) max_passes: u8,
 
+    /// Find the hosts that answer anything first, and scan only those
+    ///
+    /// Asks every host that is not on this link for an echo and for a few telling ports (22, 25, 53, 80, 443, 445, 3389, 8080,
+    /// 40125), twice. The summary says how many hosts were skipped; a host that answers nothing but other ports is among
+    /// them, and off finds it. Ports that --exclude names are never asked. No effect with --method connect.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = DiscoverArg::Auto)]
+    pub(crate) discover: DiscoverArg,
+
     /// Do not ask questionable hosts at random high ports
     ///
     /// A host on which nearly every port is open, or whose answers look forged, is asked at three random ports from 49152
@@ -319,6 +327,17 @@ pub(crate) enum CooldownArg {
     Auto,
     /// Always this long.
     Fixed(Duration),
+}
+
+/// `--discover`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiscoverArg {
+    /// For at least 64 hosts that are not on this link, and 32 ports a host: where it saves probes
+    Auto,
+    /// Always
+    On,
+    /// Never: every port of every host is probed
+    Off,
 }
 
 /// `--method`.

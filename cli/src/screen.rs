@@ -143,6 +143,7 @@ pub(crate) fn paint(colours: bool, style: Ansi) -> Ansi {
 fn phase(phase: Phase) -> String {
     match phase {
         Phase::Neighbours => "asking for link addresses".into(),
+        Phase::Discovery => "looking for hosts".into(),
         Phase::Probing { pass } => format!("pass {}", u16::from(pass) + 1),
         Phase::Spacing { .. } => "waiting for answers".into(),
         Phase::Cooldown => "waiting for late replies".into(),

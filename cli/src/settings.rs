@@ -10,9 +10,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use halfopen::{Cooldown, LinkKind, Method, Plan, PlanBuilder, Receive, Resolve, Scan, ScanBuilder, State};
+use halfopen::{Cooldown, Discover, LinkKind, Method, Plan, PlanBuilder, Receive, Resolve, Scan, ScanBuilder, State};
 
-use crate::args::{CooldownArg, FormatArg, LinkArg, MethodArg, ReceiveArg, ResolveArg, ScanArgs, ShowArg};
+use crate::args::{CooldownArg, DiscoverArg, FormatArg, LinkArg, MethodArg, ReceiveArg, ResolveArg, ScanArgs, ShowArg};
 use crate::failure::Failure;
 use crate::screen::Style;
 
@@ -103,6 +103,7 @@ impl Settings {
             .host_rate(probing.host_rate)
             .completeness(probing.completeness)
             .max_passes(probing.max_passes)
+            .discover(probing.discover.into())
             .controls(!probing.no_control_probes)
             .seed(self.seed)
             .cooldown(probing.cooldown.into())
@@ -188,6 +189,16 @@ impl From<CooldownArg> for Cooldown {
         match cooldown {
             CooldownArg::Auto => Cooldown::Auto,
             CooldownArg::Fixed(time) => Cooldown::Fixed(time),
+        }
+    }
+}
+
+impl From<DiscoverArg> for Discover {
+    fn from(discover: DiscoverArg) -> Discover {
+        match discover {
+            DiscoverArg::Auto => Discover::Auto,
+            DiscoverArg::On => Discover::On,
+            DiscoverArg::Off => Discover::Off,
         }
     }
 }

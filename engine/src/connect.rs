@@ -19,6 +19,7 @@ use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::counters::{Shared, Turn, WalkerCounters, add, set};
+use crate::discover::Discover;
 use crate::drive::Outbox;
 use crate::error::Error;
 use crate::event::{Event, Phase};
@@ -83,6 +84,7 @@ fn without_effect(settings: &Settings) -> Vec<String> {
     let given = [
         ("a source port", settings.source_port.is_some()),
         ("a gateway's link address", settings.gateway_mac.is_some()),
+        ("the discovery of hosts", settings.discover == Discover::On),
         ("a kind of link", settings.link != LinkKind::Auto),
     ];
     let given = given.into_iter().filter(|(_, given)| *given);

@@ -118,6 +118,8 @@ pub(crate) struct SenderCounters {
     pub(crate) planned: AtomicU64,
     /// Targets of the stripes begun so far.
     pub(crate) begun: AtomicU64,
+    /// Targets of hosts that were skipped because they answered nothing.
+    pub(crate) spared: AtomicU64,
     /// On-link hosts that did not answer.
     pub(crate) hosts_down: AtomicU64,
     phase: AtomicU8,
@@ -532,6 +534,7 @@ impl WalkerCounters {
 
 /// The code for "see the walkers".
 const AS_WALKERS: u8 = u8::MAX;
+const DISCOVERY: u8 = 99;
 const COOLDOWN: u8 = 100;
 const DONE: u8 = 101;
 
@@ -539,6 +542,7 @@ const DONE: u8 = 101;
 fn encode(phase: Phase) -> u8 {
     match phase {
         Phase::Neighbours => 0,
+        Phase::Discovery => DISCOVERY,
         Phase::Probing { pass } => 1 + 2 * pass,
         Phase::Spacing { pass } => 2 + 2 * pass,
         Phase::Cooldown => COOLDOWN,
@@ -549,6 +553,7 @@ fn encode(phase: Phase) -> u8 {
 fn decode(code: u8) -> Phase {
     match code {
         0 => Phase::Neighbours,
+        DISCOVERY => Phase::Discovery,
         COOLDOWN => Phase::Cooldown,
         DONE => Phase::Done,
         code if code % 2 == 1 => Phase::Probing { pass: code / 2 },
@@ -614,7 +619,7 @@ mod tests {
         let shared = Shared::new(1, 1);
         assert_eq!(shared.phase(), Phase::Neighbours);
         let passes = (0..MAX_PASSES).flat_map(|pass| [Phase::Probing { pass }, Phase::Spacing { pass }]);
-        for phase in passes.chain([Phase::Neighbours, Phase::Cooldown, Phase::Done]) {
+        for phase in passes.chain([Phase::Neighbours, Phase::Discovery, Phase::Cooldown, Phase::Done]) {
             shared.sender.set_phase(phase);
             assert_eq!(shared.phase(), phase);
         }

@@ -69,12 +69,12 @@ pub(crate) fn sweep(
     clock: &Clock,
     stopped: &dyn Fn() -> bool,
 ) -> io::Result<()> {
-    let mut outlet = Outlet { lost: None, taken: time.now() };
+    let mut outlet = Outlet::new(time.now());
     loop {
         rx.receive(clock, &mut |received| sweep.frame(received.at, received.frame))?;
         let now = time.now();
         let step = sweep.poll(now, &mut |frame| outlet.take(tx.frame(frame), now));
-        if let Some(lost) = outlet.lost {
+        if let Some(lost) = outlet.lost() {
             return Err(lost);
         }
         match step {
@@ -84,16 +84,26 @@ pub(crate) fn sweep(
     }
 }
 
-/// Watches whether a link still takes the sweep's frames.
-struct Outlet {
+/// Watches whether a link still takes frames that are no probes.
+pub(crate) struct Outlet {
     lost: Option<io::Error>,
     /// When it last took one.
     taken: Time,
 }
 
 impl Outlet {
+    /// One that nothing has been sent through.
+    pub(crate) fn new(now: Time) -> Self {
+        Outlet { lost: None, taken: now }
+    }
+
+    /// What has become of the link, if it is gone.
+    pub(crate) fn lost(&mut self) -> Option<io::Error> {
+        self.lost.take()
+    }
+
     /// Whether the frame is out of our hands. A full queue is tried again, for a while; what is refused for itself is not.
-    fn take(&mut self, result: io::Result<()>, now: Time) -> bool {
+    pub(crate) fn take(&mut self, result: io::Result<()>, now: Time) -> bool {
         match result {
             Err(error) if is_fatal(&error) => self.lost = Some(error),
             Err(error) if is_busy(&error) && now.since(self.taken) > PATIENCE => self.lost = Some(stuck()),

@@ -9,7 +9,7 @@ use crate::verdict::{DownReason, Suspicion, Verdict};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A target was classified. Every target of the plan gets one, save those of hosts that are down and the states
+    /// A target was classified. Every target of the plan gets one, save those of hosts that are down or skipped and the states
     /// that the builder was told not to report; a second one for the same target says what it supersedes.
     Verdict(Verdict),
     /// An on-link host did not answer on the link: none of its ports were probed.
@@ -34,6 +34,8 @@ pub enum Phase {
     /// Asking for the link addresses of on-link hosts.
     #[default]
     Neighbours,
+    /// Looking for hosts that answer anything.
+    Discovery,
     /// Sending probes.
     Probing {
         /// The pass, from 0.

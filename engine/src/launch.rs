@@ -10,16 +10,19 @@ use std::thread;
 use crossbeam_channel::{Sender as Channel, bounded};
 
 use crate::cookie::Cookie;
-use crate::counters::{Shared, add, load};
+use crate::counters::{Shared, add, load, set};
 use crate::crew::{Crew, Ear, Hand};
+use crate::discover::party::Party;
+use crate::discover::{self, survey::Way};
 use crate::drive::{self, Lookout, Outbox};
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, Phase, Progress};
 use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx, Opened, Receive};
 use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
 use crate::plan::{AddressRange, EgressId, Plan};
 use crate::prefix::Prefixes;
+use crate::progress;
 use crate::random;
 use crate::receiver::Receiver;
 use crate::route::{
@@ -28,7 +31,7 @@ use crate::route::{
 use crate::scan::{Method, Running, Settings};
 use crate::sender::{Lead, Sender};
 use crate::source_ports::{Families, SourcePorts};
-use crate::summary::{Drops, Outcome, Summary};
+use crate::summary::{Discovery, Drops, Outcome, Summary};
 use crate::sys::PacketSocket;
 use crate::walker::{Lost, Manner, Walker};
 use crate::wire::MacAddr;
@@ -67,6 +70,7 @@ pub(crate) fn start(mut plan: Plan, mut settings: Settings) -> Result<Running, E
     settings.senders = settings.useful_senders(plan.len());
     let mut links = Links::open(&routed, &settings, ports.first)?;
     let headers = links.headers(&routed, &overrides, &settings, &clock)?;
+    let party = party(&plan, &routed, &links, &headers, &settings)?;
 
     settings.method = Method::Syn;
     settings.source_port = Some(ports.first);
@@ -76,10 +80,33 @@ pub(crate) fn start(mut plan: Plan, mut settings: Settings) -> Result<Running, E
     let shared = Arc::new(shared(&settings, &plan));
     let (events, reader) = bounded(EVENTS);
     let before = device_losses(&links.interfaces)?;
-    let launch = Launch { plan, routed, links, headers, ports, settings, clock, shared, events, before };
+    let launch = Launch { plan, routed, links, headers, ports, party, settings, clock, shared, events, before };
     let (shared, settings) = (Arc::clone(&launch.shared), launch.settings.clone());
     let thread = spawn("halfopen-send", move || launch.run())?;
     Ok(Running { events: Some(reader), shared, clock, targets, settings, thread: Some(thread) })
+}
+
+/// What it takes to look for hosts first, if that is to be done.
+fn party(
+    plan: &Plan,
+    routed: &Routed,
+    links: &Links,
+    headers: &[LinkHeader],
+    settings: &Settings,
+) -> Result<Option<Party>, Error> {
+    let hosts = discover::wanted(settings.discover, plan, |egress| is_far(routed, egress));
+    let ways = routed.egresses.iter().zip(headers).map(|(egress, &header)| Way {
+        link: links.find(&egress.interface).unwrap_or(0),
+        source: egress.source,
+        header,
+    });
+    hosts.map(|hosts| Party::gather(hosts, ways.collect(), &links.interfaces, settings)).transpose()
+}
+
+/// Whether an egress leads to hosts that nobody has asked for yet: neither on-link, nor this machine.
+fn is_far(routed: &Routed, egress: EgressId) -> bool {
+    let egress = routed.egresses.get(usize::from(egress.0));
+    egress.is_some_and(|egress| egress.next_hop != NextHop::OnLink && egress.interface.kind != InterfaceKind::Loopback)
 }
 
 /// What the parts of a scan share.
@@ -125,8 +152,15 @@ impl Links {
                 let by_name = settings.link != LinkKind::Auto || settings.receive != Receive::Auto;
                 let xdp = modes(&egress.interface, kind, settings)?;
                 let senders = settings.senders.into();
-                let asked =
-                    LinkSettings { ports, rate: settings.highest_rate(), senders, sources: &sources, by_name, xdp };
+                let asked = LinkSettings {
+                    ports,
+                    rate: settings.highest_rate(),
+                    senders,
+                    sources: &sources,
+                    by_name,
+                    echo: false,
+                    xdp,
+                };
                 let Opened { halves: Halves { tx, rx }, name, warnings } = link::open(kind, &egress.interface, asked)?;
                 links.interfaces.push((Arc::clone(&egress.interface), kind));
                 links.names.push(format!("{name}@{}", egress.interface.name));
@@ -148,7 +182,7 @@ impl Links {
         }
         let port = settings.source_port.unwrap_or(0);
         let (ports, rate) = ((port, port), settings.highest_rate());
-        let asked = LinkSettings { ports, rate, senders: 1, sources: &[], by_name: false, xdp: &[] };
+        let asked = LinkSettings { ports, rate, senders: 1, sources: &[], by_name: false, echo: false, xdp: &[] };
         link::open(LinkKind::AfPacket, interface, asked).map(|opened| Some(opened.halves))
     }
 
@@ -260,6 +294,7 @@ struct Launch {
     links: Links,
     headers: Vec<LinkHeader>,
     ports: SourcePorts,
+    party: Option<Party>,
     settings: Settings,
     clock: Clock,
     shared: Arc<Shared>,
@@ -272,7 +307,12 @@ impl Launch {
     fn run(mut self) -> Result<Summary, Error> {
         std::mem::take(&mut self.links.warnings).into_iter().for_each(|text| self.warn(text));
         let neighbours = self.neighbours()?;
-        let Launch { plan, routed, links, headers, ports, settings, clock, shared, events, before } = self;
+        let targets = self.plan.len();
+        let discovery = self.discover()?;
+        if let Some(found) = discovery.filter(|found| found.skipped_targets == targets) {
+            return self.nobody(found);
+        }
+        let Launch { plan, routed, links, headers, ports, settings, clock, shared, events, before, .. } = self;
         let Links { tx, rx, interfaces, .. } = links;
         let paths = routed.egresses.iter().zip(headers).enumerate().map(|(id, (egress, header))| Path {
             link: interfaces.iter().position(|(own, _)| own.index == egress.interface.index).unwrap_or(0),
@@ -291,7 +331,6 @@ impl Launch {
             controls: settings.controls,
             report: Report::of(&settings.report),
         });
-        let targets = work.plan.len();
         let (manner, lead) = (manner(&settings, &work.plan), Lead::of(&settings, &work.plan));
         let hands = Links::by_sender(tx, settings.senders).into_iter().enumerate().map(|(number, mut links)| {
             let (work, shared) = (Arc::clone(&work), Arc::clone(&shared));
@@ -305,7 +344,42 @@ impl Launch {
         let ran = Crew::new(&shared, clock).run(settings.highest_rate(), lead, hands, ear)?;
         ran.map_err(|lost| lost_link(lost, &settings, shared.total_sent()))?;
         let device = device_losses(&interfaces)?.since(before);
-        Ok(summarize(&shared, targets, &settings, &clock, device))
+        Ok(Summary { discovery, ..summarize(&shared, targets, &settings, &clock, device) })
+    }
+
+    /// Looks for the hosts that answer anything, and leaves the others out of the plan.
+    fn discover(&mut self) -> Result<Option<Discovery>, Error> {
+        let Some(party) = self.party.take().filter(|_| !self.shared.stopped()) else { return Ok(None) };
+        self.shared.sender.set_phase(Phase::Discovery);
+        let (shared, clock, events, targets) = (Arc::clone(&self.shared), self.clock, &self.events, self.plan.len());
+        let rx = &mut self.links.rx;
+        let mut look = |progress: Progress| {
+            // What they hear meanwhile is about the survey's probes.
+            rx.iter_mut().for_each(|rx| drop(rx.receive(&clock, &mut |_| {})));
+            let _ = events.try_send(Event::Progress(progress));
+        };
+        let ended = party.run(&shared, targets, &clock, &mut look);
+        let ended = ended.map_err(|lost| lost_link(lost, &self.settings, 0))?;
+        ended.warning.into_iter().for_each(|text| self.warn(text));
+        let stopped = shared.stopped();
+        let routed = &self.routed;
+        let (found, left) =
+            discover::conclude(ended.survey, &self.plan, (stopped, ended.elapsed), |egress| is_far(routed, egress));
+        set(&shared.sender.spared, found.skipped_targets);
+        left.into_iter().for_each(|left| self.plan = left);
+        Ok(Some(found))
+    }
+
+    /// Ends a scan that nobody is left to be scanned in.
+    fn nobody(self, found: Discovery) -> Result<Summary, Error> {
+        self.warn(discover::nobody(&found));
+        self.shared.sender.set_phase(Phase::Done);
+        let targets = self.plan.len();
+        let end = progress::snapshot(&self.shared, targets, self.clock.now());
+        let _ = self.events.send(Event::Progress(end));
+        let device = device_losses(&self.links.interfaces)?.since(self.before);
+        let summary = summarize(&self.shared, targets, &self.settings, &self.clock, device);
+        Ok(Summary { discovery: Some(found), ..summary })
     }
 
     /// Asks all on-link targets of each interface for their link addresses; by egress, where there are any to ask.
@@ -412,6 +486,7 @@ pub(crate) fn summarize(
         silent: load(&receiver.silent),
         unclassified,
         hosts_down: load(&shared.sender.hosts_down),
+        discovery: None,
         sent: sent(shared, settings.max_passes),
         again: shared.sum(|walker| &walker.again),
         completeness: shared.completeness(),

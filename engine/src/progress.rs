@@ -41,7 +41,7 @@ fn time_left(probes: f64, rate: f64) -> Option<Duration> {
 fn probes_left(shared: &Shared, targets: u64) -> f64 {
     let skipped = shared.sum(|walker| &walker.skipped);
     let planned = load(&shared.sender.planned);
-    let unbegun = targets.saturating_sub(load(&shared.sender.begun)) as f64;
+    let unbegun = targets.saturating_sub(load(&shared.sender.begun) + load(&shared.sender.spared)) as f64;
     let left = planned.saturating_sub(skipped).saturating_sub(shared.total_sent()) as f64;
     left + unbegun
 }

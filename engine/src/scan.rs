@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver as Channel;
 
 use crate::counters::{MAX_PASSES, Shared};
+use crate::discover::Discover;
 use crate::error::Error;
 use crate::event::{Event, Progress};
 use crate::link::{Clock, LinkKind, Receive};
@@ -93,6 +94,8 @@ pub struct Settings {
     pub min_rate: Option<Pps>,
     /// What a single host receives at most.
     pub host_rate: HostRate,
+    /// Whether the hosts that answer anything are looked for first, and only those scanned. No effect on a connect scan.
+    pub discover: Discover,
     /// How many threads send, each its own part of the targets at its share of the rate: 1 to 16, default 1. After the
     /// start as many as there are: never more than targets, or probes a second, or than the links have room for. A
     /// connect scan has one.
@@ -139,6 +142,7 @@ impl Default for Settings {
             max_rate: None,
             min_rate: None,
             host_rate: HostRate::Auto,
+            discover: Discover::Auto,
             senders: 1,
             completeness: 0.999,
             max_passes: 10,
@@ -312,6 +316,12 @@ impl ScanBuilder {
     /// What a single host receives at most.
     pub fn host_rate(mut self, rate: HostRate) -> Self {
         self.settings.host_rate = rate;
+        self
+    }
+
+    /// Whether the hosts that answer anything are looked for first.
+    pub fn discover(mut self, discover: Discover) -> Self {
+        self.settings.discover = discover;
         self
     }
 

@@ -8,10 +8,12 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::unbounded;
 
 use crate::cookie::Cookie;
-use crate::counters::{Shared, Turn, add};
+use crate::counters::{Shared, Turn, add, set};
+use crate::discover;
+use crate::discover::survey::{Survey, Way};
 use crate::drive::{self, Lookout, Outbox, Timekeeper};
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, Phase};
 use crate::launch::{self, host_down, summarize};
 use crate::link::sim::{Network, SimWorld};
 use crate::link::{Clock, Halves, LinkRx, LinkTx};
@@ -22,7 +24,7 @@ use crate::receiver::Receiver;
 use crate::route::{Asker, DeviceLosses, Neighbours, Sweep};
 use crate::scan::{ScanBuilder, Settings};
 use crate::sender::{Lead, Sender, Step};
-use crate::summary::Summary;
+use crate::summary::{Discovery, Summary};
 use crate::time::Time;
 use crate::walker::Walker;
 use crate::wire::MacAddr;
@@ -141,13 +143,18 @@ impl Simulation {
 
     fn run(mut self, stop: Time) -> (Vec<Event>, Summary) {
         let neighbours = self.place.gateway.is_none().then(|| Arc::new(self.sweep()));
+        let targets = self.plan.len();
+        let discovery = self.discover(stop);
+        if let Some(found) = discovery.filter(|found| found.skipped_targets == targets) {
+            return self.nobody(found);
+        }
         let work = Arc::new(self.work(neighbours.as_ref()));
         let lead = Lead::of(&self.settings, &work.plan);
         let mut walkers = self.walkers(&work);
         let mut sender = Sender::new(Arc::clone(&self.shared), lead, self.world.now());
         let mut receiver = Receiver::new(work, Arc::clone(&self.shared), self.clock.started);
         let (channel, reader) = unbounded();
-        let mut outbox = Outbox::new(channel, self.plan.len());
+        let mut outbox = Outbox::new(channel, targets);
         let mut lookout = self.lookout();
         while let Some(until) = self.poll(&mut sender, &mut walkers, stop) {
             let turn = receiver.turn();
@@ -163,15 +170,61 @@ impl Simulation {
         }
         receiver.examine(self.world.now(), &mut |event| outbox.send(event));
         self.events.extend(reader.try_iter());
-        let end = progress::snapshot(&self.shared, self.plan.len(), self.world.now());
+        let end = progress::snapshot(&self.shared, targets, self.world.now());
         self.events.extend(drive::doubts(&self.shared));
         self.events.push(Event::Progress(end));
-        let mut summary =
-            summarize(&self.shared, self.plan.len(), &self.settings, &self.clock, DeviceLosses::default());
+        let summary = self.summary(targets, discovery);
+        (self.events, summary)
+    }
+
+    fn summary(&self, targets: u64, discovery: Option<Discovery>) -> Summary {
+        let mut summary = summarize(&self.shared, targets, &self.settings, &self.clock, DeviceLosses::default());
         let dropped = self.world.own_drops();
         (summary.drops.device_rx, summary.drops.device_tx) = (dropped.device_rx, dropped.device_tx);
         summary.elapsed = self.world.now().since(Time::ZERO);
+        Summary { discovery, ..summary }
+    }
+
+    /// Looks for the hosts that answer anything, and leaves the others out of the plan. Behind the gateway: on the link
+    /// all have been asked.
+    fn discover(&mut self, stop: Time) -> Option<Discovery> {
+        let (gateway, began) = (self.place.gateway?, self.world.now());
+        let hosts = discover::wanted(self.settings.discover, &self.plan, |_| true)?;
+        let header = LinkHeader::Ethernet { source: self.place.mac, destination: gateway };
+        let ways = [self.place.v4.into(), self.place.v6.into()].map(|source| Way { link: 0, source, header });
+        let (cookie, port) = (self.cookie(1), self.settings.source_port.unwrap_or(SOURCE_PORT) + self.settings.ports());
+        let rate = discover::rate(&self.settings);
+        let mut survey = Survey::new(hosts, ways.to_vec(), cookie, (port, self.settings.seed), rate);
+        self.shared.sender.set_phase(Phase::Discovery);
+        let mut watch = |_: &Survey| {
+            if self.world.now() >= stop {
+                self.shared.stop();
+            }
+            !self.shared.stopped()
+        };
+        // A link in memory cannot be lost.
+        let _ = discover::run(&mut survey, &mut self.tx[0], &mut self.rx, (&self.world, &self.clock), &mut watch);
+        let elapsed = self.world.now().since(began);
+        let (found, left) = discover::conclude(survey, &self.plan, (self.shared.stopped(), elapsed), |_| true);
+        set(&self.shared.sender.spared, found.skipped_targets);
+        left.into_iter().for_each(|left| self.plan = left);
+        Some(found)
+    }
+
+    /// Ends a scan that nobody is left to be scanned in.
+    fn nobody(mut self, found: Discovery) -> (Vec<Event>, Summary) {
+        self.shared.sender.set_phase(Phase::Done);
+        self.events.push(Event::Warning(discover::nobody(&found)));
+        let end = progress::snapshot(&self.shared, self.plan.len(), self.world.now());
+        self.events.push(Event::Progress(end));
+        let summary = self.summary(self.plan.len(), Some(found));
         (self.events, summary)
+    }
+
+    /// The key of the scan, or of what comes before it.
+    fn cookie(&self, which: u64) -> Cookie {
+        let mut state = self.settings.seed ^ which;
+        Cookie::new(splitmix64(&mut state), splitmix64(&mut state))
     }
 
     fn lookout(&self) -> Lookout {
@@ -209,13 +262,12 @@ impl Simulation {
     }
 
     fn work(&self, neighbours: Option<&Arc<Neighbours>>) -> Work {
-        let mut state = self.settings.seed;
         let header =
             LinkHeader::Ethernet { source: self.place.mac, destination: self.place.gateway.unwrap_or(MacAddr::ZERO) };
         let path = |source: IpAddr| Path { link: 0, source, header, neighbours: neighbours.cloned() };
         Work {
             permutation: Permutation::new(self.plan.len(), self.settings.seed),
-            cookie: Cookie::new(splitmix64(&mut state), splitmix64(&mut state)),
+            cookie: self.cookie(0),
             plan: self.plan.clone(),
             // In the order of `egress_of`.
             paths: vec![path(self.place.v4.into()), path(self.place.v6.into())],

@@ -56,6 +56,24 @@ pub struct Completeness {
     pub canaries_lost: u64,
 }
 
+/// The hosts that were looked for before the scan proper, and what became of those that kept silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Discovery {
+    /// Hosts that were asked: those that are neither on-link nor this machine.
+    pub hosts: u64,
+    /// Of these, those that answered.
+    pub alive: u64,
+    /// Those that did not, and were not scanned. 0 where the discovery was stopped.
+    pub skipped_hosts: u64,
+    /// Their targets; they are among the unclassified.
+    pub skipped_targets: u64,
+    /// Probes sent, echo requests included; not in [`Summary::sent`].
+    pub probes: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
 /// How a scan ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -81,11 +99,13 @@ pub struct Summary {
     pub filtered: u64,
     /// Of `filtered`, those from which nothing came back.
     pub silent: u64,
-    /// Targets without a verdict: their host is down, or the scan was stopped before it reached them, or aborted before
+    /// Targets without a verdict: their host is down, or was skipped because it answered nothing, or the scan was stopped before it reached them, or aborted before
     /// their answer could come.
     pub unclassified: u64,
     /// On-link hosts that did not answer.
     pub hosts_down: u64,
+    /// What looking for hosts came to; none where it was not done.
+    pub discovery: Option<Discovery>,
     /// Probes sent, by pass.
     pub sent: Vec<u64>,
     /// Probes sent once more within their pass, because our own side had dropped something at the time; not in `sent`.

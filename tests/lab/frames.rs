@@ -32,9 +32,22 @@ pub(crate) enum Received<'a> {
         wanted: Ipv6Addr,
     },
     Tcp(Segment<'a>),
+    Echo(EchoRequest<'a>),
     Malformed,
     BadChecksum,
     Other,
+}
+
+/// An ICMP or ICMPv6 echo request whose checksums are right.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EchoRequest<'a> {
+    /// None on a link without Ethernet.
+    pub(crate) macs: Option<Macs>,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    /// Identifier and sequence number.
+    pub(crate) rest: [u8; 4],
+    pub(crate) data: &'a [u8],
 }
 
 /// A TCP segment whose checksums are right.
@@ -94,7 +107,7 @@ pub(crate) fn read_ip(packet: &[u8]) -> Received<'_> {
     }
 }
 
-fn read_packet<'a>(sliced: &SlicedPacket<'_>, packet: &'a [u8], macs: Option<Macs>) -> Received<'a> {
+fn read_packet<'a>(sliced: &SlicedPacket<'a>, packet: &'a [u8], macs: Option<Macs>) -> Received<'a> {
     match (&sliced.net, &sliced.transport) {
         (Some(NetSlice::Arp(arp)), _) => read_arp(arp.to_packet().try_eth_ipv4().ok()),
         (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) => {
@@ -112,6 +125,18 @@ fn read_packet<'a>(sliced: &SlicedPacket<'_>, packet: &'a [u8], macs: Option<Mac
             let (source, destination) = (header.source_addr().into(), header.destination_addr().into());
             let length = Ipv6Header::LEN + usize::from(header.payload_length());
             segment(right, macs, source, destination, tcp, &packet[..length])
+        }
+        (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Icmpv4(icmp))) => {
+            let header = ip.header();
+            let whole = etherparse::checksum::Sum16BitWords::new().add_slice(icmp.slice()).ones_complement();
+            let right = header.to_header().calc_header_checksum() == header.header_checksum() && whole == 0;
+            read_echo(right, ECHO, macs, (header.source_addr().into(), header.destination_addr().into()), icmp.slice())
+        }
+        (Some(NetSlice::Ipv6(ip)), Some(TransportSlice::Icmpv6(icmp))) if icmp.slice().first() == Some(&ECHO_V6) => {
+            let header = ip.header();
+            let right = icmp.is_checksum_valid(header.source(), header.destination());
+            let addresses = (header.source_addr().into(), header.destination_addr().into());
+            read_echo(right, ECHO_V6, macs, addresses, icmp.slice())
         }
         (Some(NetSlice::Ipv6(ip)), Some(TransportSlice::Icmpv6(icmp))) => {
             let header = ip.header();
@@ -137,6 +162,25 @@ fn read_arp(arp: Option<ArpEthIpv4Packet>) -> Received<'static> {
         },
         _ => Received::Other,
     }
+}
+
+/// The types of echo requests (RFC 792, RFC 4443); that of a reply is 0, and 129.
+const ECHO: u8 = 8;
+const ECHO_V6: u8 = 128;
+
+fn read_echo(
+    right: bool,
+    request: u8,
+    macs: Option<Macs>,
+    (source, destination): (IpAddr, IpAddr),
+    icmp: &[u8],
+) -> Received<'_> {
+    let (Some((header, data)), true) = (icmp.split_first_chunk::<8>(), right) else { return Received::BadChecksum };
+    let [kind, code, _, _, rest @ ..] = *header;
+    if (kind, code) != (request, 0) {
+        return Received::Other;
+    }
+    Received::Echo(EchoRequest { macs, source, destination, rest, data })
 }
 
 /// RFC 4861 section 4.3; section 7.1.1 for what makes one valid.
@@ -239,6 +283,19 @@ pub(crate) fn icmp_error(way: &Way, kind: u8, code: u8, quote: &[u8]) -> Vec<u8>
         IpAddr::V6(_) => ip(way).icmpv6_raw(kind, code, [0; 4]).write_to_vec(&mut frame, quote),
     };
     written.expect("a quoted probe fits");
+    frame
+}
+
+/// What a request asked for: the same back.
+pub(crate) fn echo_reply(request: &EchoRequest<'_>) -> Vec<u8> {
+    let macs = request.macs.map(|macs| Macs { source: macs.destination, destination: macs.source });
+    let way = Way { macs, source: request.destination, destination: request.source, ttl: 64 };
+    let mut frame = Vec::new();
+    let written = match way.source {
+        IpAddr::V4(_) => ip(&way).icmpv4_raw(0, 0, request.rest).write_to_vec(&mut frame, request.data),
+        IpAddr::V6(_) => ip(&way).icmpv6_raw(129, 0, request.rest).write_to_vec(&mut frame, request.data),
+    };
+    written.expect("what was asked for fits");
     frame
 }
 

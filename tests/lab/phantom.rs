@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use halfopen::Target;
 
-use crate::frames::{self, Flow, Received, Segment};
+use crate::frames::{self, EchoRequest, Flow, Macs, Received, Segment};
 use crate::random::{address_part, hash};
 use crate::replies::{Replies, Sent};
 use crate::scenario::{Behaviour, Host, Rule, Scenario};
@@ -100,6 +100,7 @@ impl Phantoms {
             Received::ArpRequest { asker_mac, asker, wanted } => self.arp(asker_mac, asker, wanted, out),
             Received::Solicitation { asker_mac, asker, wanted } => self.solicited(asker_mac, asker, wanted, out),
             Received::Tcp(segment) => self.segment(now_ns, &segment, out),
+            Received::Echo(request) => self.echo(&request, out),
             Received::Malformed => self.tally.malformed += 1,
             Received::BadChecksum => self.tally.bad_checksum += 1,
             Received::Other => self.tally.other += 1,
@@ -133,6 +134,16 @@ impl Phantoms {
         out(0, frames::advertisement(mac_of(wanted.into()), wanted, asker_mac, asker));
     }
 
+    fn echo(&mut self, request: &EchoRequest<'_>, out: &mut impl FnMut(u64, Vec<u8>)) {
+        self.tally.echo_requests += 1;
+        if !self.reaches(request.macs, request.destination) {
+            self.tally.wrong_mac += 1;
+        } else if self.scenario.host(request.destination).is_some_and(|host| host.echo) {
+            self.tally.echo_replies += 1;
+            out(0, frames::echo_reply(request));
+        }
+    }
+
     fn is_neighbour(&self, address: IpAddr) -> bool {
         self.is_router(address) || self.scenario.host(address).is_some()
     }
@@ -142,7 +153,7 @@ impl Phantoms {
     }
 
     fn segment(&mut self, now: u64, segment: &Segment<'_>, out: &mut impl FnMut(u64, Vec<u8>)) {
-        if !self.link_address_fits(segment) {
+        if !self.reaches(segment.macs, segment.destination) {
             self.tally.wrong_mac += 1;
         } else if segment.rst {
             self.reset_received(segment);
@@ -154,10 +165,10 @@ impl Phantoms {
     }
 
     /// A real host would not see a frame sent to another link address.
-    fn link_address_fits(&self, segment: &Segment<'_>) -> bool {
-        let Some(macs) = segment.macs else { return true };
+    fn reaches(&self, macs: Option<Macs>, host: IpAddr) -> bool {
+        let Some(macs) = macs else { return true };
         let routers = || self.scenario.routers.iter().flat_map(|router| &router.addresses);
-        macs.destination == mac_of(segment.destination) || routers().any(|&router| mac_of(router) == macs.destination)
+        macs.destination == mac_of(host) || routers().any(|&router| mac_of(router) == macs.destination)
     }
 
     fn reset_received(&mut self, segment: &Segment<'_>) {

@@ -49,6 +49,7 @@
 //!   { ports = "-", behaviour = "population", open = 0.01, closed = 0.3 },
 //! ]
 //! rst_rate = 100                              # RSTs a second that the host is willing to send
+//! echo = true                                 # answers ICMP echo requests
 //! syn_rate = 1000                             # SYNs a second that it takes notice of
 //! icmp_rate = 10                              # ICMP errors a second that it is willing to send itself
 //!

@@ -23,6 +23,10 @@ pub struct Tally {
     pub forged: u64,
     /// SYNs or RSTs not answered because of a host's rate limit.
     pub rate_limited: u64,
+    /// ICMP and ICMPv6 echo requests received,
+    pub echo_requests: u64,
+    /// and those answered.
+    pub echo_replies: u64,
     /// Other TCP segments received (what a real stack sends after its handshake).
     pub other_tcp: u64,
     /// ARP requests received for addresses of the scenario.

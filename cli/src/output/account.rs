@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use halfopen::{Completeness, HostRate, Interval, Method, Outcome, Plan, Rate, Summary};
+use halfopen::{Completeness, Discovery, HostRate, Interval, Method, Outcome, Plan, Rate, Summary};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -35,6 +35,7 @@ pub(crate) struct Account {
     pub(crate) targets: u64,
     pub(crate) hosts: u64,
     pub(crate) hosts_down: u64,
+    pub(crate) discovery: Option<DiscoveryRecord>,
     /// Hosts with open ports that something speaks against.
     pub(crate) suspect_hosts: u64,
     /// Open ports that were left out because of that.
@@ -55,6 +56,31 @@ pub(crate) struct Account {
     pub(crate) strays: BTreeMap<&'static str, u64>,
     pub(crate) drops: BTreeMap<&'static str, u64>,
     pub(crate) settings: Effective,
+}
+
+/// The hosts that were looked for first.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct DiscoveryRecord {
+    pub(crate) hosts: u64,
+    pub(crate) alive: u64,
+    pub(crate) skipped_hosts: u64,
+    /// They are among the unclassified.
+    pub(crate) skipped_targets: u64,
+    pub(crate) probes: u64,
+    pub(crate) elapsed_us: u64,
+}
+
+impl From<&Discovery> for DiscoveryRecord {
+    fn from(found: &Discovery) -> DiscoveryRecord {
+        DiscoveryRecord {
+            hosts: found.hosts,
+            alive: found.alive,
+            skipped_hosts: found.skipped_hosts,
+            skipped_targets: found.skipped_targets,
+            probes: found.probes,
+            elapsed_us: micros(found.elapsed),
+        }
+    }
 }
 
 /// Targets by what was found.
@@ -141,6 +167,7 @@ pub(crate) struct Effective {
     pub(crate) senders: u8,
     pub(crate) completeness: f64,
     pub(crate) max_passes: u8,
+    pub(crate) discover: &'static str,
     /// A text: numbers in JSON are exact to 2^53 only.
     pub(crate) seed: String,
     pub(crate) cooldown: String,
@@ -184,6 +211,7 @@ impl Account {
             targets: summary.targets,
             hosts: size.hosts,
             hosts_down: summary.hosts_down,
+            discovery: summary.discovery.as_ref().map(DiscoveryRecord::from),
             suspect_hosts: summary.suspect_hosts,
             suspects_hidden: 0,
             blocked: size.blocked,
@@ -235,6 +263,7 @@ impl Effective {
             senders: used.senders,
             completeness: used.completeness,
             max_passes: used.max_passes,
+            discover: used.discover.name(),
             seed: used.seed.to_string(),
             cooldown: cooldown(probing.cooldown),
             method: method(used.method),

@@ -22,6 +22,7 @@ pub(crate) fn text(account: &Account) -> String {
         complete(account),
         Some(sent(account)),
         Some(how(account)),
+        discovered(account),
         suspects(account),
         unclassified(account),
         left_out(account),
@@ -46,6 +47,9 @@ pub(crate) fn hint(account: &Account) -> Option<&'static str> {
         () if lost => Some("replies were lost on this side: a lower --rate loses fewer"),
         () if counts.open > 0 => None,
         () if hosts_down == hosts => Some("no host answers on this link; --show down names them"),
+        () if account.discovery.as_ref().is_some_and(|found| found.alive == 0) => {
+            Some("no host answers; --discover off probes all ports of all hosts")
+        }
         () if counts.closed == 0 => {
             Some("nothing answered: no host, or a firewall drops the probes; --completeness 100% asks more often")
         }
@@ -145,6 +149,18 @@ fn how(account: &Account) -> String {
     format!("{scan}, seed {}", settings.seed)
 }
 
+/// Who was left out because nothing was heard of them, and how to overrule it.
+fn discovered(account: &Account) -> Option<String> {
+    let found = account.discovery.as_ref()?;
+    let (alive, hosts) = (grouped(found.alive), count(found.hosts, "host"));
+    let answer = if found.hosts == 1 { "answers" } else { "answer" };
+    let skipped = (found.skipped_hosts > 0).then(|| {
+        let (hosts, targets) = (count(found.skipped_hosts, "host"), count(found.skipped_targets, "target"));
+        format!("; {hosts} ({targets}) skipped, --discover off scans them too")
+    });
+    Some(format!("discovery: {alive} of {hosts} {answer}{}", skipped.unwrap_or_default()))
+}
+
 fn suspects(account: &Account) -> Option<String> {
     let open = format!("open ports of {}", count(account.suspect_hosts, "host"));
     let hidden = count(account.suspects_hidden, "port");
@@ -155,14 +171,17 @@ fn suspects(account: &Account) -> Option<String> {
     }
 }
 
+/// Those that were skipped have a line of their own.
 fn unclassified(account: &Account) -> Option<String> {
-    let targets = count(account.counts.unclassified, "target");
+    let skipped = account.discovery.as_ref().map_or(0, |found| found.skipped_targets);
+    let unclassified = account.counts.unclassified.saturating_sub(skipped);
+    let targets = count(unclassified, "target");
     let are_down = match account.hosts_down {
         0 => None,
         1 => Some("1 host that is down".to_owned()),
         hosts => Some(format!("{} that are down", count(hosts, "host"))),
     };
-    match (account.counts.unclassified, account.outcome, are_down) {
+    match (unclassified, account.outcome, are_down) {
         (0, ..) => None,
         (_, "stopped", None) => Some(format!("without a verdict: {targets}")),
         (_, "stopped", Some(hosts)) => Some(format!("without a verdict: {targets}, those of {hosts} among them")),
@@ -204,7 +223,7 @@ fn said(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::account::{Counts, Effective, Probes};
+    use super::super::account::{Counts, DiscoveryRecord, Effective, Probes};
     use super::super::samples;
     use super::*;
 
@@ -263,6 +282,35 @@ mod tests {
         not probed: 16 targets of 8 hosts that are down (no answer to ARP or NDP)
         ");
         assert_eq!(hint(&account), Some("no host answers on this link; --show down names them"));
+    }
+
+    #[test]
+    fn a_network_that_is_mostly_dark() {
+        let discovery = DiscoveryRecord {
+            hosts: 1_024,
+            alive: 37,
+            skipped_hosts: 987,
+            skipped_targets: 98_700,
+            probes: 19_800,
+            elapsed_us: 3_000_000,
+        };
+        let account = Account {
+            targets: 102_400,
+            hosts: 1_024,
+            counts: Counts { open: 3, closed: 3_690, filtered: 7, silent: 7, unclassified: 98_700 },
+            discovery: Some(discovery.clone()),
+            ..samples::account()
+        };
+        let said = text(&account);
+        let line =
+            "discovery: 37 of 1,024 hosts answer; 987 hosts (98,700 targets) skipped, --discover off scans them too";
+        assert!(said.lines().any(|said| said == line) && !said.contains("without a verdict"), "{said}");
+        let all = DiscoveryRecord { alive: 1_024, skipped_hosts: 0, skipped_targets: 0, ..discovery.clone() };
+        let said = text(&Account { discovery: Some(all), ..account.clone() });
+        assert!(said.contains("\ndiscovery: 1,024 of 1,024 hosts answer\n"), "{said}");
+        let nobody = DiscoveryRecord { alive: 0, ..discovery };
+        let counts = Counts { open: 0, closed: 0, filtered: 0, silent: 0, unclassified: 102_400 };
+        assert!(hint(&Account { discovery: Some(nobody), counts, ..account }).unwrap().contains("--discover off"));
     }
 
     #[test]

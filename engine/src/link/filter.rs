@@ -2,8 +2,8 @@
 //! answer to us, so that a busy machine's other traffic costs us nothing.
 //!
 //! Let through: TCP to our source ports; ICMP errors (3, 11) and ICMPv6 errors (1, 3); TCP behind one IPv6 extension
-//! header (but not what else stands there: every link has its multicast listener reports); on Ethernet ARP replies and neighbour advertisements (136), which the sweep waits for. Whether
-//! an error quotes one of our probes is looked at in user space: it takes the cookie.
+//! header (but not what else stands there: every link has its multicast listener reports); on Ethernet ARP replies and neighbour advertisements (136), which the sweep waits for;
+//! and where hosts are looked for, echo replies (ICMP 0, ICMPv6 129). Whether an error quotes one of our probes is looked at in user space: it takes the cookie.
 //!
 //! Loads are relative to where the socket's frames begin; the protocol comes from the kernel's own field, so that a
 //! stripped VLAN tag does not matter. Numbers: linux/filter.h, linux/if_packet.h, linux/if_ether.h, linux/in.h.
@@ -26,8 +26,8 @@ const ETH_P_IPV6: u32 = 0x86dd;
 /// As much of a frame as there is.
 const WHOLE: u32 = 0x0004_0000;
 
-/// The program for frames that begin at `layer`, and source ports `first..=last`.
-pub(crate) fn program(layer: Layer, first: u16, last: u16) -> Vec<Op> {
+/// The program for frames that begin at `layer`, and source ports `first..=last`; with `echo` for echo replies, too.
+pub(crate) fn program(layer: Layer, (first, last): (u16, u16), echo: bool) -> Vec<Op> {
     let ip = if layer == Layer::Ethernet { 14 } else { 0 };
     let mut code = Assembler::default();
     code.load_word(PACKET_TYPE).if_equal(OUTGOING, "drop");
@@ -43,6 +43,9 @@ pub(crate) fn program(layer: Layer, first: u16, last: u16) -> Vec<Op> {
     code.load_byte(ip + 9).if_equal(6, "tcp4").if_equal(1, "icmp4").jump("drop");
     code.label("tcp4").load_header_length(ip).load_half_after_header(ip + 2).jump("port");
     code.label("icmp4").load_header_length(ip).load_byte_after_header(ip);
+    if echo {
+        code.if_equal(0, "accept");
+    }
     code.if_equal(3, "accept").if_equal(11, "accept").jump("drop");
 
     code.label("ipv6").load_byte(ip + 6).if_equal(6, "tcp6").if_equal(58, "icmp6");
@@ -51,6 +54,9 @@ pub(crate) fn program(layer: Layer, first: u16, last: u16) -> Vec<Op> {
     code.label("extension").load_byte(ip + 40).if_equal(6, "accept").jump("drop");
     code.label("icmp6").load_byte(ip + 40);
     code.if_equal(1, "accept").if_equal(3, "accept");
+    if echo {
+        code.if_equal(129, "accept");
+    }
     if layer == Layer::Ethernet {
         code.if_equal(136, "accept");
     }
@@ -200,7 +206,10 @@ pub(super) mod tests {
 
     /// Runs the assembled program the way the kernel does, on the opcodes that the assembler has.
     pub(in crate::link) fn accepts(layer: Layer, protocol: u32, packet_type: u32, frame: &[u8]) -> bool {
-        let program = program(layer, 40_000, 40_003);
+        runs(&program(layer, (40_000, 40_003), false), protocol, packet_type, frame)
+    }
+
+    fn runs(program: &[Op], protocol: u32, packet_type: u32, frame: &[u8]) -> bool {
         let (mut at, mut a, mut x) = (0, 0u32, 0u32);
         let byte = |at: u32| frame.get(at as usize).map(|b| u32::from(*b));
         let half = |at: u32| Some(byte(at)? << 8 | byte(at + 1)?);
@@ -286,6 +295,25 @@ pub(super) mod tests {
             builder.icmpv6_raw(kind, 0, [0; 4]).write(&mut frame, &[0; 48]).unwrap();
             assert_eq!(accepts(Layer::Ethernet, ETH_P_IPV6, 0, &frame), matches!(kind, 1 | 3 | 136), "{kind}");
             assert_eq!(accepts(Layer::Ip, ETH_P_IPV6, 0, &frame[14..]), matches!(kind, 1 | 3), "{kind}");
+        }
+    }
+
+    #[test]
+    fn echo_replies_where_they_are_waited_for() {
+        for kind in 0..=255 {
+            let mut v4 = Vec::new();
+            let builder = PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4([1; 4], [2; 4], 64);
+            builder.icmpv4_raw(kind, 0, [0; 4]).write(&mut v4, &[0; 28]).unwrap();
+            let mut v6 = Vec::new();
+            let builder = PacketBuilder::ethernet2([1; 6], [2; 6]).ipv6([1; 16], [2; 16], 64);
+            builder.icmpv6_raw(kind, 0, [0; 4]).write(&mut v6, &[0; 48]).unwrap();
+            for (layer, start) in [(Layer::Ethernet, 0), (Layer::Ip, 14)] {
+                let program = program(layer, (40_000, 40_003), true);
+                assert_eq!(runs(&program, ETH_P_IP, 0, &v4[start..]), matches!(kind, 0 | 3 | 11), "{kind}");
+                let neighbours = kind == 136 && layer == Layer::Ethernet;
+                let expected = matches!(kind, 1 | 3 | 129) || neighbours;
+                assert_eq!(runs(&program, ETH_P_IPV6, 0, &v6[start..]), expected, "{kind}");
+            }
         }
     }
 

@@ -333,6 +333,8 @@ pub(crate) struct LinkSettings<'a> {
     pub(crate) sources: &'a [IpAddr],
     /// Whether what it does was asked for by name, so that a fall back is worth a warning.
     pub(crate) by_name: bool,
+    /// Whether replies to ICMP echo requests are received, too; a packet socket does that.
+    pub(crate) echo: bool,
     /// The modes of XDP by which it may receive, best first; none for a packet socket.
     pub(crate) xdp: &'static [Mode],
 }
@@ -452,7 +454,8 @@ mod tests {
     #[test]
     fn rings_hold_a_tenth_of_a_second() {
         let bytes = |rate| {
-            LinkSettings { ports: (1, 2), rate, senders: 1, sources: &[], by_name: false, xdp: &[] }.ring_bytes()
+            LinkSettings { ports: (1, 2), rate, senders: 1, sources: &[], by_name: false, echo: false, xdp: &[] }
+                .ring_bytes()
         };
         assert_eq!(bytes(Rate::Fixed(Pps(10_000))), 4 << 20);
         assert_eq!(bytes(Rate::Fixed(Pps(1_000_000))), 25_600_000);

@@ -28,8 +28,7 @@ pub(super) fn open(interface: &Interface, settings: LinkSettings) -> Result<Halv
 fn halves(interface: &Interface, settings: LinkSettings) -> io::Result<Halves> {
     let device = datalink::interfaces().into_iter().find(|device| device.index == interface.index);
     let device = device.ok_or(io::ErrorKind::NotFound)?;
-    let (first, last) = settings.ports;
-    let (first, rx) = channel(&device, &filter::program(Layer::Ethernet, first, last))?;
+    let (first, rx) = channel(&device, &filter::program(Layer::Ethernet, settings.ports, settings.echo))?;
     let mut tx: Vec<Box<dyn LinkTx>> = vec![Box::new(first)];
     for _ in 1..settings.senders {
         tx.push(Box::new(channel(&device, &filter::nothing())?.0));

@@ -5,7 +5,7 @@
 //! raw(7): with IPPROTO_RAW the caller brings the IP header, in both families.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -70,6 +70,15 @@ impl Family {
     }
 }
 
+/// Where an IP packet goes.
+fn destination(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => Some(packet.get(16..20)?.first_chunk::<4>().copied()?.into()),
+        6 => Some(packet.get(24..40)?.first_chunk::<16>().copied()?.into()),
+        _ => None,
+    }
+}
+
 impl LinkTx for RawIpTx {
     fn prepare(&mut self, template: &SynTemplate) -> TemplateId {
         let v4 = template.source().is_ipv4();
@@ -95,8 +104,16 @@ impl LinkTx for RawIpTx {
         Ok(self.v4.flush()? & self.v6.flush()?)
     }
 
-    fn frame(&mut self, _: &[u8]) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "a device without Ethernet carries no Ethernet frames"))
+    /// An IP packet.
+    fn frame(&mut self, packet: &[u8]) -> io::Result<()> {
+        let to = destination(packet);
+        let family = if packet.first().is_some_and(|first| first >> 4 == 4) { &self.v4 } else { &self.v6 };
+        match (&family.socket, to) {
+            (Some(socket), Some(to)) => {
+                socket.send_to_with_flags(packet, &SockAddr::from(SocketAddr::new(to, 0)), libc::MSG_DONTWAIT).map(drop)
+            }
+            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "only IP packets of a family that the kernel has")),
+        }
     }
 
     fn losses(&self) -> TxLosses {

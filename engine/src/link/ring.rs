@@ -34,8 +34,8 @@ impl RingRx {
     /// Opens a ring on a device. The filter is in place before the first frame can come.
     pub(super) fn open(interface: &Interface, layer: Layer, settings: LinkSettings) -> io::Result<Self> {
         let socket = PacketSocket::new(layer)?;
-        let (first, last) = settings.ports;
-        let program: Vec<_> = filter::program(layer, first, last).into_iter().map(Into::into).collect();
+        let program: Vec<_> =
+            filter::program(layer, settings.ports, settings.echo).into_iter().map(Into::into).collect();
         socket.filter(&program)?;
         // Older kernels do not know the option; the filter drops outgoing frames there.
         let _ = socket.ignore_outgoing();

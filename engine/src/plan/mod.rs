@@ -22,6 +22,7 @@ mod octets;
 mod ports;
 mod ranges;
 mod segments;
+mod subset;
 mod sweep;
 mod tally;
 mod tokens;
@@ -30,6 +31,7 @@ pub use address_range::AddressRange;
 pub use builder::PlanBuilder;
 pub use intake::Resolve;
 pub use ports::PortSet;
+pub(crate) use subset::Subset;
 
 use crate::target::Family;
 use crate::{Index, Target};

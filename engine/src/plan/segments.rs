@@ -67,6 +67,11 @@ impl<A: Address> Segments<A> {
         (0..self.list.len()).map(|at| self.range(at, blocks))
     }
 
+    /// The addresses of each segment and its block, ascending.
+    pub(crate) fn pieces<'a>(&'a self, blocks: &'a [Block]) -> impl DoubleEndedIterator<Item = (Range<A>, u32)> + 'a {
+        (0..self.list.len()).map(|at| (self.range(at, blocks), self.list[at].block))
+    }
+
     /// Cuts the segments where runs begin and gives each piece the block that `relabel` has for its old block and its
     /// run's egress. `runs` are ascending and disjoint and cover every segment; the numbering stays.
     pub(crate) fn assign(

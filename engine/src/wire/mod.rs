@@ -2,6 +2,7 @@
 
 pub mod arp;
 mod checksum;
+pub mod echo;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod mac;

@@ -68,7 +68,7 @@ pub struct HostKind(Host);
 impl HostKind {
     /// Silent on every port.
     pub fn silent() -> HostKind {
-        HostKind(Host { down: false, rules: Vec::new(), rst_rate: None, syn_rate: None, icmp_rate: None })
+        HostKind(Host { down: false, echo: false, rules: Vec::new(), rst_rate: None, syn_rate: None, icmp_rate: None })
     }
 
     /// These shares of its ports are open and closed, as chance has it for each, and the others silent. A hash decides:
@@ -90,6 +90,12 @@ impl HostKind {
             short_quote: false,
             expect: None,
         });
+        self
+    }
+
+    /// Answers ICMP echo requests.
+    pub fn echo(mut self) -> HostKind {
+        self.0.echo = true;
         self
     }
 

@@ -85,6 +85,8 @@ struct HostTable {
     #[serde(default)]
     down: bool,
     #[serde(default)]
+    echo: bool,
+    #[serde(default)]
     rules: Vec<RuleTable>,
     rst_rate: Option<u32>,
     syn_rate: Option<u32>,
@@ -263,6 +265,7 @@ fn host(place: &str, table: &HostTable, prefixes: &[Prefix], routers: &[Router])
     let rules = rules.map(|(number, table)| rule(&format!("{place}, rule {}", number + 1), table, prefixes, routers));
     Ok(Host {
         down: table.down,
+        echo: table.echo,
         rules: rules.collect::<Result<_, _>>()?,
         rst_rate: table.rst_rate.map(|rate| positive(place, rate)).transpose()?,
         syn_rate: table.syn_rate.map(|rate| positive(place, rate)).transpose()?,

@@ -13,6 +13,8 @@ use super::Behaviour;
 pub(crate) struct Host {
     pub(crate) down: bool,
     pub(crate) rules: Vec<Rule>,
+    /// Whether it answers ICMP echo requests.
+    pub(crate) echo: bool,
     /// RSTs a second.
     pub(crate) rst_rate: Option<u32>,
     /// SYNs a second.
