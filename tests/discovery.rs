@@ -115,7 +115,7 @@ fn only_hosts_that_answer_are_scanned() {
 fn all_probes(found: &Found) -> u64 {
     let summary = &found.summary;
     let canaries = summary.completeness.map_or(0, |completeness| completeness.canaries);
-    summary.sent.iter().sum::<u64>() + summary.discovery.map_or(0, |found| found.probes) + canaries + summary.controls
+    summary.syns() + summary.discovery.map_or(0, |found| found.probes) + canaries + summary.controls
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn where_nobody_answers_it_ends_and_says_so() {
     let found = simulated(builder(plan("10.80.1.0/25", PORTS)), &Watched::new(&scenario()));
     let discovery = found.summary.discovery.unwrap();
     assert_eq!((discovery.alive, discovery.skipped_targets, found.summary.unclassified), (0, 4096, 4096));
-    assert_eq!((found.summary.sent.iter().sum::<u64>(), found.verdicts.len()), (0, 0));
+    assert_eq!((found.summary.syns(), found.verdicts.len()), (0, 0));
     assert_eq!(found.summary.outcome, Outcome::Complete);
     assert!(found.warnings[0].starts_with("none of 128 hosts answers"), "{:?}", found.warnings);
     assert_eq!(found.progress.last().map(|progress| progress.phase), Some(Phase::Done));
@@ -183,7 +183,7 @@ fn a_stop_meanwhile_ends_the_scan_and_skips_nobody() {
     let found = simulated_until(builder(plan(HOSTS, PORTS)), &Watched::new(&scenario()), stop);
     let discovery = found.summary.discovery.unwrap();
     assert_eq!((found.summary.outcome, discovery.skipped_targets), (Outcome::Stopped, 0));
-    assert_eq!((found.summary.sent.iter().sum::<u64>(), found.summary.unclassified), (0, 128 * 32));
+    assert_eq!((found.summary.syns(), found.summary.unclassified), (0, 128 * 32));
     assert!(discovery.elapsed < Duration::from_millis(40) && discovery.probes < 1_000, "{discovery:?}");
 }
 
@@ -209,7 +209,7 @@ fn a_large_network_is_searched_quickly() {
         let found = simulated(builder, &network);
         let discovery = found.summary.discovery.unwrap();
         assert_eq!((discovery.hosts, discovery.alive, found.summary.open), (65_536, 17, 17));
-        let sent = found.summary.sent.iter().sum::<u64>() + discovery.probes;
+        let sent = found.summary.syns() + discovery.probes;
         assert!(sent * 4 < found.summary.targets, "{sent} of {}", found.summary.targets);
     }
 }

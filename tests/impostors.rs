@@ -50,8 +50,7 @@ fn assert_impostors_are_marked(found: &Found) {
 
 /// Every SYN that a scan accounts for.
 fn sent(found: &Found) -> u64 {
-    let canaries = found.summary.completeness.map_or(0, |completeness| completeness.canaries);
-    found.summary.sent.iter().sum::<u64>() + found.summary.again + found.summary.controls + canaries
+    found.summary.syns()
 }
 
 /// The SYNs to ports that the plan does not have, by host.

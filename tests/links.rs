@@ -23,7 +23,7 @@ fn small_network(lab: &Namespace, kind: LinkKind) -> Found {
     assert!(found.reported.iter().filter(|verdict| verdict.ttl.is_some()).all(|verdict| verdict.rtt.is_some()));
     let tally = responder.wait_for(|tally| tally.rsts >= tally.syn_acks + tally.split_syns);
     assert_eq!((tally.bad_checksum, tally.malformed, tally.wrong_mac, tally.syns_without_mss), (0, 0, 0, 0));
-    assert_eq!(tally.syns, found.summary.sent.iter().sum::<u64>());
+    assert_eq!(tally.syns, found.summary.syns());
     found
 }
 

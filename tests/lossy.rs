@@ -200,7 +200,7 @@ fn hosts_that_limit_their_answers_are_silent_above_it_and_nothing_worse() {
 fn a_tarpit_is_open_everywhere() {
     let network = Watched::new(&Scenario::named("limits"));
     let found = simulated(builder(plan("10.7.0.5", "-"), 100_000), &network);
-    assert_eq!((found.summary.open, found.summary.targets, found.summary.sent[1]), (65_535, 65_535, 0));
+    assert_eq!((found.summary.open, found.summary.targets, found.summary.sent.len()), (65_535, 65_535, 1));
 }
 
 #[test]

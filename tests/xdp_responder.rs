@@ -133,7 +133,7 @@ fn scan_finds_exactly_those(lab: &Namespace, answering: Answering) {
     found.assert_is(&expected(answering));
     assert_eq!(found.summary.strays.total(), 0, "{:?}", found.summary.strays);
     let tally = responder.tally();
-    assert_eq!(tally.syns, found.summary.sent.iter().sum::<u64>());
+    assert_eq!(tally.syns, found.summary.syns());
     assert_eq!(tally.syn_acks, found.summary.open, "{tally:?}");
     let (rate, sent) = (tally.rate().expect("it was long enough"), tally.timed as f64);
     assert!(tally.syns - tally.timed <= 64 && rate < 100_000.0 && sent > 16_000.0, "{tally:?}");

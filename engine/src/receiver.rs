@@ -233,6 +233,7 @@ impl Receiver {
         let cookie = place.cookie.ok_or(bad_ack as Stray)?;
         let proved = match tcp.kind {
             Segment::Rst => tcp.ack == cookie.next() || tcp.ack == cookie,
+            Segment::Syn if tcp.ack == Seq(0) && pass == self.work.canary() => self.is_to_its_prober(tcp),
             Segment::Syn if tcp.ack == Seq(0) => self.may_be_split(tcp, pass, offset, at),
             _ => tcp.ack == cookie.next(),
         };
@@ -248,7 +249,11 @@ impl Receiver {
         let known = self.shared.table.state(offset);
         known.is_none_or(|state| state == State::Open)
             && self.shared.log.sent(pass, offset, at).is_some()
-            && self.work.source(sender(tcp)) == Some(tcp.family.address(tcp.destination))
+            && self.is_to_its_prober(tcp)
+    }
+
+    fn is_to_its_prober(&self, tcp: &PlainTcp) -> bool {
+        self.work.source(sender(tcp)) == Some(tcp.family.address(tcp.destination))
     }
 
     fn icmp(&mut self, icmp: &IcmpReply, at: Time) -> Option<Verdict> {

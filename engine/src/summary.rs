@@ -142,6 +142,12 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// SYNs sent in all: probes, those sent again, canaries and control probes; the discovery's apart.
+    pub fn syns(&self) -> u64 {
+        let canaries = self.completeness.map_or(0, |completeness| completeness.canaries);
+        self.sent.iter().sum::<u64>() + self.again + self.controls + canaries
+    }
+
     /// Probes a second while sending.
     pub fn rate(&self) -> f64 {
         let seconds = self.sending.as_secs_f64();
