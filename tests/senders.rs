@@ -72,8 +72,7 @@ fn stopped_in_the_middle_all_that_was_probed_has_a_verdict_and_nothing_else() {
     let scenario = Scenario::named("prefix16");
     let whole = 1 << 20;
     // The last in its second stripe of 1,024.
-    for (senders, bytes, stop) in [(1, whole, 177), (2, whole, 177), (3, whole, 177), (8, whole, 177), (3, 256, 1_250)]
-    {
+    for (senders, bytes, stop) in [(1, whole, 177), (2, whole, 177), (3, whole, 177), (8, whole, 177), (3, 256, 250)] {
         let network = Watched::new(&scenario);
         let builder = builder(plan("10.64.0.0/21", "22,80,443"), 10_000).senders(senders).memory_limit(bytes);
         let found = simulated_until(builder, &network, Time::from(Duration::from_millis(stop)));

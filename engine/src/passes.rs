@@ -47,6 +47,8 @@ const OWN: f64 = 10.0;
 const SLOWER: f64 = 4.0;
 /// but this much faster than it answered: what is lost must not slow it further.
 const FASTER: f64 = 1.05;
+/// No way loses more by itself.
+const HALF: f64 = 0.5;
 /// How often, at most: down to a thousandth.
 const SLOWED: u8 = 5;
 /// When a slower leg has helped: so much of the loss is left at most, or so many times as much comes through.
@@ -224,8 +226,7 @@ impl Passes {
             state.canaries = Kind::ALL.map(|kind| ledger.canaries(kind, group).since(state.before[kind as usize]));
             let loss = state.loss(group, ledger);
             let helped = |before: f64| loss < before * HELPED.0 || 1.0 - loss > (1.0 - before) * HELPED.1;
-            // No way loses more than half by itself.
-            if state.before_slowing.take().is_some_and(|before| !helped(before)) && loss < 0.5 {
+            if state.before_slowing.take().is_some_and(|before| !helped(before)) && loss < HALF {
                 (state.immune, state.limit) = (true, None);
             }
         }
@@ -349,7 +350,8 @@ impl Passes {
         let [open, closed] = Kind::ALL.map(|kind| own(kind, group, ledger));
         let accepted = if open.probes() >= OWN { open } else { outlook.evidence[Kind::Open as usize] }.loss();
         let rations = closed.probes() >= OWN && closed.loss() > times * accepted + more;
-        let is_worse = usual.is_some_and(|usual| state.loss(group, ledger) > times * usual + more);
+        let loss = state.loss(group, ledger);
+        let is_worse = loss > HALF || usual.is_some_and(|usual| loss > times * usual + more);
         found > 0 && !state.immune && state.slowed < SLOWED && (rations || is_worse)
     }
 

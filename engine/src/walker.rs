@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use crate::canary::Turns;
 use crate::controls::ControlSender;
-use crate::counters::{Lap, Shared, Slice, Turn, WalkerCounters, add, set};
+use crate::counters::{Lap, Shared, Slice, Turn, WalkerCounters, add, load, set};
 use crate::event::Phase;
 use crate::governor::Governor;
 use crate::link::{LinkTx, PATIENCE, TemplateId, TxLosses, stuck};
@@ -109,6 +109,8 @@ pub(crate) struct Walker {
     last_sent: Time,
     /// Targets probed in pass 0, by group.
     probed: Vec<u32>,
+    /// Doubtful targets of earlier stripes.
+    doubted: u64,
     /// Since when a batch waits to be sent; none while none does.
     stuck: Option<Time>,
     /// Whether it moves all the same.
@@ -200,6 +202,7 @@ impl Walker {
             in_round: 0,
             sent: 0,
             last_sent: now,
+            doubted: 0,
             stuck: None,
             moves: false,
         }
@@ -263,6 +266,9 @@ impl Walker {
             return Step::Until(now);
         }
         self.counters().set_pass(self.lap.pass);
+        if self.lap.pass == 0 {
+            self.doubted = load(&self.counters().doubtful);
+        }
         self.begin_walk(0, now)
     }
 
@@ -599,7 +605,12 @@ impl Walker {
     }
 
     fn finish(&mut self) {
-        add(&self.counters().doubtful, self.doubtful());
+        let known = load(&self.counters().doubtful);
+        let doubtful = self.doubted + self.doubtful();
+        // What a leg over all has probed again without drops is in doubt no more.
+        if self.lap.vouchers == 0 {
+            set(&self.counters().doubtful, if self.lap.all { doubtful } else { doubtful.max(known) });
+        }
         self.stage = Stage::Idle;
         self.counters().set_last_sent(self.last_sent);
         self.counters().set_done(self.lap.number);
