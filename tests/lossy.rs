@@ -193,7 +193,7 @@ fn hosts_that_limit_their_answers_are_asked_again_more_slowly() {
     found.assert_is(&expected);
     assert!(network.with(|network| network.phantoms().tally().rate_limited) > 1000);
     // In one pass, most is silent, and it says so.
-    let once = simulated(builder(plan(LIMITED, "1-2000"), 10_000).passes(1), &network);
+    let once = simulated(builder(plan(LIMITED, "1-2000"), 10_000).passes(1), &Watched::new(&scenario));
     assert!(once.verdicts.iter().all(|(target, said)| *said == expected[target] || once.silent().contains(target)));
     assert!((100..1000).contains(&once.summary.closed), "{}", once.summary.closed);
     let missing = once.summary.completeness.unwrap().missing.unwrap();

@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn defaults() {
         let args = scan("192.0.2.1").unwrap();
-        assert_eq!(args.probing.rate, Rate::Fixed(Pps(10_000)));
+        assert_eq!(args.probing.rate, Rate::Auto);
         assert_eq!((args.probing.max_passes, args.probing.senders), (10, 1));
         assert_eq!(args.probing.seed, None);
         assert_eq!(args.probing.cooldown, CooldownArg::Auto);

@@ -29,8 +29,10 @@ const SLOTS: usize = 2048;
 const OF_A_HOST: u16 = 4;
 /// Between two probes of a canary: with eight slots, a host gets no more than 32 a second.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// The share of a host's cap that its canaries may take.
-const SHARE_OF_HOST: u32 = 25;
+/// The same where the host is this machine, which nobody has to be polite to.
+const INTERVAL_AT_HOME: Duration = Duration::from_millis(10);
+/// A host's canaries take at most one in so many of what it may get.
+const SHARE_OF_HOST: u64 = 25;
 /// Probes for each canary.
 const PROBES_EACH: f64 = 100.0;
 /// Canaries a second that are sent at any rate, for as long as they are less than a fifth of the probes: what is slow has
@@ -45,6 +47,18 @@ const MISSES: u8 = 6;
 const SERVICE: u8 = 40;
 /// Slots looked at for one that may be probed.
 const LOOKED_AT: usize = 16;
+
+/// Between two probes of a canary, where a host gets so many probes a second at most, if there is a bound.
+pub(crate) fn interval(host_rate: Option<u64>, at_home: bool) -> Duration {
+    match host_rate {
+        None if at_home => INTERVAL_AT_HOME,
+        None => INTERVAL,
+        // Of two kinds.
+        Some(rate) => {
+            INTERVAL.max(Duration::from_secs(2 * u64::from(OF_A_HOST) * SHARE_OF_HOST) / rate.clamp(1, 1 << 31) as u32)
+        }
+    }
+}
 
 /// The sample.
 #[derive(Debug)]
@@ -69,18 +83,14 @@ struct Slot {
 }
 
 impl Canaries {
-    /// None yet; a host gets no more than a small part of `host_rate` probes a second.
-    pub(crate) fn new(host_rate: Option<u64>) -> Self {
-        let least = host_rate.map_or(Duration::ZERO, |rate| {
-            // Two kinds.
-            Duration::from_secs(u64::from(2 * u32::from(OF_A_HOST) * SHARE_OF_HOST)) / rate.clamp(1, 1 << 31) as u32
-        });
+    /// None yet; each is probed no more often than that.
+    pub(crate) fn new(interval: Duration) -> Self {
         Canaries {
             slots: (0..2 * SLOTS).map(|_| Slot::default()).collect(),
             filled: [(); 2].map(|()| (0..SLOTS).map(|_| AtomicU32::new(0)).collect()),
             count: Default::default(),
             epochs: Epochs::new(),
-            interval: INTERVAL.max(least),
+            interval,
         }
     }
 
@@ -196,7 +206,7 @@ impl Turns {
         self.owed -= 1.0;
         self.turn += 1;
         // Hosts limit what they refuse, not what they accept: two of three are open.
-        let order = if self.turn % 3 == 0 { [Kind::Closed, Kind::Open] } else { [Kind::Open, Kind::Closed] };
+        let order = if self.turn.is_multiple_of(3) { [Kind::Closed, Kind::Open] } else { [Kind::Open, Kind::Closed] };
         order.into_iter().find_map(|kind| self.next_of(kind, canaries, wait, now))
     }
 
@@ -315,14 +325,14 @@ mod tests {
     const WAIT: Duration = Duration::from_millis(100);
 
     fn with(open: u16) -> Canaries {
-        let canaries = Canaries::new(None);
+        let canaries = Canaries::new(INTERVAL);
         (0..open).for_each(|host| canaries.offer(Kind::Open, Index(host.into()), host.into(), 80));
         canaries
     }
 
     #[test]
     fn a_host_has_few_places() {
-        let canaries = Canaries::new(None);
+        let canaries = Canaries::new(INTERVAL);
         for port in 0..1000 {
             canaries.offer(Kind::Open, Index(port.into()), 7, port);
             canaries.offer(Kind::Closed, Index(port.into()), 7, port);

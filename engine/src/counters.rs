@@ -217,17 +217,17 @@ impl Shared {
     /// The same for so many walkers.
     #[cfg(test)]
     pub(crate) fn with_walkers(cells: u64, passes: u8, walkers: usize) -> Self {
-        Shared::of(cells, passes, walkers, Prefixes::new(1), None)
+        Shared::of(cells, passes, walkers, Prefixes::new(1), Duration::from_millis(250))
     }
 
-    /// For at least one walker, and for the groups of these prefixes. A host gets at most so many probes a second.
-    pub(crate) fn of(cells: u64, passes: u8, walkers: usize, prefixes: Prefixes, host_rate: Option<u64>) -> Self {
+    /// For at least one walker, and for the groups of these prefixes. No canary is probed more often than that.
+    pub(crate) fn of(cells: u64, passes: u8, walkers: usize, prefixes: Prefixes, canaries: Duration) -> Self {
         let groups = (0..prefixes.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         Shared {
             table: VerdictTable::new(cells),
             log: SendLog::new(cells),
             ledger: Ledger::new(prefixes, passes),
-            canaries: Canaries::new(host_rate),
+            canaries: Canaries::new(canaries),
             sender: CachePadded::default(),
             walkers: (0..walkers.max(1)).map(|_| CachePadded::default()).collect(),
             receiver: CachePadded::default(),

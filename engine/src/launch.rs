@@ -9,6 +9,7 @@ use std::thread;
 
 use crossbeam_channel::{Sender as Channel, bounded};
 
+use crate::canary;
 use crate::cookie::Cookie;
 use crate::counters::{Shared, add, load, set};
 use crate::crew::{Crew, Ear, Hand};
@@ -28,7 +29,7 @@ use crate::receiver::Receiver;
 use crate::route::{
     self, Asker, DeviceLosses, Egress, Interface, InterfaceKind, Neighbours, NextHop, Overrides, Routed, Sweep,
 };
-use crate::scan::{Method, Running, Settings};
+use crate::scan::{Method, Running, Settings, is_loopback};
 use crate::sender::{Lead, Sender};
 use crate::source_ports::{Families, SourcePorts};
 use crate::summary::{Discovery, Drops, Outcome, Summary};
@@ -112,7 +113,8 @@ fn is_far(routed: &Routed, egress: EgressId) -> bool {
 /// What the parts of a scan share.
 pub(crate) fn shared(settings: &Settings, plan: &Plan) -> Shared {
     let (cells, host_rate) = (settings.cells(plan.len()), settings.host_cap(plan).map(|cap| cap.0));
-    Shared::of(cells, settings.max_passes, settings.senders.into(), Prefixes::of(plan), host_rate)
+    let canaries = canary::interval(host_rate, is_loopback(plan));
+    Shared::of(cells, settings.max_passes, settings.senders.into(), Prefixes::of(plan), canaries)
 }
 
 /// How its walkers walk.

@@ -400,7 +400,8 @@ mod tests {
         }
         [0, 1].into_iter().for_each(|group| ledger.enter(group, 0));
         assert_eq!(ledger.listening(0, scan), Duration::from_millis(300));
-        (ledger.enter(3, 0), ledger.probed(3, 1));
+        ledger.enter(3, 0);
+        ledger.probed(3, 1);
         assert_eq!(ledger.listening(0, scan), WAIT_UNHEARD);
     }
 

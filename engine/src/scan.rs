@@ -270,7 +270,7 @@ impl HostCap {
     }
 }
 
-fn is_loopback(plan: &Plan) -> bool {
+pub(crate) fn is_loopback(plan: &Plan) -> bool {
     plan.ranges().all(|range| range.first().is_loopback() && range.last().is_loopback())
 }
 

@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(hint(&of(1, 9, 0, 10)), None);
         assert!(hint(&of(0, 10, 0, 10)).unwrap().contains("-p-"));
         assert!(!hint(&of(0, 65_535, 0, 65_535)).unwrap().contains("-p-"));
-        assert!(hint(&of(0, 0, 10, 10)).unwrap().contains("--passes"));
+        assert!(hint(&of(0, 0, 10, 10)).unwrap().contains("--completeness"));
         assert_eq!(hint(&Account { outcome: "stopped", ..of(0, 10, 0, 10) }), None);
         assert!(hint(&Account { drops: [("ring", 1)].into(), ..of(1, 9, 0, 10) }).unwrap().contains("--rate"));
     }

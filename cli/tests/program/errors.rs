@@ -25,17 +25,17 @@ fn nothing_to_scan() {
 #[test]
 fn bad_rates() {
     insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --rate 0"), @r"
-    error: invalid value '0' for '--rate <RATE>': no probe would ever be sent; the smallest rate is 1, and max is as fast as it goes
+    error: invalid value '0' for '--rate <RATE>': no probe would ever be sent; the smallest rate is 1
 
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --rate fast"), @r"
-    error: invalid value 'fast' for '--rate <RATE>': expected probes a second such as 500, 10k or 1.5M, or max
+    error: invalid value 'fast' for '--rate <RATE>': expected probes a second such as 500, 10k or 1.5M, auto, or max
 
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --rate -1"), @r"
-    error: invalid value '-1' for '--rate <RATE>': expected probes a second such as 500, 10k or 1.5M, or max
+    error: invalid value '-1' for '--rate <RATE>': expected probes a second such as 500, 10k or 1.5M, auto, or max
 
     For more information, try '--help'.
     ");

@@ -51,7 +51,7 @@ const SLOW: &str = "scan 127.0.0.1 -p 1-100 --rate 100 --seed 1";
 lab_test!(a_bar_and_a_table_in_colours, |lab| {
     let _listeners = listeners(lab);
     let written = on_terminal(SLOW, &[]);
-    assert!(written.contains("━") && written.contains("pass 1 of 2"), "{written}");
+    assert!(written.contains("━") && written.contains("pass 1  "), "{written}");
     assert!(has_colours(&written), "{written}");
     assert!(written.contains("\x1b[1m127.0.0.1\x1b[0m  2 open, 98 closed; answers in "), "{written}");
     assert!(written.contains("\n  open      22 ssh, 80 http\n"), "{written}");
@@ -63,13 +63,13 @@ lab_test!(no_colours_when_none_are_wanted, |lab| {
     let _listeners = listeners(lab);
     let written = on_terminal(SLOW, &[("NO_COLOR", "1")]);
     assert!(!has_colours(&written), "{written}");
-    assert!(written.contains("pass 1 of 2"), "the bar needs no colours: {written}");
+    assert!(written.contains("pass 1  "), "the bar needs no colours: {written}");
 });
 
 lab_test!(no_bar_when_none_is_wanted_or_possible, |_lab| {
     for (line, environment) in [(format!("{SLOW} --no-progress"), vec![]), (SLOW.into(), vec![("TERM", "dumb")])] {
         let written = on_terminal(&line, &environment);
-        assert!(!written.contains("pass 1 of 2"), "{line}: {written}");
+        assert!(!written.contains("pass 1  "), "{line}: {written}");
         assert!(written.contains("100 targets on 1 host"), "{line}: {written}");
     }
 });
