@@ -1,6 +1,6 @@
 //! halfopen itself, with its defaults: the engine's own simulation.
 
-use halfopen::{Discover, Event, Plan, Scan, State, simulate};
+use halfopen::{Event, Plan, Scan, State, simulate};
 use halfopen_lab::gateway_place;
 
 use crate::observed::Observed;
@@ -9,7 +9,7 @@ use crate::truth::States;
 
 /// Scans.
 pub(crate) fn scan(plan: &Plan, network: Observed, seed: u64) -> Said {
-    let builder = Scan::builder(plan.clone()).seed(seed).discover(Discover::Off).report(&[State::Open, State::Closed]);
+    let builder = Scan::builder(plan.clone()).seed(seed).report(&[State::Open, State::Closed]);
     let (events, summary) = simulate(builder, gateway_place(), network).expect("the defaults are sound");
     let mut states = States::silent(plan);
     for event in events {

@@ -58,14 +58,14 @@ impl Scene {
                 ports: "-",
                 ..hundred("one-host", "one host, all ports, 1 % loss each way, 500 RSTs/s", |scenario| {
                     let scenario = scenario.network(lossy(0.01)).router("gateway", "10.7.0.1");
-                    scenario.hosts("10.65.0.1", HostKind::population(0.002, 0.998).rst_rate(500))
+                    scenario.hosts("10.65.0.1", HostKind::population(0.002, 0.998).echo().rst_rate(500))
                 })
             },
             hundred("prefix", "one /24 of four behind a path with 20 % loss each way", |scenario| {
                 common(scenario, wide_area()).path("10.65.1.0/24", Stretch::new().loss(0.2, 0.2))
             }),
             hundred("rate-limits", "one /25 of hosts that notice 100 SYNs/s and send 20 RSTs/s", |scenario| {
-                let limited = HostKind::population(OPEN, CLOSED).syn_rate(100).rst_rate(20);
+                let limited = HostKind::population(OPEN, CLOSED).echo().syn_rate(100).rst_rate(20);
                 common(scenario.hosts("10.65.1.0/25", limited), wide_area())
             }),
             hundred("firewall", "one /24 behind a firewall with room for 5,000 flows, each for 5 s", |scenario| {
@@ -98,7 +98,7 @@ impl Scene {
 
 /// The usual hosts, behind the scanner's gateway.
 fn common(scenario: Scenario, way: Stretch) -> Scenario {
-    scenario.network(way).router("gateway", "10.7.0.1").hosts(PREFIX, HostKind::population(OPEN, CLOSED))
+    scenario.network(way).router("gateway", "10.7.0.1").hosts(PREFIX, HostKind::population(OPEN, CLOSED).echo())
 }
 
 fn wide_area() -> Stretch {

@@ -35,10 +35,10 @@ const INTERVAL_AT_HOME: Duration = Duration::from_millis(10);
 const SHARE_OF_HOST: u64 = 25;
 /// Probes for each canary.
 const PROBES_EACH: f64 = 100.0;
-/// Canaries a second that are sent at any rate, for as long as they are less than a fifth of the probes: what is slow has
+/// Canaries a second that are sent at any rate, for as long as they are less than a tenth of the probes: what is slow has
 /// to learn, too.
 const AT_LEAST: f64 = 200.0;
-const MOST_SHARE: f64 = 0.2;
+const MOST_SHARE: f64 = 0.1;
 /// What may be owed at once.
 const MOST_OWED: f64 = 32.0;
 /// Missed in a row, it is not the way.

@@ -3,10 +3,10 @@
 //! the plan; what is asked, and what counts as an answer, is `survey`'s; the links that it takes on a real machine are
 //! `party`'s.
 //!
-//! A dark host costs the survey at most 20 probes (ten questions in two rounds), a host that is there one or two. Below
-//! 32 ports a host there is little to save, and hosts that drop all that is asked here and answer elsewhere would be
-//! missed for it; below 64 hosts the scan is short anyway. On-link hosts have been asked by ARP or NDP, which no firewall
-//! drops, and this machine's own addresses need no asking.
+//! A dark host costs the survey 20 probes (ten questions in two rounds) where nothing is lost, a host that is there one or
+//! two. Below 32 ports a host there is little to save, and hosts that drop all that is asked here and answer elsewhere
+//! would be missed for it; below 64 hosts the scan is short anyway. On-link hosts have been asked by ARP or NDP, which no
+//! firewall drops, and this machine's own addresses need no asking.
 
 pub(crate) mod party;
 pub(crate) mod survey;

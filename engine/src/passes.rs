@@ -33,8 +33,8 @@ const SHAPE: f64 = 2.0;
 const ROUNDS: u8 = 8;
 /// Open ports fewer than so many probes' worth are judged by closed ones too.
 const THIN: f64 = 30.0;
-/// The share of what may be missing that is expected to be when passes end: chance may then take four times as much.
-const MARGIN: f64 = 0.25;
+/// The share of what may be missing that is expected to be when passes end: chance may then take several times as much.
+const MARGIN: f64 = 0.15;
 /// Less than this is as good as nothing, however little was found.
 const LITTLE: f64 = 0.025;
 /// The share of that which may be left out of a pass.

@@ -51,12 +51,16 @@ const OVERDISPERSION: f64 = 1.5;
 const UNDER: f64 = 0.92;
 /// The first step up, and the largest.
 const STEP: (f64, f64) = (1.05, 2.0);
+/// Seconds in which the loss of a step should be seen.
+const IN_TIME: f64 = 1.0;
 /// How long to hold before going up: at first, and at most.
 const HOLD: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_secs(15));
 /// How often to see whether half the rate would lose less, where much is lost.
 const DOWN_EVERY: Duration = Duration::from_secs(5);
 const MUCH: f64 = 0.03;
 const HALF: f64 = 0.5;
+/// Rates that differ by less are the same.
+const SAME: f64 = 0.02;
 /// Records kept.
 const RECORDS: usize = 64;
 /// The time after a change of the rate that does not count: what waits in queues was sent before.
@@ -97,8 +101,9 @@ enum Stage {
 /// What is going on at the present rate.
 #[derive(Debug, Clone, Copy)]
 struct Trial {
-    /// The first epoch that counts.
+    /// The first epoch that counts and has not been counted yet, and what was seen before it.
     from: u64,
+    seen: [Evidence; 2],
     began: Time,
     /// Probes sent before.
     sent: u64,
@@ -137,7 +142,7 @@ impl RateControl {
             bounds,
             rate: START.clamp(bounds.0, bounds.1),
             stage: Stage::Blind { since: now },
-            trial: Trial { from: epoch(now), began: now, sent: 0 },
+            trial: Trial { from: epoch(now), seen: Default::default(), began: now, sent: 0 },
             records: VecDeque::new(),
             held: Default::default(),
             step: STEP.0,
@@ -238,34 +243,45 @@ impl RateControl {
     }
 
     fn hold(&mut self, evidence: [Evidence; 2], until: Time, seen: &Seen<'_>) {
+        let probes = pooled(&evidence).probes();
         let all = [self.held[0] + evidence[0], self.held[1] + evidence[1]];
         if self.is_worse(&evidence) || self.is_worse(&all) {
             return self.narrow(evidence, seen);
         }
-        self.note(evidence, seen);
-        self.held = all.map(|evidence| evidence.worth(evidence.probes().min(4.0 * MANY)));
+        self.held = all.map(bounded);
         let lost = pooled(&self.held).loss();
         if lost > MUCH && seen.now >= self.last_down + DOWN_EVERY {
             self.last_down = seen.now;
+            self.note(self.held, seen);
             return self.try_at(self.rate / 2.0, Stage::Down { from: self.rate }, seen);
         }
         if self.rate < self.bounds.1.min(seen.most)
             && !self.is_held_up(seen)
-            && let Some(higher) = self.higher(seen.now >= until)
+            && let Some(higher) = self.higher(seen.now >= until, self.step(probes, seen))
         {
+            self.note(self.held, seen);
             return self.try_at(higher, Stage::Up { from: self.rate }, seen);
         }
-        self.begin(seen);
+        // The same trial goes on.
+        (self.trial.seen, self.trial.began, self.trial.sent) = (Default::default(), seen.now, seen.sent);
     }
 
     /// What to try next. Up to a knee that is known, at once; beyond it, to see whether it is still there, only after a
     /// while.
-    fn higher(&self, has_waited: bool) -> Option<f64> {
+    fn higher(&self, has_waited: bool, step: f64) -> Option<f64> {
         match self.knee {
-            Some(knee) if self.rate < knee * UNDER * UNDER => Some((self.rate * self.step).min(knee * UNDER)),
-            Some(knee) => has_waited.then(|| (knee * STEP.0).max(self.rate * STEP.0)),
-            None => has_waited.then_some(self.rate * self.step),
+            Some(knee) if self.rate < knee * UNDER * UNDER => Some((self.rate * step).min(knee * UNDER)),
+            Some(knee) => has_waited.then(|| (knee * step).max(self.rate * step)),
+            None => has_waited.then_some(self.rate * step),
         }
+    }
+
+    /// The next step up: larger where canaries are so few that what a small one loses would take long to see.
+    fn step(&self, probes: f64, seen: &Seen<'_>) -> f64 {
+        let seconds = seen.now.since(self.trial.began).as_secs_f64().max(0.01);
+        let in_time = |step: &f64| self.needed(*step) <= probes / seconds * IN_TIME;
+        let steps = (1..=5).map(|power| STEP.0.powi(1 << (power - 1)).min(STEP.1));
+        steps.filter(|step| *step >= self.step).find(in_time).unwrap_or(STEP.1)
     }
 
     fn up(&mut self, from: f64, evidence: [Evidence; 2], seen: &Seen<'_>) {
@@ -282,8 +298,9 @@ impl RateControl {
         if self.is_held_up(seen) || self.rate >= self.bounds.1.min(seen.most) {
             return self.settle_at(self.rate, seen);
         }
+        let step = self.step(pooled(&evidence).probes(), seen);
         match self.knee {
-            None => self.try_at(self.rate * self.step, Stage::Up { from: self.rate }, seen),
+            None => self.try_at(self.rate * step, Stage::Up { from: self.rate }, seen),
             Some(_) => self.settle_at(self.rate, seen),
         }
     }
@@ -373,15 +390,27 @@ impl RateControl {
     }
 
     /// What canaries say of this trial: of those whose answers had their time.
-    fn evidence(&self, seen: &Seen<'_>) -> [Evidence; 2] {
-        let until = epoch(seen.now - seen.answer);
-        Kind::ALL.map(|kind| seen.epochs.between(kind, self.trial.from, until.max(self.trial.from)))
+    fn evidence(&mut self, seen: &Seen<'_>) -> [Evidence; 2] {
+        let (from, until) = (self.trial.from, epoch(seen.now - seen.answer));
+        if until > from {
+            let more = Kind::ALL.map(|kind| seen.epochs.between(kind, from, until));
+            self.trial.seen = [self.trial.seen[0] + more[0], self.trial.seen[1] + more[1]];
+            self.trial.from = until;
+        }
+        self.trial.seen
     }
 
     /// What was seen says something of the rate that was reached.
     fn note(&mut self, evidence: [Evidence; 2], seen: &Seen<'_>) {
         let rate = self.rate.min(self.reached(seen).max(1.0));
-        self.records.push_back(Record { rate, seen: evidence });
+        let mut seen = evidence;
+        // What was seen at the same rate before belongs to it, but for what is long ago.
+        if let Some(same) = self.records.iter().position(|record| (record.rate / rate - 1.0).abs() < SAME)
+            && let Some(before) = self.records.remove(same)
+        {
+            seen = [seen[0] + before.seen[0], seen[1] + before.seen[1]].map(bounded);
+        }
+        self.records.push_back(Record { rate, seen });
         if self.records.len() > RECORDS {
             self.records.pop_front();
         }
@@ -406,18 +435,19 @@ impl RateControl {
     fn try_at(&mut self, rate: f64, stage: Stage, seen: &Seen<'_>) {
         self.set(rate);
         self.stage = stage;
-        self.begin(seen);
-        self.trial.from += SETTLING;
-    }
-
-    fn begin(&mut self, seen: &Seen<'_>) {
-        self.trial = Trial { from: epoch(seen.now), began: seen.now, sent: seen.sent };
+        let from = epoch(seen.now) + SETTLING;
+        self.trial = Trial { from, seen: Default::default(), began: seen.now, sent: seen.sent };
     }
 
     fn set(&mut self, rate: f64) {
         let (min, max) = self.bounds;
         self.rate = rate.max(FLOOR).clamp(min, max);
     }
+}
+
+/// No more than is of use, so that what is new counts.
+fn bounded(evidence: Evidence) -> Evidence {
+    evidence.worth(evidence.probes().min(2.0 * MANY))
 }
 
 fn pooled(evidence: &[Evidence; 2]) -> Evidence {

@@ -1,10 +1,14 @@
-//! Asks every host whether it is there: an echo request and a few telling ports, each in two rounds. A state machine
+//! Asks every host whether it is there: an echo request and a few telling ports, in rounds. A state machine
 //! without sockets and clocks: time and frames come in, frames go out.
 //!
 //! ```text
 //!            all asked             answers had their time          second round, last stripe
 //!   Asking ───────────▶ Listening ────────────────────────▶ Asking ... ───────────────────▶ Done
 //! ```
+//!
+//! A round after the first finds who lost a question or an answer: nobody, where nothing is lost. So the rounds go on for
+//! as long as they find more than a small share of all that are there, up to eight. Of the two that find nobody in the
+//! end, the second asks many hosts the first question alone.
 //!
 //! A round puts one question to all hosts before the next, and no question to a host that has answered; so who is there
 //! mostly costs a probe or two, and only the dark cost all of them. Between the rounds, and after the second, it listens
@@ -56,8 +60,17 @@ fn allowed(hosts: &Plan) -> Vec<Question> {
     QUESTIONS.into_iter().filter(is_allowed).collect()
 }
 
-/// A lost probe, or a lost answer, is asked for once more.
-pub(crate) const ROUNDS: u16 = 2;
+/// A lost probe, or a lost answer, is asked for again so often at most.
+const MOST_ROUNDS: u16 = 8;
+/// So many rounds in which no more answer than one in so many of those that are there are the last.
+const QUIET: u16 = 2;
+const FEW: u64 = 4000;
+/// Hosts that are asked again in later rounds although they have answered, at most.
+const CANARIES: u64 = 128;
+/// More hosts than are lost in one burst.
+const MANY: u64 = 1000;
+/// Rounds where nothing is lost, as far as progress is concerned.
+const ROUNDS: u16 = 2;
 /// Hosts that are worked on at a time: a bit for each is 2 MiB.
 const STRIPE: u64 = 1 << 24;
 /// After a stall, this much of it is caught up with at once and the rest forgotten.
@@ -114,6 +127,9 @@ pub(crate) struct Survey {
     /// By rank in the stripe.
     answered: Vec<u64>,
     dark: u64,
+    /// How many had answered before this round; rounds that found nobody new, since the last that did.
+    before: u64,
+    quiet: u16,
     round: u16,
     question: usize,
     /// A place in the order.
@@ -151,6 +167,8 @@ impl Survey {
             order: Permutation::new(0, seed),
             answered: Vec::new(),
             dark: 0,
+            before: 0,
+            quiet: 0,
             round: 0,
             question: 0,
             cursor: 0,
@@ -208,7 +226,7 @@ impl Survey {
         }
         let round =
             (self.question as f64 + self.cursor as f64 / self.order.len().max(1) as f64) / self.questions.len() as f64;
-        let stripe = (f64::from(self.round) + round.min(1.0)) / f64::from(ROUNDS);
+        let stripe = (f64::from(self.round) + round.min(1.0)) / f64::from(ROUNDS.max(self.round + 1));
         (self.start as f64 + stripe * self.order.len() as f64) / self.hosts.len() as f64
     }
 
@@ -227,7 +245,7 @@ impl Survey {
         self.order = Permutation::new(len, self.seed ^ start);
         self.answered.clear();
         self.answered.resize(len.div_ceil(64) as usize, 0);
-        self.dark = len;
+        (self.dark, self.before, self.quiet) = (len, 0, 0);
         (self.round, self.question, self.cursor) = (0, 0, 0);
         self.stage = Stage::Asking;
     }
@@ -287,9 +305,15 @@ impl Survey {
         if self.cursor >= self.order.len() {
             (self.cursor, self.question) = (0, self.question + 1);
         }
-        self.questions.get(self.question)?;
+        self.questions.get(self.question).filter(|_| self.question == 0 || !self.is_check())?;
         let Index(rank) = self.order.index(Position(self.cursor));
-        Some((!self.has_answered(rank)).then_some(rank))
+        Some((!self.has_answered(rank) || self.is_canary()).then_some(rank))
+    }
+
+    /// Whether the host at the cursor is asked again although it may have answered: in later rounds some are, between the
+    /// dark ones, so that a burst of losses does not last for as long as only those are asked.
+    fn is_canary(&self) -> bool {
+        self.round > 0 && self.question == 0 && self.cursor.is_multiple_of(self.order.len() / CANARIES + 1)
     }
 
     /// Puts the question to a host; whether the link took it.
@@ -332,13 +356,34 @@ impl Survey {
         if now < end {
             return Some(end);
         }
-        if self.round + 1 < ROUNDS {
+        if self.has_next_round() {
+            self.before = self.alive_here();
             (self.round, self.question, self.cursor) = (self.round + 1, 0, 0);
             (self.stage, self.due) = (Stage::Asking, now);
         } else {
             self.end_stripe();
         }
         None
+    }
+}
+
+// Rounds.
+impl Survey {
+    fn alive_here(&self) -> u64 {
+        self.order.len() - self.dark
+    }
+
+    /// A round that finds nobody may have met a burst: it takes a second one. Of many hosts, of the first question alone:
+    /// that is more than any burst.
+    fn has_next_round(&mut self) -> bool {
+        let alive = self.alive_here();
+        let is_quiet = self.round > 0 && alive - self.before <= alive / FEW;
+        self.quiet = if is_quiet { self.quiet + 1 } else { 0 };
+        self.round + 1 < MOST_ROUNDS && self.quiet < QUIET && alive > 0 || self.round == 0
+    }
+
+    fn is_check(&self) -> bool {
+        self.quiet > 0 && self.dark > MANY
     }
 }
 
@@ -367,7 +412,7 @@ impl Survey {
     fn echo(&mut self, reply: &EchoReply, at: Time) -> Option<IpAddr> {
         let EchoReply { source, destination, echo } = *reply;
         let is_ours = echo.id == self.port
-            && echo.number < ROUNDS
+            && echo.number < MOST_ROUNDS
             && Seq(echo.proof) == Seq(self.proof(destination, source, echo.number));
         if is_ours && echo.sent <= at.0 {
             self.rtt.sample_nanos(at.0 - echo.sent);
