@@ -95,7 +95,7 @@ fn even(groups: usize, open: u64, closed: u64, silent: u64, loss: f64) -> Vec<Gr
 
 #[test]
 fn without_loss_one_pass_is_enough() {
-    let played = play(&even(100, 5, 20, 75, 0.0), 0.999, 10, 5.0, 1);
+    let played = play(&even(100, 5, 20, 75, 0.0), 0.999, 10, 10.0, 1);
     assert_eq!((played.legs.len(), played.ended), (1, Ended::Complete));
     assert_eq!(played.found, [500, 2000]);
 }
