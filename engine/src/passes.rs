@@ -34,7 +34,7 @@ const ROUNDS: u8 = 8;
 /// Open ports fewer than so many probes' worth are judged by closed ones too.
 const THIN: f64 = 30.0;
 /// The share of what may be missing that is expected to be when passes end: chance may then take several times as much.
-const MARGIN: f64 = 0.15;
+const MARGIN: f64 = 0.1;
 /// Less than this is as good as nothing, however little was found.
 const LITTLE: f64 = 0.025;
 /// The share of that which may be left out of a pass.
