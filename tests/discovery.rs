@@ -85,9 +85,9 @@ fn assert_only_the_known(found: &Found) {
     assert_eq!((discovery.skipped_hosts, discovery.skipped_targets), (118, 118 * 32));
     assert_eq!((summary.outcome, summary.targets), (Outcome::Complete, 128 * 32));
     assert_eq!(summary.unclassified, discovery.skipped_targets);
-    // Each dark host draws twenty probes; who is there, at least one.
-    assert!((118 * 20 + 10..=128 * 20).contains(&discovery.probes), "{discovery:?}");
-    assert!(discovery.elapsed >= Duration::from_secs(2));
+    // Each dark host draws thirty probes in three rounds; who is there, at least one.
+    assert!((118 * 30 + 10..=128 * 30).contains(&discovery.probes), "{discovery:?}");
+    assert!(discovery.elapsed >= Duration::from_secs(1));
     let last = found.progress.last().unwrap();
     assert_eq!((last.phase, last.done), (Phase::Done, 1.0));
 }
@@ -107,15 +107,15 @@ fn only_hosts_that_answer_are_scanned() {
         (tally.wrong_mac, tally.malformed, tally.bad_checksum, tally.other, tally.syns_without_mss),
         (0, 0, 0, 0, 0)
     );
-    assert_eq!(tally.echo_replies, 4);
+    // Some are asked again, to see whether anything is lost.
+    assert!((4..=12).contains(&tally.echo_replies), "{tally:?}");
     assert_eq!(tally.syns + tally.echo_requests, all_probes(&found));
 }
 
 /// Those of the discovery and the scan, canaries and control probes.
 fn all_probes(found: &Found) -> u64 {
     let summary = &found.summary;
-    let canaries = summary.completeness.map_or(0, |completeness| completeness.canaries);
-    summary.syns() + summary.discovery.map_or(0, |found| found.probes) + canaries + summary.controls
+    summary.syns() + summary.discovery.map_or(0, |found| found.probes)
 }
 
 #[test]
@@ -250,7 +250,7 @@ lab_test!(the_discoverys_port_follows_the_scans, |lab| {
         phantoms.target_tally(target).into_iter().flat_map(|tally| tally.syns.iter().map(|syn| syn.0)).collect()
     });
     // Two passes, canaries, control probes.
-    assert_eq!(ports, [50_004, 50_004]);
+    assert_eq!(ports, [50_004; 3]);
 });
 
 lab_test!(where_nobody_answers_it_ends_from_the_wire, |lab| {

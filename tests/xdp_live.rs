@@ -6,7 +6,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use halfopen::{Error, Event, LinkKind, Pps, Rate, Reason, Scan, ScanBuilder, State, Target};
+use halfopen::{Cooldown, Error, Event, LinkKind, Pps, Rate, Reason, Scan, ScanBuilder, State, Target};
 use halfopen_lab::{
     Answering, End, Expected, Namespace, Route, Scenario, XdpResponder, lab_test, link, needs_xdp, plan,
     polling_neighbours, scan, skip_without_root, xdp_phantoms,
@@ -160,7 +160,7 @@ fn both_families(lab: &Namespace, senders: u8) {
     let tally = responder.wait_for(|tally| tally.rsts >= tally.syn_acks + tally.split_syns);
     assert_eq!((tally.bad_checksum, tally.malformed, tally.wrong_mac, tally.syns_without_mss), (0, 0, 0, 0));
     assert_eq!(tally.rsts, tally.syn_acks + tally.split_syns);
-    assert_eq!(tally.syns, found.summary.syns() + found.summary.again);
+    assert_eq!(tally.syns, found.summary.syns());
 }
 
 lab_test!(frames_of_both_families_are_whole, |lab| both_families(lab, 1));
@@ -168,7 +168,9 @@ lab_test!(frames_of_several_senders_are_whole, |lab| both_families(lab, 3));
 
 lab_test!(a_second_scan_works_beside_the_first, |lab| {
     let _responder = responder(lab, Answering::Every);
-    let slow = builder("10.0.0.0/14", Rate::Fixed(Pps(100_000))).report(&[]).start().unwrap();
+    let slow = builder("10.0.0.0/14", Rate::Fixed(Pps(100_000)));
+    // A busy machine may be slow to hear the last of them.
+    let slow = slow.cooldown(Cooldown::Fixed(Duration::from_secs(1))).report(&[]).start().unwrap();
     assert_eq!(slow.settings().links, ["xdp_live+xdp(native)@scan0"]);
     // It sends as the first does, and leaves the first one's program where it is.
     let second = builder("10.4.0.0/18", Rate::Fixed(Pps(50_000))).start().unwrap();

@@ -11,9 +11,9 @@
 //! end, the second asks many hosts the first question alone.
 //!
 //! A round puts one question to all hosts before the next, and no question to a host that has answered; so who is there
-//! mostly costs a probe or two, and only the dark cost all of them. Between the rounds, and after the second, it listens
-//! as long as an answer may take by the measured round-trip times, at least 1 s: some hosts are further away than all
-//! that have answered. Hosts are worked on in stripes of 2^24: a bit for each of them is all that is kept, and runs of
+//! mostly costs a probe or two, and only the dark cost all of them. Between the rounds it listens
+//! as long as an answer may take by the measured round-trip times, and after the last at least 1 s: some hosts are further
+//! away than all that have answered. Hosts are worked on in stripes of 2^24: a bit for each of them is all that is kept, and runs of
 //! those that answered.
 //!
 //! A host is there when it proves that it has seen a question of ours: by a SYN-ACK or RST that acknowledges the cookie,
@@ -146,6 +146,7 @@ pub(crate) struct Survey {
 enum Stage {
     Asking,
     Listening,
+    Leaving,
     Done,
 }
 
@@ -191,6 +192,7 @@ impl Survey {
             let wait = match self.stage {
                 Stage::Asking => self.ask(now, emit),
                 Stage::Listening => self.listen(now),
+                Stage::Leaving => self.leave(now),
                 Stage::Done => return Step::Done,
             };
             if let Some(until) = wait {
@@ -350,9 +352,9 @@ impl Survey {
         self.ways.get(usize::from(egress.0))
     }
 
-    /// Waits for the round's answers; then the next round, or the end of the stripe.
+    /// Waits for the round's answers; then the next round.
     fn listen(&mut self, now: Time) -> Option<Time> {
-        let end = self.last_sent + self.rtt.wait().max(WAIT_UNHEARD);
+        let end = self.last_sent + self.rtt.wait();
         if now < end {
             return Some(end);
         }
@@ -361,8 +363,18 @@ impl Survey {
             (self.round, self.question, self.cursor) = (self.round + 1, 0, 0);
             (self.stage, self.due) = (Stage::Asking, now);
         } else {
-            self.end_stripe();
+            self.stage = Stage::Leaving;
         }
+        None
+    }
+
+    /// Waits for those that are further away than all that have answered; then the end of the stripe.
+    fn leave(&mut self, now: Time) -> Option<Time> {
+        let end = self.last_sent + self.rtt.wait().max(WAIT_UNHEARD);
+        if now < end {
+            return Some(end);
+        }
+        self.end_stripe();
         None
     }
 }
