@@ -31,7 +31,7 @@ decides who is open and what is lost; within a round all programs meet the same 
 - probes a target: SYNs that came through the wire for each target. Lost on the way out: of the frames that left, RSTs
   and ARP included.
 - Delay is of the whole round trip; loss falls on each packet by itself, each way, unless it says otherwise.
-- halfopen has all its defaults. nmap has `-sS -T4 -n -Pn`, masscan and zmap the rate in their names, all else is default.
+- halfopen has its defaults but `--discover off`, as nmap has `-Pn`. nmap has `-sS -T4 -n -Pn`, masscan and zmap the rate in their names, all else is default.
 ";
 
 impl Report<'_> {

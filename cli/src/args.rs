@@ -157,8 +157,8 @@ pub(crate) struct ProbingArgs {
     /// Probes a second: auto, 500, 10k, 1.5M, or max
     ///
     /// auto begins slowly, grows for as long as nothing is lost, and stays just under what the way there and back can take.
-    /// It measures loss by probing again, now and then, targets that have answered. A number is kept whatever is lost; max
-    /// is as fast as this machine can.
+    /// It measures loss by probing again, now and then, targets that have answered. A number is kept whatever is lost, but that hosts
+    /// which ration their answers are asked more slowly in later passes; max is as fast as this machine can.
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, default_value = "auto", value_parser = values::rate)]
     pub(crate) rate: Rate,
 

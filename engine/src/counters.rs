@@ -150,6 +150,8 @@ pub(crate) struct WalkerCounters {
     pub(crate) send_drops: AtomicU64,
     /// First and last offset of its slice of the stripe, the last excluded, and how far pass 0 has come in it.
     slice: [AtomicU64; 3],
+    /// How far the last leg has come in the slice.
+    cursor: AtomicU64,
     /// The last pass begun in this slice.
     pass: AtomicU8,
     phase: AtomicU8,
@@ -347,6 +349,12 @@ impl Shared {
         })
     }
 
+    /// Whether the last leg has come to this offset: not, if the scan was stopped before.
+    pub(crate) fn was_walked(&self, offset: u64) -> bool {
+        let of = |walker: &&CachePadded<WalkerCounters>| (walker.slice().start..walker.slice().end).contains(&offset);
+        self.walkers.iter().find(of).is_none_or(|walker| offset < load(&walker.cursor))
+    }
+
     /// How many offsets have been walked and not answered.
     pub(crate) fn silent(&self) -> u64 {
         let slices = self.walkers.iter().map(|walker| walker.walked_slice());
@@ -510,6 +518,11 @@ impl WalkerCounters {
     pub(crate) fn set_walked(&self, offset: u64) {
         add(&self.walked, offset - load(&self.slice[2]));
         set(&self.slice[2], offset);
+    }
+
+    /// The last leg has come as far as `offset`.
+    pub(crate) fn set_cursor(&self, offset: u64) {
+        set(&self.cursor, offset);
     }
 
     pub(crate) fn set_pass(&self, pass: u8) {

@@ -1,8 +1,8 @@
 //! What a single host receives at most: a bucket for each host, and the time at which its next probe may leave.
 //!
-//! Only later passes need it. In the first, the order spreads a plan's hosts evenly over time, so that a host's share of
+//! Mostly only later passes need it. In the first, the order spreads a plan's hosts evenly over time, so that a host's share of
 //! the rate is its share of the targets, and a lower rate for all is the same as a cap for each. What is still silent in
-//! later passes may be one host alone. When a host is due too early the whole walk waits for it: the order spreads the
+//! later passes may be one host alone, and where hosts of the link are down the others get their shares, too. When a host is due too early the whole walk waits for it: the order spreads the
 //! silent targets evenly, too, so that the pass lasts as long as the host with the most of them needs, in any order.
 //!
 //! Hosts share buckets when there are more than [`MOST`]; then the rate of each is far below any cap.

@@ -302,16 +302,7 @@ impl std::ops::Add for Missing {
 }
 
 impl Missing {
-    /// After a pass that `last` targets answered, when this is known of its loss. Half a target is always assumed to
-    /// have been there: what nobody has answered may still hold one.
-    pub(crate) fn after(last: f64, evidence: Evidence) -> Missing {
-        let (odds, spread) = evidence.odds();
-        let successes = last + 0.5;
-        let mean = successes * odds;
-        Missing { mean, variance: OVERDISPERSION * mean * (1.0 + odds) + successes * successes * spread }
-    }
-
-    /// The mean alone, of just as many.
+    /// The mean after a pass that so many targets answered, when this is known of its loss.
     pub(crate) fn mean_after(last: f64, evidence: Evidence) -> f64 {
         last * evidence.odds().0
     }
@@ -364,6 +355,11 @@ mod tests {
         Evidence { answered, lost }
     }
 
+    fn after(last: f64, evidence: Evidence) -> Missing {
+        let known = evidence.with_prior();
+        Missing::scaled(Missing::mean_after(last + 0.5, known), known)
+    }
+
     /// 1000 targets, half of each pass's probes lost, three passes.
     #[test]
     fn later_answers_are_losses_of_the_passes_before() {
@@ -407,7 +403,7 @@ mod tests {
 
     #[test]
     fn nothing_lost_and_much_answered_leaves_nothing_missing() {
-        let missing = Missing::after(5000.0, evidence(1e5, 0.0).with_prior());
+        let missing = after(5000.0, evidence(1e5, 0.0));
         assert!(missing.mean < 0.05 && missing.quantile(0.975) < 1.0, "{missing:?}");
     }
 
@@ -427,7 +423,7 @@ mod tests {
                 // Canaries: two hundred.
                 let lost = (0..200).filter(|_| draw() < loss).count() as f64;
                 seen = seen + evidence(200.0 - lost, lost);
-                let interval = Missing::after(last as f64, seen.with_prior()).interval();
+                let interval = after(last as f64, seen).interval();
                 held += usize::from(interval.contains(left as f64));
             }
             assert!(held >= 380, "{targets} {loss} {passes}: {held} of 400");

@@ -20,7 +20,7 @@ pub enum Rate {
     /// The highest at which answers are not lost, found while scanning.
     #[default]
     Auto,
-    /// This many probes a second, whatever comes back.
+    /// This many probes a second, whatever is lost; only hosts that ration their answers are asked more slowly in later passes.
     Fixed(Pps),
     /// As fast as the link takes them.
     Max,

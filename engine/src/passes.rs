@@ -47,7 +47,9 @@ const OWN: f64 = 10.0;
 const SLOWER: f64 = 4.0;
 /// but this much faster than it answered: what is lost must not slow it further.
 const FASTER: f64 = 1.05;
-/// No way loses more by itself.
+/// A leg is not to take longer than that, in seconds.
+const LONGEST: f64 = 120.0;
+/// Hardly any way loses more by itself.
 const HALF: f64 = 0.5;
 /// How often, at most: down to a thousandth.
 const SLOWED: u8 = 5;
@@ -119,7 +121,8 @@ struct Group {
     slowed: u8,
     /// The loss before it was slowed down for the last leg, if it was.
     before_slowing: Option<f64>,
-    /// Slowing down did not help.
+    /// How often in a row slowing down did not help, and whether that was enough.
+    in_vain: u8,
     immune: bool,
 }
 
@@ -139,6 +142,8 @@ struct Outlook {
     /// By group; of those never heard from, each its share.
     by_group: Vec<f64>,
     found: [f64; 2],
+    /// Whether this is the first stripe.
+    is_first: bool,
     /// What is known of each kind's loss, over all groups.
     evidence: [Evidence; 2],
 }
@@ -175,11 +180,11 @@ impl Passes {
         if walked.unanswered == 0 {
             return self.end(Ended::Answered, ledger);
         }
-        let outlook = Outlook::of(ledger, &self.groups);
+        let outlook = Outlook::of(ledger, &self.groups, self.account.passes == 0);
         if self.is_enough(&outlook) {
             return self.end(Ended::Complete, ledger);
         }
-        let is_heard = outlook.found[0] + outlook.found[1] > 0.0;
+        let is_heard = self.is_heard(&outlook);
         let most = if is_heard || self.completeness >= 1.0 { self.most } else { self.most.min(UNHEARD) };
         if self.pass + 1 >= most {
             return self.end(if is_heard { Ended::Passes } else { Ended::Unheard }, ledger);
@@ -226,7 +231,13 @@ impl Passes {
             state.canaries = Kind::ALL.map(|kind| ledger.canaries(kind, group).since(state.before[kind as usize]));
             let loss = state.loss(group, ledger);
             let helped = |before: f64| loss < before * HELPED.0 || 1.0 - loss > (1.0 - before) * HELPED.1;
-            if state.before_slowing.take().is_some_and(|before| !helped(before)) && loss < HALF {
+            match state.before_slowing.take().map(helped) {
+                Some(true) => state.in_vain = 0,
+                Some(false) => state.in_vain += 1,
+                None => {}
+            }
+            // Where little comes through, little is seen of what has helped.
+            if state.in_vain >= if loss < HALF { 1 } else { 2 } {
                 (state.immune, state.limit) = (true, None);
             }
         }
@@ -235,16 +246,20 @@ impl Passes {
     /// Whether what is missing is within what is allowed: much less is expected to be, and no more is, as surely as 39 in
     /// 40.
     fn is_enough(&self, outlook: &Outlook) -> bool {
-        let heard = outlook.found[0] + outlook.found[1] > 0.0;
         let within = |missing: Missing, found: f64| {
             let allowed = self.allowed(missing, found);
             missing.mean <= (allowed * MARGIN).max(LITTLE) && missing.quantile(0.975) <= allowed.floor().max(1.0)
         };
         let [open, closed] = outlook.by_kind;
-        heard
+        self.is_heard(outlook)
             && self.completeness < 1.0
             && within(open, outlook.found[0])
             && within(open + closed, outlook.found[0] + outlook.found[1])
+    }
+
+    /// Whether anything has answered, here or in a stripe before.
+    fn is_heard(&self, outlook: &Outlook) -> bool {
+        self.account.heard || outlook.found[0] + outlook.found[1] > 0.0
     }
 
     /// How many may be missing, of so many found.
@@ -317,7 +332,7 @@ impl Passes {
         let state = &mut self.groups[group];
         let answered: u64 = Kind::ALL.into_iter().map(|kind| ledger.last(kind, group)).sum();
         let (sent, answered) = (state.silent / state.seconds, answered as f64 / state.seconds);
-        state.limit = Some((sent / SLOWER).max(answered * FASTER));
+        state.limit = Some((sent / SLOWER).max(answered * FASTER).max(silent(group, ledger) / LONGEST));
         state.before_slowing = Some(state.loss(group, ledger));
         state.slowed += 1;
     }
@@ -356,10 +371,12 @@ impl Passes {
     }
 
     fn end(&mut self, ended: Ended, ledger: &Ledger) -> Next {
-        let outlook = Outlook::of(ledger, &self.groups);
+        let outlook = Outlook::of(ledger, &self.groups, self.account.passes == 0);
         let account = &mut self.account;
         account.passes = account.passes.max(self.pass + 1);
-        account.ended = account.ended.max(Some(ended));
+        // What is not heard in one stripe may be in another.
+        let known = account.ended.filter(|&known| known != Ended::Unheard || ended == Ended::Unheard);
+        account.ended = known.max(Some(ended));
         account.heard |= outlook.found[0] + outlook.found[1] > 0.0;
         account.later = account.later + later(ledger);
         if ended != Ended::Answered {
@@ -430,7 +447,7 @@ impl Group {
 }
 
 impl Outlook {
-    fn of(ledger: &Ledger, groups: &[Group]) -> Outlook {
+    fn of(ledger: &Ledger, groups: &[Group], is_first: bool) -> Outlook {
         let sum = |kind| (0..ledger.len()).map(|group| own(kind, group, ledger)).sum::<Evidence>();
         let [open, closed] = Kind::ALL.map(sum);
         let borrowed = |own: Evidence, other: Evidence| other.worth((THIN - own.probes()).clamp(0.0, other.probes()));
@@ -439,6 +456,7 @@ impl Outlook {
             by_kind: Default::default(),
             by_group: vec![0.0; ledger.len()],
             found: Kind::ALL.map(|kind| (0..ledger.len()).map(|group| ledger.found(kind, group)).sum::<u64>() as f64),
+            is_first,
             evidence,
         };
         Kind::ALL.into_iter().for_each(|kind| outlook.expect(kind, ledger, groups));
@@ -448,7 +466,10 @@ impl Outlook {
     /// What is missing of a kind, by group and in all.
     fn expect(&mut self, kind: Kind, ledger: &Ledger, groups: &[Group]) {
         let scan = self.evidence[kind as usize];
-        let whole = Missing::after(0.0, scan);
+        let odds = Missing::mean_after(1.0, scan);
+        // Half a target is always assumed to have been there at first: what nobody has answered may still hold one.
+        let passes = (0..ledger.len()).map(|group| ledger.probes(group)).max().unwrap_or(0);
+        let assumed = if self.is_first { 0.5 * odds * scan.loss().powi(i32::from(passes) - 1) } else { 0.0 };
         let borrowed = scan.worth(alike(kind, scan.loss(), ledger).min(scan.probes()));
         let last = last_answers(kind, ledger);
         let (mut single, mut dark, mut sum, mut unsure) = (0u64, 0u64, 0.0, 0.0);
@@ -468,11 +489,11 @@ impl Outlook {
                 unsure += (missing * in_last).powi(2);
             }
         }
-        let unheard = single as f64 * whole.mean / 0.5;
+        let unheard = single as f64 * odds;
         for group in (0..ledger.len()).filter(|&group| is_dark(group, ledger)) {
             self.by_group[group] += unheard / dark as f64;
         }
-        let mean = sum + if dark > 0 { unheard } else { 0.0 } + whole.mean;
+        let mean = sum + if dark > 0 { unheard } else { 0.0 } + assumed;
         let more = self.overlooked(kind, mean, last.iter().sum(), ledger);
         self.by_group.iter_mut().for_each(|missing| *missing *= more);
         let missing = Missing::scaled(mean * more, scan);
@@ -504,6 +525,7 @@ impl Outlook {
             by_kind: [rescaled(0), rescaled(1)],
             by_group: Vec::new(),
             found: self.found,
+            is_first: self.is_first,
             evidence: self.evidence.map(|evidence| evidence + more),
         }
     }

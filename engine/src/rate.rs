@@ -83,8 +83,8 @@ pub(crate) struct RateControl {
     knee: Option<f64>,
     hold_for: Duration,
     last_down: Time,
-    /// Own drops known of, and when they last lowered the rate.
-    own: (u64, Time),
+    /// Own drops known of, when that was, and the probes sent until then.
+    own: (u64, Time, u64),
     /// Epochs are ready for use up to this one.
     cleared: u64,
 }
@@ -149,7 +149,7 @@ impl RateControl {
             knee: None,
             hold_for: HOLD.0,
             last_down: now,
-            own: (0, Time::ZERO),
+            own: (0, now, 0),
             cleared: 0,
         }
     }
@@ -165,13 +165,18 @@ impl RateControl {
         now + EPOCH
     }
 
+    /// The rate as it stands, within this bound.
+    pub(crate) fn within(&self, most: f64) -> f64 {
+        self.rate.min(most.max(1.0))
+    }
+
     /// Looks at what became of the canaries, and sets the rate.
     pub(crate) fn look(&mut self, seen: &Seen<'_>) -> f64 {
         self.clear(seen);
         if !self.own_drops(seen) {
             self.judge(seen);
         }
-        self.rate.min(seen.most.max(1.0))
+        self.within(seen.most)
     }
 
     fn judge(&mut self, seen: &Seen<'_>) {
@@ -198,15 +203,21 @@ impl RateControl {
         self.cleared = self.cleared.max(ahead);
     }
 
-    /// Drops of our own side are certain: at once a third less.
+    /// Drops of our own side are certain: less at once, by what was dropped, if that was while we sent. What is too much for
+    /// this machine is more than the least that any can do.
     fn own_drops(&mut self, seen: &Seen<'_>) -> bool {
-        let (known, at) = self.own;
-        if seen.dropped <= known || seen.now < at + DROPS_EVERY {
+        let (known, at, sent) = self.own;
+        if seen.now < at + DROPS_EVERY {
             return false;
         }
-        self.own = (seen.dropped, seen.now);
-        self.hold_for = (self.hold_for * 2).min(HOLD.1);
-        self.settle_at(self.reached(seen) * 0.7, seen);
+        let (dropped, probes) = (seen.dropped.saturating_sub(known) as f64, (seen.sent - sent) as f64);
+        self.own = (seen.dropped, seen.now, seen.sent);
+        let rate = probes / seen.now.since(at).as_secs_f64();
+        if dropped <= 0.0 || self.rate <= START || rate < 0.3 * self.rate {
+            return false;
+        }
+        let left = (1.0 - 2.0 * dropped / probes).clamp(0.5, 0.9);
+        self.settle_at((self.rate.min(rate) * left).max(START), seen);
         true
     }
 
@@ -608,7 +619,16 @@ mod tests {
             most: f64::INFINITY,
         };
         assert_eq!(control.look(&seen(500, 500, 0)), 2000.0);
-        assert!(control.look(&seen(1500, 2500, 7)) < 1500.0);
+        assert_eq!(control.look(&seen(1500, 2500, 700)), 1000.0);
+        let mut control = RateControl::new(1.0, 1e9, Time::ZERO);
+        for ms in [500, 600, 700] {
+            control.look(&seen(ms, ms, 0));
+        }
+        assert_eq!(control.rate(), 8000.0);
+        let few = control.look(&seen(1700, 8700, 7));
+        assert!((6000.0..8000.0).contains(&few), "{few}");
+        let idle = control.look(&seen(2700, 8701, 90));
+        assert_eq!(idle, few, "what is dropped while nothing is sent says nothing of the rate");
     }
 
     #[test]

@@ -473,6 +473,16 @@ impl Receiver {
         self.impostors.control(Target { address, port }, said);
     }
 
+    /// The same at the end: where the scan was stopped, the last leg has not come to all.
+    fn probes_of_silent(&self, address: IpAddr, offset: u64) -> u8 {
+        let (family, number) = Family::number(address);
+        let group = self.shared.ledger.prefixes.group(family, number);
+        let is_short = self.shared.pass() > 0
+            && self.shared.ledger.took(group, self.shared.pass())
+            && !self.shared.was_walked(offset);
+        self.probes(address) - u8::from(is_short)
+    }
+
     /// How often a target that has been silent until now has been probed.
     fn probes(&self, address: IpAddr) -> u8 {
         let (family, number) = Family::number(address);
@@ -517,7 +527,7 @@ impl Receiver {
             return;
         }
         self.count_silent(1);
-        let probes = self.probes(target.address);
+        let probes = self.probes_of_silent(target.address, offset);
         emit(Verdict {
             target,
             state: State::Filtered,

@@ -98,6 +98,8 @@ pub(crate) struct Sender {
     passes: Passes,
     looked: Time,
     stripe: Stripe,
+    /// Targets that were passed over in stripes before.
+    skipped: u64,
     stage: Stage,
 }
 
@@ -128,6 +130,7 @@ impl Sender {
             lead,
             looked: now,
             stripe,
+            skipped: 0,
             stage: Stage::Begin { from: 0 },
         }
     }
@@ -152,6 +155,7 @@ impl Sender {
             return self.finish();
         }
         self.stripe = Stripe { start: Position(from), len: left.min(self.lead.stripe) };
+        self.skipped = self.shared.sum(|walker| &walker.skipped);
         self.shared.open(self.stripe);
         add(&self.shared.sender.begun, self.stripe.len);
         self.shared.sender.follow_walkers();
@@ -195,7 +199,7 @@ impl Sender {
         let rate = match self.lead.rate {
             Rate::Fixed(Pps(pps)) => pps.min(at_most(most)),
             Rate::Max => at_most(most),
-            Rate::Auto if now < self.looked => return,
+            Rate::Auto if now < self.looked => at_most(self.control.within(most)),
             Rate::Auto => {
                 self.looked = RateControl::next(now);
                 let seen = Seen {
@@ -217,7 +221,7 @@ impl Sender {
         let walked = Walked {
             seconds: self.shared.last_sent().since(since).as_secs_f64(),
             rate: self.shared.rate() as f64,
-            unanswered: self.shared.silent(),
+            unanswered: self.shared.silent().saturating_sub(self.skipped()),
             canaries: self.shared.canaries.rate(),
         };
         let ledger = &self.shared.ledger;
@@ -244,6 +248,11 @@ impl Sender {
         self.shared.set_turn(Turn::Closing);
         self.stage = Stage::Closing;
         Step::Until(now)
+    }
+
+    /// Targets of this stripe that are passed over, because their hosts are down.
+    fn skipped(&self) -> u64 {
+        self.shared.sum(|walker| &walker.skipped) - self.skipped
     }
 
     fn next_stripe(&mut self, now: Time) -> Step {

@@ -84,6 +84,8 @@ pub(crate) struct Walker {
     /// The rate for all walkers that the pace goes by; none in a round, which has one of its own.
     rate: Option<u64>,
     governor: Option<Governor>,
+    /// Some targets are on the link, where hosts may be down.
+    on_link: bool,
     turns: Turns,
     /// By pass, the last one the canaries', then by egress.
     templates: Vec<Vec<TemplateId>>,
@@ -177,6 +179,7 @@ impl Walker {
         let share = manner.host_rate.map(|rate| (rate / walkers as u64).max(1));
         Walker {
             governor: share.map(|rate| Governor::new(work.plan.hosts(), rate)),
+            on_link: work.paths.iter().any(|path| path.neighbours.is_some()),
             probed: vec![0; shared.ledger.len()],
             work,
             shared,
@@ -266,6 +269,7 @@ impl Walker {
             return Step::Until(now);
         }
         self.counters().set_pass(self.lap.pass);
+        self.counters().set_cursor(self.slice.start);
         if self.lap.pass == 0 {
             self.doubted = load(&self.counters().doubtful);
         }
@@ -338,6 +342,9 @@ impl Walker {
     fn came_to(&mut self, cursor: u64, now: Time, empty: bool) {
         if self.lap.pass == 0 && self.round == 0 {
             self.counters().set_walked(cursor);
+        }
+        if self.round == 0 {
+            self.counters().set_cursor(cursor);
         }
         self.stage = Stage::Walk { cursor, since: now };
         if cursor > self.slice.start {
@@ -455,6 +462,8 @@ impl Walker {
         let (pass, round) = (self.lap.pass, self.round);
         let (work, shared, templates) = (&*self.work, &*self.shared, &self.templates[usize::from(pass)]);
         let (origins, prefixes) = (self.origins.of(pass), shared.ledger.prefixes);
+        // Where hosts that are down are passed over, the others share the rate unevenly from the beginning.
+        let governed = pass > 0 || round > 0 || self.on_link;
         for _ in 0..LOOKED_AT {
             if left == 0 {
                 return Ok((Run::Spent, left));
@@ -472,7 +481,7 @@ impl Walker {
                         if !has_room(links, out.link)? {
                             return Ok((Run::Full, left));
                         }
-                        if let Some(governor) = self.governor.as_mut().filter(|_| pass > 0)
+                        if let Some(governor) = self.governor.as_mut().filter(|_| governed)
                             && let Err(until) = governor.pass(found.family, found.address, now)
                         {
                             return Ok((Run::Early(until), left));
@@ -553,6 +562,9 @@ impl Walker {
     fn after_walk(&mut self, cursor: u64, now: Time) -> Step {
         self.suspects.mark(now, cursor, self.sent, true);
         self.look();
+        if !self.shared.stopped() {
+            self.counters().set_cursor(self.slice.end);
+        }
         for (group, targets) in self.probed.iter_mut().enumerate().filter(|(_, targets)| **targets > 0) {
             self.shared.ledger.probed(group, std::mem::take(targets));
         }

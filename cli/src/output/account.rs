@@ -103,6 +103,8 @@ pub(crate) struct Probes {
     pub(crate) again: u64,
     /// To control ports of questionable hosts.
     pub(crate) controls: u64,
+    /// To targets that had answered, to measure the loss.
+    pub(crate) canaries: u64,
 }
 
 /// How complete the result is, by what was measured.
@@ -233,8 +235,8 @@ impl Account {
 impl Probes {
     fn new(summary: &Summary) -> Probes {
         let Summary { again, controls, .. } = *summary;
-        let by_pass = summary.sent.clone();
-        Probes { total: by_pass.iter().sum::<u64>() + again + controls, by_pass, again, controls }
+        let canaries = summary.completeness.map_or(0, |completeness| completeness.canaries);
+        Probes { total: summary.syns(), by_pass: summary.sent.clone(), again, controls, canaries }
     }
 }
 

@@ -86,7 +86,7 @@ fn complete(account: &Account) -> Option<String> {
         (None, _) => format!(
             "nothing answered {after}: there is nothing to measure loss by, so nobody can vouch for what is silent"
         ),
-        (Some(_), _) if account.counts.silent == 0 => return None,
+        (Some(_), _) if account.counts.silent == 0 || account.outcome == "stopped" => return None,
         (Some(open), loss) => {
             let loss = loss.map_or(String::new(), |loss| format!("; {} of probes lost", percent(loss.expected)));
             format!("{} {after}{loss}", missing(open))
@@ -125,6 +125,7 @@ fn sent(account: &Account) -> String {
         (repeated, "repeated"),
         (account.probes.again, "again after drops on this side"),
         (account.probes.controls, "to control ports"),
+        (account.probes.canaries, "to measure the loss"),
     ];
     let parts: Vec<_> =
         parts.into_iter().filter(|&(n, _)| n > 0).map(|(n, why)| format!("{} of them {why}", grouped(n))).collect();
@@ -242,7 +243,7 @@ mod tests {
         let account = Account {
             targets: 1,
             counts: one(0, 1),
-            probes: Probes { total: 1, by_pass: vec![1, 0], again: 0, controls: 0 },
+            probes: Probes { total: 1, by_pass: vec![1, 0], again: 0, controls: 0, canaries: 0 },
             replies: 1,
             elapsed_us: 101_000,
             sending_us: 150,
@@ -269,7 +270,7 @@ mod tests {
             hosts: 8,
             hosts_down: 8,
             counts: Counts { open: 0, closed: 0, filtered: 0, silent: 0, unclassified: 16 },
-            probes: Probes { total: 0, by_pass: vec![0, 0], again: 0, controls: 0 },
+            probes: Probes { total: 0, by_pass: vec![0, 0], again: 0, controls: 0, canaries: 0 },
             replies: 0,
             sending_us: 4,
             srtt_us: None,
@@ -338,7 +339,7 @@ mod tests {
             blocked: 1,
             excluded: 7,
             counts: Counts { open: 1, closed: 2, filtered: 30, silent: 20, unclassified: 4_000 },
-            probes: Probes { total: 66_744, by_pass: vec![65_535, 5], again: 1_204, controls: 6 },
+            probes: Probes { total: 66_744, by_pass: vec![65_535, 5], again: 1_204, controls: 6, canaries: 131 },
             duplicates: 2,
             strays: [("bad_ack", 5), ("wrong_port", 1), ("malformed", 2), ("own", 9)].into(),
             drops: [("ring", 1_200), ("send_drops", 2), ("send_errors", 3), ("send_retries", 8)].into(),
@@ -346,8 +347,7 @@ mod tests {
         };
         insta::assert_snapshot!(text(&account), @r"
         stopped early: 65,535 targets on 256 hosts in 6.6 s: 1 open, 2 closed, 30 filtered (20 silent)
-        no open port missed, as surely as 39 in 40 after 2 passes; under 0.01 % of probes lost
-        66,744 probes (5 of them repeated, 1,204 of them again after drops on this side, 6 of them to control ports) at 9,999/s, 65,535 replies, 2 duplicates, round trip 312 µs
+        66,744 probes (5 of them repeated, 1,204 of them again after drops on this side, 6 of them to control ports, 131 of them to measure the loss) at 9,999/s, 65,535 replies, 2 duplicates, round trip 312 µs
         SYN scan over raw_ip@lo, seed 18446744073709551615
         suspect: open ports of 2 hosts (tarpit, proxy or forger); --hide-suspect leaves them out
         without a verdict: 4,000 targets, those of 3 hosts that are down among them
