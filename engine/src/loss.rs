@@ -262,9 +262,15 @@ impl Evidence {
 
     /// The loss of a probe with its 95 % interval.
     pub(crate) fn interval(self) -> Interval {
-        let (n, mean) = (self.probes().max(1.0), self.loss());
-        let deviation = (OVERDISPERSION * mean * (1.0 - mean) / (n + 1.0)).sqrt();
-        Interval { expected: mean, low: (mean - 1.96 * deviation).max(0.0), high: (mean + 1.96 * deviation).min(1.0) }
+        let (n, mean) = (self.probes(), self.loss());
+        // Around Jeffreys' estimate: none lost of seven is not none.
+        let middle = (self.lost + 0.5) / (n + 1.0);
+        let deviation = (OVERDISPERSION * middle * (1.0 - middle) / (n + 2.0)).sqrt();
+        Interval {
+            expected: mean,
+            low: (middle - 1.96 * deviation).clamp(0.0, mean),
+            high: (middle + 1.96 * deviation).clamp(mean, 1.0),
+        }
     }
 }
 
@@ -316,7 +322,8 @@ impl Missing {
 
     /// With a 95 % interval of whole targets: that of the negative binomial distribution of this mean and variance.
     pub(crate) fn interval(self) -> Interval {
-        Interval { expected: self.mean, low: self.quantile(0.025), high: self.quantile(0.975) }
+        let (low, high) = (self.quantile(0.025), self.quantile(0.975));
+        Interval { expected: self.mean, low: low.min(self.mean), high: high.max(self.mean) }
     }
 
     /// The least number of which it is that likely that no more are missing.

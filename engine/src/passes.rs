@@ -41,6 +41,8 @@ const LITTLE: f64 = 0.025;
 const LEFT_OUT: f64 = 0.25;
 /// How much more must be lost before a prefix is called limited: so many times as much, and so much.
 const LIMITED: (f64, f64) = (3.0, 0.15);
+/// Canaries in a leg, and the share of them lost, from which on a group is called gone.
+const GONE: (f64, f64) = (8.0, 0.9);
 /// As many probes as say what a group's loss is.
 const OWN: f64 = 10.0;
 /// How much more slowly a limited prefix is probed each time,
@@ -119,8 +121,8 @@ struct Group {
     /// What it gets at most, in probes a second, once it was slowed down, and how often that was.
     limit: Option<f64>,
     slowed: u8,
-    /// The loss before it was slowed down for the last leg, if it was.
-    before_slowing: Option<f64>,
+    /// The loss before it was slowed down for the last leg, if it was, and the answers in the leg before.
+    before_slowing: Option<(f64, u64)>,
     /// How often in a row slowing down did not help, and whether that was enough.
     in_vain: u8,
     immune: bool,
@@ -132,6 +134,8 @@ struct Account {
     missing: [Missing; 2],
     later: Evidence,
     heard: bool,
+    /// Groups that had stopped to answer at the end.
+    gone: u64,
     passes: u8,
     ended: Option<Ended>,
 }
@@ -231,6 +235,9 @@ impl Passes {
             state.canaries = Kind::ALL.map(|kind| ledger.canaries(kind, group).since(state.before[kind as usize]));
             let loss = state.loss(group, ledger);
             let helped = |before: f64| loss < before * HELPED.0 || 1.0 - loss > (1.0 - before) * HELPED.1;
+            // On a bad way, each pass draws fewer answers than the one before.
+            let answered: u64 = Kind::ALL.into_iter().map(|kind| ledger.last(kind, group)).sum();
+            let helped = |(before, answers): (f64, u64)| helped(before) || answered * 10 >= answers.max(1) * 9;
             match state.before_slowing.take().map(helped) {
                 Some(true) => state.in_vain = 0,
                 Some(false) => state.in_vain += 1,
@@ -330,10 +337,10 @@ impl Passes {
     /// A quarter of what it got in its last leg, but no less than it answered then.
     fn slow_down(&mut self, group: usize, ledger: &Ledger) {
         let state = &mut self.groups[group];
-        let answered: u64 = Kind::ALL.into_iter().map(|kind| ledger.last(kind, group)).sum();
-        let (sent, answered) = (state.silent / state.seconds, answered as f64 / state.seconds);
+        let answers: u64 = Kind::ALL.into_iter().map(|kind| ledger.last(kind, group)).sum();
+        let (sent, answered) = (state.silent / state.seconds, answers as f64 / state.seconds);
         state.limit = Some((sent / SLOWER).max(answered * FASTER).max(silent(group, ledger) / LONGEST));
-        state.before_slowing = Some(state.loss(group, ledger));
+        state.before_slowing = Some((state.loss(group, ledger), answers));
         state.slowed += 1;
     }
 
@@ -379,6 +386,7 @@ impl Passes {
         account.ended = known.max(Some(ended));
         account.heard |= outlook.found[0] + outlook.found[1] > 0.0;
         account.later = account.later + later(ledger);
+        account.gone += self.groups.iter().filter(|group| group.is_gone()).count() as u64;
         if ended != Ended::Answered {
             account.missing = [0, 1].map(|kind| account.missing[kind] + outlook.by_kind[kind]);
         }
@@ -397,6 +405,7 @@ impl Passes {
             loss: said.filter(|()| seen.probes() > 0.0).map(|()| seen.interval()),
             missing_open: said.map(|()| whole(open)),
             missing: said.map(|()| whole(open + closed)),
+            gone: account.gone,
             passes: account.passes,
             ended: account.ended.unwrap_or(Ended::Stopped),
             canaries: canaries.probes() as u64,
@@ -435,6 +444,12 @@ impl Leg {
 }
 
 impl Group {
+    /// Whether nothing in it answers any more that did: a host that has gone, a cable, a ban.
+    fn is_gone(&self) -> bool {
+        let seen = self.canaries[0] + self.canaries[1];
+        seen.probes() >= GONE.0 && seen.loss() >= GONE.1
+    }
+
     /// The loss in the last leg, of the kind that lost more: by its canaries, or by all that is known where those are few.
     fn loss(&self, group: usize, ledger: &Ledger) -> f64 {
         let of = |kind: Kind| {
@@ -482,7 +497,13 @@ impl Outlook {
                 let earlier = i32::from(ledger.probes(group).saturating_sub(1));
                 let never = known.loss().powi(earlier) * in_last;
                 let by_all = found as f64 * never / (1.0 - never).max(0.01);
-                let missing = Missing::mean_after(last[group], known).max(by_all);
+                let mut missing = Missing::mean_after(last[group], known).max(by_all);
+                if groups[group].is_gone() {
+                    // What is silent there may be as what has answered.
+                    let share = found as f64 / ledger.probed_targets(group).max(1) as f64;
+                    missing = missing.max(silent(group, ledger) * share / 2.0);
+                    unsure += missing * missing;
+                }
                 self.by_group[group] += missing;
                 sum += missing;
                 // Where most is lost, little is known.

@@ -129,6 +129,8 @@ impl RttEstimator {
     const FIRST_VARIATION: (u64, u64) = (5 * MILLISECOND, 2000 * MILLISECOND);
     /// Above `LOUD`, the variation is taken to be `FIRST_VARIATION.1`.
     const LOUD: u64 = 2300 * MILLISECOND;
+    /// When a system repeats its SYN-ACK for the first time, and what the way adds.
+    const REPETITION: std::ops::Range<u64> = 950 * MILLISECOND..1250 * MILLISECOND;
     /// A jump by more than this, and beyond `3 srtt + 2 rttvar`, is an outlier.
     const JUMP: u64 = 1500 * MILLISECOND;
 
@@ -144,7 +146,9 @@ impl RttEstimator {
         if rtt >= Self::IMPLAUSIBLE {
             return;
         }
-        self.slowest = self.slowest.max(rtt);
+        if !self.is_repetition(rtt) {
+            self.slowest = self.slowest.max(rtt);
+        }
         self.smoothed = match self.smoothed {
             None => Some((rtt, rtt.clamp(Self::FIRST_VARIATION.0, Self::FIRST_VARIATION.1))),
             Some((smoothed, variation)) if rtt > Self::JUMP && rtt > smoothed * 3 + variation * 2 => {
@@ -152,6 +156,13 @@ impl RttEstimator {
             }
             Some((smoothed, variation)) => Some(Self::adjusted(smoothed, variation, rtt)),
         };
+    }
+
+    /// Whether it looks like an answer that its sender repeated, because the first was lost: that is a second later
+    /// (RFC 6298, section 2), and says nothing of the way.
+    fn is_repetition(&self, rtt: u64) -> bool {
+        let usual = self.smoothed.map(|(smoothed, variation)| smoothed + variation * 4);
+        Self::REPETITION.contains(&rtt) && usual.is_some_and(|usual| rtt > usual * 8)
     }
 
     fn adjusted(smoothed: u64, variation: u64, rtt: u64) -> (u64, u64) {
@@ -268,6 +279,14 @@ mod tests {
         rtt.sample(ms(80));
         assert_eq!(rtt.smoothed(), Some(ms(45)));
         assert_eq!(rtt.wait(), ms(45 + 4 * 40));
+    }
+
+    #[test]
+    fn a_repeated_answer_says_nothing_of_the_way() {
+        let mut estimator = RttEstimator::default();
+        (0..20).for_each(|_| estimator.sample(ms(10)));
+        estimator.sample(ms(1010));
+        assert!(estimator.wait() < ms(1000), "{:?}", estimator.wait());
     }
 
     #[test]

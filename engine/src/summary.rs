@@ -46,6 +46,8 @@ pub struct Completeness {
     pub missing_open: Option<Interval>,
     /// Targets, open or closed, whose answers were not heard.
     pub missing: Option<Interval>,
+    /// Prefixes (/24, /48) that answered and had stopped to by the end: what is silent there says nothing.
+    pub gone: u64,
     /// Passes made.
     pub passes: u8,
     /// Why there were no more.

@@ -115,6 +115,7 @@ pub(crate) struct CompletenessRecord {
     pub(crate) loss: Option<Estimate>,
     pub(crate) missing_open: Option<Estimate>,
     pub(crate) missing: Option<Estimate>,
+    pub(crate) gone: u64,
     pub(crate) passes: u8,
     pub(crate) ended: &'static str,
     pub(crate) canaries: u64,
@@ -129,21 +130,26 @@ pub(crate) struct Estimate {
     pub(crate) high: f64,
 }
 
+/// More digits are not worth anything.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
 impl From<Interval> for Estimate {
     fn from(interval: Interval) -> Estimate {
-        // More digits than it is worth.
-        let round = |value: f64| (value * 1e6).round() / 1e6;
-        Estimate { expected: round(interval.expected), low: round(interval.low), high: round(interval.high) }
+        let Interval { expected, low, high } = interval;
+        Estimate { expected: rounded(expected), low: rounded(low), high: rounded(high) }
     }
 }
 
 impl From<&Completeness> for CompletenessRecord {
     fn from(completeness: &Completeness) -> CompletenessRecord {
         CompletenessRecord {
-            asked: completeness.asked,
+            asked: rounded(completeness.asked),
             loss: completeness.loss.map(Estimate::from),
             missing_open: completeness.missing_open.map(Estimate::from),
             missing: completeness.missing.map(Estimate::from),
+            gone: completeness.gone,
             passes: completeness.passes,
             ended: completeness.ended.name(),
             canaries: completeness.canaries,
@@ -263,7 +269,7 @@ impl Effective {
             min_rate: used.min_rate.map(|rate| rate.0),
             host_rate: RateLimit::of_host(used.host_rate),
             senders: used.senders,
-            completeness: used.completeness,
+            completeness: rounded(used.completeness),
             max_passes: used.max_passes,
             discover: used.discover.name(),
             seed: used.seed.to_string(),

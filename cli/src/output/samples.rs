@@ -97,6 +97,7 @@ pub(crate) fn account() -> Account {
             loss: Some(Estimate { expected: 0.000_08, low: 0.0, high: 0.0002 }),
             missing_open: Some(Estimate { expected: 0.0, low: 0.0, high: 0.0 }),
             missing: Some(Estimate { expected: 0.4, low: 0.0, high: 2.0 }),
+            gone: 0,
             passes: 2,
             ended: "complete",
             canaries: 131,

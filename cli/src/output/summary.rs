@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use halfopen::State;
 
-use super::account::{Account, Estimate, PlanSize};
+use super::account::{Account, Estimate, PlanSize, RateLimit};
 use super::text::{count, counted_states, duration, grouped, round_trip};
 
 /// Our own probes seen again on the loopback, what others say to each other, and probes that left at the second attempt:
 /// normal, not worth a line.
 const NO_NEWS: [&str; 3] = ["own", "unrelated", "send_retries"];
+/// When so much may be lost by what is known, there was too little to go by.
+const UNSURE: f64 = 0.1;
 /// A rate over a shorter time says nothing.
 const BRIEF: Duration = Duration::from_millis(20);
 const ALL_PORTS: u64 = 65_535;
@@ -44,6 +46,9 @@ pub(crate) fn hint(account: &Account) -> Option<&'static str> {
     let lost = ["ring", "device_rx"].iter().any(|layer| account.drops.get(layer).is_some_and(|&n| n > 0));
     match () {
         () if account.outcome == "stopped" => None,
+        () if is_held(account) => {
+            Some("a host got at most 1,000 probes a second; --host-rate none where it can take more")
+        }
         () if lost => Some("replies were lost on this side: a lower --rate loses fewer"),
         () if counts.open > 0 => None,
         () if hosts_down == hosts => Some("no host answers on this link; --show down names them"),
@@ -58,6 +63,16 @@ pub(crate) fn hint(account: &Account) -> Option<&'static str> {
         }
         () => Some("--show all prints every verdict"),
     }
+}
+
+/// Whether it was the bound of what a host gets that made it long.
+fn is_held(account: &Account) -> bool {
+    let bound = 1_000.0 * account.hosts as f64;
+    let word = |rate: &RateLimit, said| matches!(rate, RateLimit::Word(word) if *word == said);
+    word(&account.settings.rate, "auto")
+        && word(&account.settings.host_rate, "auto")
+        && account.elapsed_us > 5_000_000
+        && (0.9 * bound..1.1 * bound).contains(&account.rate)
 }
 
 fn found(account: &Account) -> String {
@@ -87,8 +102,18 @@ fn complete(account: &Account) -> Option<String> {
             "nothing answered {after}: there is nothing to measure loss by, so nobody can vouch for what is silent"
         ),
         (Some(_), _) if account.counts.silent == 0 || account.outcome == "stopped" => return None,
+        (Some(_), _) if measured.gone > 0 => {
+            let prefixes = match measured.gone {
+                1 => "1 prefix".to_owned(),
+                gone => count(gone, "prefix").replace("prefixs", "prefixes"),
+            };
+            format!("{prefixes} stopped answering in mid-scan: nobody can vouch for what is silent there")
+        }
+        (Some(open), Some(loss)) if loss.high > UNSURE && open.high < 1.0 => {
+            format!("no open port missed {after}, as far as can be told from so few answers; {}", lost(loss.expected))
+        }
         (Some(open), loss) => {
-            let loss = loss.map_or(String::new(), |loss| format!("; {} of probes lost", percent(loss.expected)));
+            let loss = loss.map_or(String::new(), |loss| format!("; {}", lost(loss.expected)));
             format!("{} {after}{loss}", missing(open))
         }
     })
@@ -97,12 +122,16 @@ fn complete(account: &Account) -> Option<String> {
 fn missing(open: Estimate) -> String {
     let most = grouped(open.high as u64);
     match (open.high as u64, open.low as u64) {
-        (0, _) => "no open port missed, as surely as 39 in 40".into(),
+        (0, _) => "no open port missed (97.5 %)".into(),
         (_, 0) => format!("open ports missed: {} expected, at most {most} (95 %)", decimal(open.expected)),
         (_, least) => {
             format!("open ports missed: {} expected, {} to {most} (95 %)", decimal(open.expected), grouped(least))
         }
     }
+}
+
+fn lost(share: f64) -> String {
+    if share <= 0.0 { "no probe was seen lost".into() } else { format!("{} of probes lost", percent(share)) }
 }
 
 fn decimal(number: f64) -> String {
