@@ -146,9 +146,10 @@ impl RttEstimator {
         if rtt >= Self::IMPLAUSIBLE {
             return;
         }
-        if !self.is_repetition(rtt) {
-            self.slowest = self.slowest.max(rtt);
+        if self.is_repetition(rtt) {
+            return;
         }
+        self.slowest = self.slowest.max(rtt);
         self.smoothed = match self.smoothed {
             None => Some((rtt, rtt.clamp(Self::FIRST_VARIATION.0, Self::FIRST_VARIATION.1))),
             Some((smoothed, variation)) if rtt > Self::JUMP && rtt > smoothed * 3 + variation * 2 => {
