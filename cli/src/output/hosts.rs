@@ -117,6 +117,7 @@ impl Host {
         let counts = self.counts.map(u64::from);
         let suspect = self.suspicion.map(|told| format!("; suspect: {}", told.reason)).unwrap_or_default();
         match (counts, self.answers) {
+            ([0, 0, 0], _) if self.suspicion.is_some() => format!("its open ports left out{suspect}"),
             ([0, 0, _], None) => format!("no answer: {}", counted_states(counts)),
             ([0, ..], answers) => format!("no open port: {}{}", counted_states(counts), in_time(answers)),
             (_, answers) => format!("{}{}{suspect}", counted_states(counts), in_time(answers)),
@@ -238,6 +239,15 @@ mod tests {
 
         192.0.2.9  no open port: 2 filtered; answers in 1.5 ms
         ");
+    }
+
+    #[test]
+    fn a_suspect_whose_ports_are_left_out() {
+        let Event::Suspect(every) = samples::suspect() else { panic!("an event of suspicion") };
+        let mut hosts = Hosts::default();
+        hosts.suspect(&every);
+        let said = format!("{}: its open ports left out; suspect: {}", every.address, every.reason);
+        assert_eq!(hosts.lines(), Some(said));
     }
 
     #[test]
