@@ -124,6 +124,12 @@ impl Ledger {
         self.waits[group].store((wait.as_millis() as u32).max(1), Ordering::Relaxed);
     }
 
+    /// Whether a round-trip time from this group is known.
+    #[inline]
+    pub(crate) fn is_heard(&self, group: usize) -> bool {
+        load(&self.waits[group]) > 0
+    }
+
     /// How long to wait for answers to the last probes of a pass: as long as one from any group that was probed in it may
     /// take. What lies where nothing was heard from may be further away than all that has been.
     pub(crate) fn listening(&self, pass: u8, scan: Duration) -> Duration {

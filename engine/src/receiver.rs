@@ -62,6 +62,11 @@ pub(crate) struct Receiver {
 /// itself; that of several overlaps.
 const TOGETHER: usize = 16;
 
+/// One position in so many is a sample of its prefix, once the prefix has been heard from.
+const SAMPLED: u64 = 8;
+/// With as many canaries, not every answer has to become one.
+const MANY_CANARIES: usize = 256;
+
 /// A segment, and when it came.
 #[derive(Clone, Copy)]
 struct Waiting {
@@ -349,11 +354,17 @@ impl Receiver {
         let kind = if answer.meaning.0 == State::Open { Kind::Open } else { Kind::Closed };
         let group = self.shared.ledger.prefixes.group(tcp.family, tcp.source);
         self.shared.ledger.answered(kind, answer.pass, group);
-        if let Some(index) = place.index {
+        // What is kept by prefix and by host lies all over memory: some answers say as much as all.
+        let is_sample = answer.offset.is_multiple_of(SAMPLED);
+        if let Some(index) = place.index
+            && (is_sample || self.shared.canaries.len(kind) < MANY_CANARIES)
+        {
             self.shared.canaries.offer(kind, index, tcp.source, tcp.source_port);
         }
-        if let Some(rtt) = rtt {
-            self.sample(group, rtt);
+        match rtt {
+            Some(rtt) if is_sample || !self.shared.ledger.is_heard(group) => self.sample(group, rtt),
+            Some(rtt) => self.rtt.sample_nanos(rtt),
+            None => {}
         }
     }
 
