@@ -1,8 +1,8 @@
 //! Which pass comes next: probes go where evidence says that answers are missing, and stop when too few of them are.
 //!
 //! After every pass the ledger (`loss.rs`) says, for each prefix, how many targets can be expected to answer that have
-//! not yet. When the upper end of the 95 % interval of their number, for the open ones and for all, is within what the
-//! asked completeness allows, that was the last pass. Else the next one takes the prefixes where most is missing, as many
+//! not yet. When, for the open ones and for all, a tenth of what the asked completeness allows is expected and the upper
+//! end of the 95 % interval is within it (or is a single one), that was the last pass. Else the next one takes the prefixes where most is missing, as many
 //! as it takes to leave little; prefixes from which nothing was heard come last, because all of them together miss about
 //! as many as there are prefixes with a single answer, times the loss (Good and Turing's estimate).
 //!

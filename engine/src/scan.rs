@@ -100,8 +100,8 @@ pub struct Settings {
     /// start as many as there are: never more than targets, or probes a second, or than the links have room for. A
     /// connect scan has one.
     pub senders: u8,
-    /// The share of all answers that is to be found: passes stop when no more than the rest can still be missing, by the
-    /// upper end of a 95 % interval. 1 never stops for that. Default 0.999.
+    /// The share of all answers that is to be found: passes stop when a tenth of the rest is expected to be missing, and no
+    /// more than the rest, or a single one, by the upper end of a 95 % interval. 1 never stops for that. Default 0.999.
     pub completeness: f64,
     /// How many passes at most: all targets in the first, in each further one the unanswered where answers are missing.
     /// Default 10, as nmap's.
