@@ -52,9 +52,18 @@ const LEAST_WAIT: Duration = Duration::from_millis(1500);
 /// Attempts begun between two looks at what came back.
 const BATCH: usize = 64;
 
-/// Starts a connect scan; `instead_of` is why it is not a SYN scan.
-pub(crate) fn start(plan: Plan, mut settings: Settings, instead_of: Option<Error>) -> Result<Running, Error> {
-    let clock = Clock::new();
+/// A connect scan that has been found to have a way to everybody.
+pub(crate) struct Ready {
+    plan: Plan,
+    pub(crate) settings: Settings,
+    pub(crate) shared: Arc<Shared>,
+    /// What is to be said first.
+    warnings: Vec<String>,
+    poll: OwnedFd,
+}
+
+/// Opens what a connect scan takes; `instead_of` is why it is not a SYN scan.
+pub(crate) fn open(plan: Plan, mut settings: Settings, instead_of: Option<&Error>) -> Result<Ready, Error> {
     let overrides =
         Overrides { interface: settings.interface.clone(), source: settings.source_ip.clone(), gateway_mac: None };
     // Only to fail early and in the same words: the kernel routes each connection by itself.
@@ -62,21 +71,29 @@ pub(crate) fn start(plan: Plan, mut settings: Settings, instead_of: Option<Error
     settings.method = Method::Connect;
     settings.senders = 1;
     settings.links = vec!["connect".into()];
-    let targets = plan.len();
-    let shared = Arc::new(launch::shared(&settings, &plan));
-    let (events, reader) = bounded(EVENTS);
-    let mut outbox = Outbox::new(events, targets);
-    if let Some(why) = instead_of {
-        outbox.send(Event::Warning(format!("{why}; falling back to a connect() scan, which sees less")));
-    }
-    without_effect(&settings).into_iter().for_each(|warning| outbox.send(Event::Warning(warning)));
+    let fallen = instead_of.map(|why| format!("{why}; falling back to a connect() scan, which sees less"));
+    let warnings = fallen.into_iter().chain(without_effect(&settings)).collect();
     (settings.gateway_mac, settings.link) = (None, LinkKind::Auto);
     settings.source_port = None;
+    let shared = Arc::new(launch::shared(&settings, &plan));
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)
         .map_err(|error| Error::System { operation: "create an epoll".into(), source: error.into() })?;
-    let scan = ConnectScan::new(plan, settings.clone(), clock, Arc::clone(&shared), outbox, poll);
-    let thread = spawn("halfopen-connect", move || scan.run())?;
-    Ok(Running { events: Some(reader), shared, clock, targets, settings, thread: Some(thread) })
+    Ok(Ready { plan, settings, shared, warnings, poll })
+}
+
+impl Ready {
+    /// Starts.
+    pub(crate) fn start(self) -> Result<Running, Error> {
+        let clock = Clock::new();
+        let Ready { plan, settings, shared, warnings, poll } = self;
+        let targets = plan.len();
+        let (events, reader) = bounded(EVENTS);
+        let mut outbox = Outbox::new(events, targets);
+        warnings.into_iter().for_each(|warning| outbox.send(Event::Warning(warning)));
+        let scan = ConnectScan::new(plan, settings.clone(), clock, Arc::clone(&shared), outbox, poll);
+        let thread = spawn("halfopen-connect", move || scan.run())?;
+        Ok(Running { events: Some(reader), shared, clock, targets, settings, thread: Some(thread) })
+    }
 }
 
 /// Settings that only a SYN scan can follow, in words.

@@ -1,7 +1,9 @@
-//! Brings a SYN scan up and down: routes, source ports, links, gateways; then the thread that asks for neighbours, runs
-//! the sender and accounts for it all. The only file that knows every part.
+//! Brings a SYN scan up and down: routes, source ports, links; then gateways; then the thread that asks for neighbours,
+//! runs the sender and accounts for it all. The only file that knows every part.
 //!
-//! Everything that can be wrong with the settings or the machine is found before [`start`] returns.
+//! Everything that can be wrong with the settings or the machine is found before [`Ready::start`] returns. All that needs
+//! rights is done by [`open`]; no packet is read before [`Ready::start`], so that whoever wants to can give up the rights
+//! in between. (What is asked for while the scan runs, the devices' counters, the kernel tells anybody.)
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,9 +58,24 @@ pub(crate) fn permitted() -> Result<(), Error> {
     }
 }
 
-/// Starts a SYN scan.
-pub(crate) fn start(mut plan: Plan, mut settings: Settings) -> Result<Running, Error> {
-    let clock = Clock::new();
+/// A SYN scan with all that it takes from the system: source ports, sockets, rings, programs. Nothing has been sent. What
+/// comes after this needs no rights.
+pub(crate) struct Ready {
+    plan: Plan,
+    routed: Routed,
+    links: Links,
+    /// By egress: the gateway's link address, where the kernel knows it or somebody gave it.
+    gateways: Vec<Option<MacAddr>>,
+    ports: SourcePorts,
+    party: Option<Party>,
+    pub(crate) settings: Settings,
+    pub(crate) shared: Arc<Shared>,
+    /// What the devices had lost before.
+    before: DeviceLosses,
+}
+
+/// Opens what a SYN scan takes.
+pub(crate) fn open(mut plan: Plan, mut settings: Settings) -> Result<Ready, Error> {
     let overrides = Overrides {
         interface: settings.interface.clone(),
         source: settings.source_ip.clone(),
@@ -70,38 +87,34 @@ pub(crate) fn start(mut plan: Plan, mut settings: Settings) -> Result<Running, E
     let ports = SourcePorts::hold(settings.source_port, settings.ports() as u8, families, random::number)?;
     settings.senders = settings.useful_senders(plan.len());
     let mut links = Links::open(&routed, &settings, ports.first)?;
-    let headers = links.headers(&routed, &overrides, &settings, &clock)?;
-    let party = party(&plan, &routed, &links, &headers, &settings)?;
+    let gateways: Vec<_> =
+        routed.egresses.iter().map(|egress| route::known_gateway(egress, &overrides)).collect::<Result<_, _>>()?;
+    links.open_asking(&routed, &gateways, ports.first, &settings)?;
+    let hosts = discover::wanted(settings.discover, &plan, |egress| is_far(&routed, egress));
+    let party = hosts.map(|hosts| Party::open(hosts, &links.interfaces, &settings)).transpose()?;
 
     settings.method = Method::Syn;
     settings.source_port = Some(ports.first);
     settings.links.clone_from(&links.names);
     settings.senders = links.senders();
-    let targets = plan.len();
     let shared = Arc::new(shared(&settings, &plan));
-    let (events, reader) = bounded(EVENTS);
     let before = device_losses(&links.interfaces)?;
-    let launch = Launch { plan, routed, links, headers, ports, party, settings, clock, shared, events, before };
-    let (shared, settings) = (Arc::clone(&launch.shared), launch.settings.clone());
-    let thread = spawn("halfopen-send", move || launch.run())?;
-    Ok(Running { events: Some(reader), shared, clock, targets, settings, thread: Some(thread) })
+    Ok(Ready { plan, routed, links, gateways, ports, party, settings, shared, before })
 }
 
-/// What it takes to look for hosts first, if that is to be done.
-fn party(
-    plan: &Plan,
-    routed: &Routed,
-    links: &Links,
-    headers: &[LinkHeader],
-    settings: &Settings,
-) -> Result<Option<Party>, Error> {
-    let hosts = discover::wanted(settings.discover, plan, |egress| is_far(routed, egress));
-    let ways = routed.egresses.iter().zip(headers).map(|(egress, &header)| Way {
-        link: links.find(&egress.interface).unwrap_or(0),
-        source: egress.source,
-        header,
-    });
-    hosts.map(|hosts| Party::gather(hosts, ways.collect(), &links.interfaces, settings)).transpose()
+impl Ready {
+    /// Asks gateways that the kernel does not know, and starts.
+    pub(crate) fn start(self) -> Result<Running, Error> {
+        let clock = Clock::new();
+        let Ready { plan, routed, mut links, gateways, ports, party, settings, shared, before } = self;
+        let headers = links.headers(&routed, &gateways, &clock)?;
+        let (events, reader) = bounded(EVENTS);
+        let targets = plan.len();
+        let launch = Launch { plan, routed, links, headers, ports, party, settings, clock, shared, events, before };
+        let (shared, settings) = (Arc::clone(&launch.shared), launch.settings.clone());
+        let thread = spawn("halfopen-send", move || launch.run())?;
+        Ok(Running { events: Some(reader), shared, clock, targets, settings, thread: Some(thread) })
+    }
 }
 
 /// Whether an egress leads to hosts that nobody has asked for yet: neither on-link, nor this machine.
@@ -141,6 +154,8 @@ struct Links {
     /// By interface, then by sender.
     tx: Vec<Vec<Box<dyn LinkTx>>>,
     rx: Vec<Box<dyn LinkRx>>,
+    /// What asks for neighbours and gateways in the link's stead, until that is done.
+    asking: Vec<Option<Halves>>,
 }
 
 impl Links {
@@ -174,18 +189,34 @@ impl Links {
         Ok(links)
     }
 
-    /// A link that asks for neighbours, beside one that sends nothing but probes, or does not hear the answers.
-    fn asking(&self, link: usize, settings: &Settings) -> Result<Option<Halves>, Error> {
-        let (interface, kind) = &self.interfaces[link];
-        let can = matches!(kind, LinkKind::AfPacket | LinkKind::Pnet)
-            && settings.receive.modes(*kind, false, false).is_empty();
-        if can || interface.kind != InterfaceKind::Ethernet {
-            return Ok(None);
+    /// Opens what asks for neighbours and gateways where the link itself does not and there is somebody to ask for.
+    fn open_asking(
+        &mut self,
+        routed: &Routed,
+        gateways: &[Option<MacAddr>],
+        port: u16,
+        settings: &Settings,
+    ) -> Result<(), Error> {
+        let unknown = |(egress, known): (&Egress, &Option<MacAddr>)| {
+            let asked = egress.next_hop == NextHop::OnLink
+                || (matches!(egress.next_hop, NextHop::Gateway(_)) && known.is_none());
+            asked.then_some(egress.interface.index)
+        };
+        let unknown: Vec<u32> = routed.egresses.iter().zip(gateways).filter_map(unknown).collect();
+        let asking = self.interfaces.iter().map(|(interface, kind)| {
+            let needed = unknown.contains(&interface.index);
+            if needed { asking(interface, *kind, port, settings) } else { Ok(None) }
+        });
+        self.asking = asking.collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// The halves that ask for neighbours on a link.
+    fn asking(&mut self, link: usize) -> (&mut dyn LinkTx, &mut Box<dyn LinkRx>) {
+        match &mut self.asking[link] {
+            Some(Halves { tx, rx }) => (&mut *tx[0], rx),
+            None => (&mut *self.tx[link][0], &mut self.rx[link]),
         }
-        let port = settings.source_port.unwrap_or(0);
-        let (ports, rate) = ((port, port), settings.highest_rate());
-        let asked = LinkSettings { ports, rate, senders: 1, sources: &[], by_name: false, echo: false, xdp: &[] };
-        link::open(LinkKind::AfPacket, interface, asked).map(|opened| Some(opened.halves))
     }
 
     /// As many as the least of the links has sending halves for.
@@ -203,52 +234,33 @@ impl Links {
         self.interfaces.iter().position(|(own, _)| own.index == interface.index)
     }
 
-    /// The link header of every egress; asks gateways that the kernel does not know.
+    /// The link header of every egress; asks for gateways that nobody knows.
     fn headers(
         &mut self,
         routed: &Routed,
-        overrides: &Overrides,
-        settings: &Settings,
+        gateways: &[Option<MacAddr>],
         clock: &Clock,
     ) -> Result<Vec<LinkHeader>, Error> {
-        routed.egresses.iter().map(|egress| self.header(egress, overrides, settings, clock)).collect()
+        let egresses = routed.egresses.iter().zip(gateways);
+        egresses.map(|(egress, &known)| self.header(egress, known, clock)).collect()
     }
 
-    fn header(
-        &mut self,
-        egress: &Egress,
-        overrides: &Overrides,
-        settings: &Settings,
-        clock: &Clock,
-    ) -> Result<LinkHeader, Error> {
+    fn header(&mut self, egress: &Egress, known: Option<MacAddr>, clock: &Clock) -> Result<LinkHeader, Error> {
         let link = self.find(&egress.interface).unwrap_or(0);
         let (interface, kind) = &self.interfaces[link];
         let Some(source) = interface.mac.filter(|_| *kind != LinkKind::RawIp) else { return Ok(LinkHeader::None) };
-        let destination = match egress.next_hop {
-            NextHop::Gateway(gateway) => match route::known_gateway(egress, overrides)? {
-                Some(mac) => mac,
-                None => self.ask(link, egress, gateway, settings, clock)?,
-            },
-            NextHop::OnLink | NextHop::Direct => MacAddr::ZERO,
+        let destination = match (egress.next_hop, known) {
+            (NextHop::Gateway(_), Some(mac)) => mac,
+            (NextHop::Gateway(gateway), None) => self.ask(link, egress, gateway, clock)?,
+            (NextHop::OnLink | NextHop::Direct, _) => MacAddr::ZERO,
         };
         Ok(LinkHeader::Ethernet { source, destination })
     }
 
-    fn ask(
-        &mut self,
-        link: usize,
-        egress: &Egress,
-        gateway: IpAddr,
-        settings: &Settings,
-        clock: &Clock,
-    ) -> Result<MacAddr, Error> {
+    fn ask(&mut self, link: usize, egress: &Egress, gateway: IpAddr, clock: &Clock) -> Result<MacAddr, Error> {
         let asker = Asker::on(&egress.interface, &[egress.source]);
         let mut sweep = Sweep::new(asker, AddressRange::new(gateway, gateway).into_iter(), SWEEP_RATE as u32);
-        let mut asking = self.asking(link, settings)?;
-        let (tx, rx) = match &mut asking {
-            Some(Halves { tx, rx }) => (&mut *tx[0], rx),
-            None => (&mut *self.tx[link][0], &mut self.rx[link]),
-        };
+        let (tx, rx) = self.asking(link);
         drive::sweep(&mut sweep, tx, rx, clock, clock, &|| false)
             .map_err(|source| Error::System { operation: format!("ask for gateway {gateway}"), source })?;
         sweep.neighbours().lookup(gateway).ok_or_else(|| Error::GatewaySilent {
@@ -257,6 +269,18 @@ impl Links {
             protocol: if gateway.is_ipv4() { "ARP" } else { "NDP" },
         })
     }
+}
+
+/// A link that asks for neighbours, beside one that sends nothing but probes, or does not hear the answers.
+fn asking(interface: &Interface, kind: LinkKind, port: u16, settings: &Settings) -> Result<Option<Halves>, Error> {
+    let can =
+        matches!(kind, LinkKind::AfPacket | LinkKind::Pnet) && settings.receive.modes(kind, false, false).is_empty();
+    if can || interface.kind != InterfaceKind::Ethernet {
+        return Ok(None);
+    }
+    let (ports, rate) = ((port, port), settings.highest_rate());
+    let asked = LinkSettings { ports, rate, senders: 1, sources: &[], by_name: false, echo: false, xdp: &[] };
+    link::open(LinkKind::AfPacket, interface, asked).map(|opened| Some(opened.halves))
 }
 
 /// The addresses that are probed from through an interface.
@@ -353,6 +377,7 @@ impl Launch {
     fn discover(&mut self) -> Result<Option<Discovery>, Error> {
         let Some(party) = self.party.take().filter(|_| !self.shared.stopped()) else { return Ok(None) };
         self.shared.sender.set_phase(Phase::Discovery);
+        let ways = self.ways();
         let (shared, clock, events, targets) = (Arc::clone(&self.shared), self.clock, &self.events, self.plan.len());
         let rx = &mut self.links.rx;
         let mut look = |progress: Progress| {
@@ -360,7 +385,7 @@ impl Launch {
             rx.iter_mut().for_each(|rx| drop(rx.receive(&clock, &mut |_| {})));
             let _ = events.try_send(Event::Progress(progress));
         };
-        let ended = party.run(&shared, targets, &clock, &mut look);
+        let ended = party.run(ways, &shared, targets, &clock, &mut look);
         let ended = ended.map_err(|lost| lost_link(lost, &self.settings, 0))?;
         ended.warning.into_iter().for_each(|text| self.warn(text));
         let stopped = shared.stopped();
@@ -370,6 +395,17 @@ impl Launch {
         set(&shared.sender.spared, found.skipped_targets);
         left.into_iter().for_each(|left| self.plan = left);
         Ok(Some(found))
+    }
+
+    /// How the survey reaches each egress's hosts.
+    fn ways(&self) -> Vec<Way> {
+        let egresses = self.routed.egresses.iter().zip(&self.headers);
+        let way = |(egress, &header): (&Egress, &LinkHeader)| Way {
+            link: self.links.find(&egress.interface).unwrap_or(0),
+            source: egress.source,
+            header,
+        };
+        egresses.map(way).collect()
     }
 
     /// Ends a scan that nobody is left to be scanned in.
@@ -403,6 +439,7 @@ impl Launch {
             }
             on_link.into_iter().for_each(|egress| by_egress[usize::from(egress.0)] = Some(Arc::clone(&found)));
         }
+        self.links.asking.clear();
         Ok(by_egress)
     }
 
@@ -424,11 +461,7 @@ impl Launch {
             Rate::Auto | Rate::Max => SWEEP_RATE,
         };
         let mut sweep = Sweep::new(Asker::on(&interface, &sources), ranges, rate as u32);
-        let mut asking = self.links.asking(link, &self.settings)?;
-        let (tx, rx) = match &mut asking {
-            Some(Halves { tx, rx }) => (&mut *tx[0], rx),
-            None => (&mut *self.links.tx[link][0], &mut self.links.rx[link]),
-        };
+        let (tx, rx) = self.links.asking(link);
         let shared = Arc::clone(&self.shared);
         drive::sweep(&mut sweep, tx, rx, &self.clock, &self.clock, &|| shared.stopped())
             .map_err(|source| lost_link(Lost { link, source }, &self.settings, 0))?;

@@ -74,7 +74,7 @@ pub use link::{LinkKind, Receive};
 pub use pace::{Pps, Rate};
 pub use plan::{AddressRange, Block, EgressId, Located, Plan, PlanBuilder, PortSet, Resolve};
 pub use route::{Interface, InterfaceAddress, InterfaceKind, interfaces};
-pub use scan::{HostRate, Method, Order, Quiet, Running, Scan, ScanBuilder, Settings, Stopper};
+pub use scan::{HostRate, Method, Order, Quiet, Ready, Running, Scan, ScanBuilder, Settings, Stopper};
 pub use sender::Cooldown;
 pub use simulate::{Place as SimPlace, simulate, simulate_until};
 pub use summary::{Completeness, Discovery, Drops, Ended, Interval, Outcome, Strays, Summary};

@@ -3,6 +3,7 @@
 //! How it is brought up (routes, ports, links, neighbours) and down again is `launch.rs`; what the threads do meanwhile
 //! is `drive.rs`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -420,23 +421,36 @@ impl ScanBuilder {
         Order { plan: &self.plan, permutation, next: 0 }
     }
 
-    /// Starts: finds routes, opens links, and returns once the first probe is about to leave.
+    /// Opens all that the scan takes from the system, and sends nothing. Whoever has rights to give up does it then, before
+    /// [`Ready::start`]: the scan needs none of them any more.
     ///
     /// # Errors
-    /// What cannot work is said here, before the first probe: a setting out of range, no route, an interface that is
-    /// missing or down, a source address that is not this machine's, a gateway that does not answer, missing rights.
-    pub fn start(self) -> Result<Running, Error> {
+    /// What cannot work is said here: a setting out of range, no route, an interface that is missing or down, a source
+    /// address that is not this machine's, missing rights.
+    pub fn open(self) -> Result<Ready, Error> {
         self.settings.check()?;
         let ScanBuilder { plan, settings } = self;
+        let syn = |plan, settings| launch::open(plan, settings).map(|ready| Ready(Kind::Syn(Box::new(ready))));
+        let connect = |plan, settings, why: Option<&Error>| {
+            connect::open(plan, settings, why).map(|ready| Ready(Kind::Connect(Box::new(ready))))
+        };
         match settings.method {
-            Method::Syn => launch::start(plan, settings),
-            Method::Connect => connect::start(plan, settings, None),
+            Method::Syn => syn(plan, settings),
+            Method::Connect => connect(plan, settings, None),
             Method::Auto => match launch::permitted() {
-                Ok(()) => launch::start(plan, settings),
-                Err(why @ Error::Privilege { .. }) => connect::start(plan, settings, Some(why)),
+                Ok(()) => syn(plan, settings),
+                Err(why @ Error::Privilege { .. }) => connect(plan, settings, Some(&why)),
                 Err(other) => Err(other),
             },
         }
+    }
+
+    /// Starts: [`ScanBuilder::open`] and [`Ready::start`] in one.
+    ///
+    /// # Errors
+    /// Theirs.
+    pub fn start(self) -> Result<Running, Error> {
+        self.open()?.start()
     }
 
     #[doc(hidden)]
@@ -462,6 +476,62 @@ impl Iterator for Order<'_> {
         let target = self.plan.target(index)?;
         self.next += 1;
         Some(target)
+    }
+}
+
+/// A scan that has opened what it takes, and has sent nothing yet. Dropping it releases everything.
+///
+/// ```no_run
+/// # fn give_up_rights() {}
+/// let plan = halfopen::Plan::builder().targets("192.0.2.0/24")?.ports("443")?.build()?;
+/// let ready = halfopen::Scan::builder(plan).open()?;
+/// give_up_rights();
+/// let running = ready.start()?;
+/// # Ok::<(), halfopen::Error>(())
+/// ```
+///
+/// Rights belong to a thread: those of the thread that calls [`Ready::start`] are the ones that the scan's threads have.
+#[must_use = "nothing happens before it is started"]
+pub struct Ready(Kind);
+
+enum Kind {
+    Syn(Box<launch::Ready>),
+    Connect(Box<connect::Ready>),
+}
+
+impl Ready {
+    /// The settings in effect.
+    pub fn settings(&self) -> &Settings {
+        match &self.0 {
+            Kind::Syn(ready) => &ready.settings,
+            Kind::Connect(ready) => &ready.settings,
+        }
+    }
+
+    /// What will stop it, from any thread; also before it has begun.
+    pub fn stopper(&self) -> Stopper {
+        let shared = match &self.0 {
+            Kind::Syn(ready) => &ready.shared,
+            Kind::Connect(ready) => &ready.shared,
+        };
+        Stopper { shared: Arc::clone(shared) }
+    }
+
+    /// Starts, and returns once the first probe is about to leave.
+    ///
+    /// # Errors
+    /// A gateway that does not answer, or a thread that cannot be had.
+    pub fn start(self) -> Result<Running, Error> {
+        match self.0 {
+            Kind::Syn(ready) => ready.start(),
+            Kind::Connect(ready) => ready.start(),
+        }
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ready").field(self.settings()).finish()
     }
 }
 

@@ -22,13 +22,16 @@ use crate::source_ports::{Families, SourcePorts};
 use crate::time::Time;
 use crate::walker::Lost;
 
-/// A survey and its links.
+/// The hosts to be asked, and the links for it.
 pub(crate) struct Party {
-    survey: Survey,
+    hosts: Plan,
     /// In the order of the scan's links.
     tx: Vec<Box<dyn LinkTx>>,
     rx: Vec<Box<dyn LinkRx>>,
-    _port: SourcePorts,
+    port: SourcePorts,
+    /// Probes a second.
+    rate: u64,
+    seed: u64,
 }
 
 /// A survey that is over.
@@ -41,33 +44,33 @@ pub(crate) struct Ended {
 
 impl Party {
     /// For these hosts, on these interfaces, each with the kind of link that the scan has there.
-    pub(crate) fn gather(
+    pub(crate) fn open(
         hosts: Plan,
-        ways: Vec<Way>,
         interfaces: &[(Arc<Interface>, LinkKind)],
         settings: &Settings,
     ) -> Result<Party, Error> {
-        let port = hold(&hosts, settings)?;
-        let pps = rate(settings);
+        let (port, rate) = (hold(&hosts, settings)?, rate(settings));
         let (mut tx, mut rx) = (Vec::new(), Vec::new());
         for (interface, kind) in interfaces {
-            let halves = open(interface, *kind, port.first, pps)?;
+            let halves = open(interface, *kind, port.first, rate)?;
             tx.extend(halves.tx);
             rx.push(halves.rx);
         }
-        let cookie = Cookie::new(random::number(), random::number());
-        let survey = Survey::new(hosts, ways, cookie, (port.first, settings.seed), pps);
-        Ok(Party { survey, tx, rx, _port: port })
+        Ok(Party { hosts, tx, rx, port, rate, seed: settings.seed })
     }
 
-    /// Runs the survey until it is over or the scan is stopped; `look` gets to know how far it is, every so often.
+    /// Asks them, by these ways, until it is over or the scan is stopped; `look` gets to know how far it is, every so
+    /// often.
     pub(crate) fn run(
         mut self,
+        ways: Vec<Way>,
         shared: &Shared,
         targets: u64,
         clock: &Clock,
         look: &mut dyn FnMut(Progress),
     ) -> Result<Ended, Lost> {
+        let cookie = Cookie::new(random::number(), random::number());
+        let mut survey = Survey::new(self.hosts, ways, cookie, (self.port.first, self.seed), self.rate);
         let (began, mut next, mut meter) = (clock.now(), Time::ZERO, RateMeter::default());
         let mut watch = |survey: &Survey| {
             let now = clock.now();
@@ -78,9 +81,9 @@ impl Party {
             }
             !shared.stopped()
         };
-        run(&mut self.survey, &mut self.tx, &mut self.rx, (clock, clock), &mut watch)?;
+        run(&mut survey, &mut self.tx, &mut self.rx, (clock, clock), &mut watch)?;
         let drops = self.rx.iter_mut().map(|rx| rx.drops()).sum();
-        Ok(Ended { elapsed: clock.now().since(began), warning: doubt(drops), survey: self.survey })
+        Ok(Ended { elapsed: clock.now().since(began), warning: doubt(drops), survey })
     }
 }
 

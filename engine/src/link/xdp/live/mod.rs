@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use halfopen_bpf::{ByteMap, Kind, Program, Tracepoint, WordMap};
 
 use self::program::{ERROR, LEFT, LEFT_RING, Lengths, NOBODY, PidNamespace, SLOT, SLOTS, THREAD};
-use self::runner::Runner;
+use self::runner::{Carrier, Runner};
 use self::slots::{Shared, Slots};
 use crate::cores;
 use crate::link::{LinkSettings, LinkTx, TemplateId, TxLosses};
@@ -72,11 +72,11 @@ struct LiveTx {
     moved: u64,
     /// Since when the carrier has taken more than the accountant knows of, and how much that knew then.
     unaccounted: Option<(u64, Instant)>,
-    core: Option<usize>,
     /// When the last RST was laid down.
     closed: Option<Instant>,
     // In this order: the runner ends before its programs go.
-    runner: Runner,
+    runner: Option<Runner>,
+    carrier: Arc<Carrier>,
     _accountant: Tracepoint,
 }
 
@@ -95,8 +95,9 @@ impl LiveTx {
         )?;
         let accountant = Tracepoint::attach(&accountant, "xdp_devmap_xmit")?;
         let carrier = program::carrier(&words, &slots, interface.index, lengths);
-        let carrier = Program::load(Kind::Xdp, "halfopen_send", &carrier)?;
-        let runner = Runner::start(carrier, &words, vec![0; lengths.longest()], core)?;
+        let program = Program::load(Kind::Xdp, "halfopen_send", &carrier)?;
+        let frame = vec![0; lengths.longest()];
+        let carrier = Arc::new(Carrier { program, words: Arc::clone(&words), frame, core });
         let slots = Slots::new(Shared { words: Arc::clone(&words), slots });
         let mut link = LiveTx {
             slots,
@@ -104,9 +105,9 @@ impl LiveTx {
             templates: Vec::new(),
             moved: 0,
             unaccounted: None,
-            core,
             closed: None,
-            runner,
+            runner: None,
+            carrier,
             _accountant: accountant,
         };
         link.try_out(interface.mac.unwrap_or(MacAddr::ZERO))?;
@@ -120,12 +121,13 @@ impl LiveTx {
         frame[6..12].copy_from_slice(&own.0);
         frame[12..].copy_from_slice(&0x88b5_u16.to_be_bytes());
         (0..TRIAL).for_each(|_| self.slots.frame(&frame));
-        self.publish();
+        self.publish()?;
         self.wait_for_trial();
-        self.runner.hold();
-        if let Some(error) = self.runner.error() {
+        self.hold();
+        if let Some(error) = self.error() {
             return Err(Unable::Run(error));
         }
+        self.runner = None;
         let (taken, left) = (self.slots.flushed(), self.word(LEFT));
         self.slots.collect();
         match (taken, left) {
@@ -137,7 +139,7 @@ impl LiveTx {
 
     fn wait_for_trial(&self) {
         let mut end = Instant::now() + TRIAL_TIME;
-        while self.slots.flushed() < TRIAL && Instant::now() < end && self.runner.error().is_none() {
+        while self.slots.flushed() < TRIAL && Instant::now() < end && self.error().is_none() {
             if self.slots.unaccounted() == TRIAL {
                 end = end.min(Instant::now() + UNACCOUNTED);
             }
@@ -149,33 +151,50 @@ impl LiveTx {
         self.words.words()[word].load(Ordering::Acquire)
     }
 
-    fn publish(&mut self) {
-        if self.slots.publish() {
-            self.runner.wake();
+    fn publish(&mut self) -> io::Result<()> {
+        if self.slots.publish() { self.wake() } else { Ok(()) }
+    }
+
+    /// The runner is started by whoever has something to send, with no more rights than that thread has.
+    #[inline]
+    fn wake(&mut self) -> io::Result<()> {
+        if self.runner.is_none() {
+            self.runner = Some(Runner::start(&self.carrier)?);
         }
+        self.runner.iter().for_each(Runner::wake);
+        Ok(())
+    }
+
+    fn hold(&self) {
+        self.runner.iter().for_each(Runner::hold);
+    }
+
+    fn error(&self) -> Option<io::Error> {
+        self.runner.as_ref().and_then(Runner::error)
     }
 
     /// Frames that never reached the driver (the device went down, or its ability went) are in nobody's account. Once
     /// the carrier rests, what it took and nobody saw leave was left.
-    fn reconcile(&mut self) {
+    fn reconcile(&mut self) -> io::Result<()> {
         if self.slots.unaccounted() == 0 {
             self.unaccounted = None;
-            return;
+            return Ok(());
         }
         let flushed = self.slots.flushed();
         match self.unaccounted {
             Some((known, since)) if known == flushed => {
                 if since.elapsed() > UNACCOUNTED {
-                    self.runner.hold();
+                    self.hold();
                     self.slots.recount();
                     self.slots.publish();
                     // Also if there was nothing new after all: something may have waited before.
-                    self.runner.wake();
+                    self.wake()?;
                     self.unaccounted = None;
                 }
             }
             _ => self.unaccounted = Some((flushed, Instant::now())),
         }
+        Ok(())
     }
 }
 
@@ -201,11 +220,11 @@ impl LinkTx for LiveTx {
 
     fn flush(&mut self) -> io::Result<bool> {
         self.slots.collect();
-        self.publish();
-        if let Some(error) = self.runner.error() {
+        self.publish()?;
+        if let Some(error) = self.error() {
             return Err(error);
         }
-        self.reconcile();
+        self.reconcile()?;
         Ok(self.slots.is_empty())
     }
 
@@ -216,15 +235,16 @@ impl LinkTx for LiveTx {
 
     fn rest(&mut self) {
         self.slots.collect();
-        self.publish();
+        // What fails here fails again at the next flush, and is said there.
+        let _ = self.publish();
         let more_to_close = self.closed.is_some_and(|closed| closed.elapsed() < CLOSING);
         if self.slots.is_empty() && !more_to_close {
-            self.runner.hold();
+            self.hold();
         }
     }
 
     fn spins_on(&self) -> Option<usize> {
-        self.core
+        self.carrier.core
     }
 
     /// A probe, or a RST as `wire/rst.rs` makes it: the carrier knows no other lengths.

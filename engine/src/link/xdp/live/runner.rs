@@ -11,6 +11,9 @@
 //! says that it does not run, and then looks once more. All of this is sequentially consistent, so one of the two sees
 //! the other. Likewise who holds it says so and then looks whether it runs, and the runner says that it runs before it
 //! looks whether it is held.
+//!
+//! A device's trial has a thread of its own that ends with it: the one that serves a scan is started by the scan's first
+//! frame, from the thread that sends it, and so has that thread's rights and no more.
 
 use std::io;
 use std::sync::Arc;
@@ -51,32 +54,38 @@ struct State {
     error: AtomicI32,
 }
 
+/// What the thread runs.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    pub(super) program: Program,
+    pub(super) words: Arc<WordMap>,
+    /// What each frame is made from.
+    pub(super) frame: Vec<u8>,
+    /// Where it stays, if it has a core.
+    pub(super) core: Option<usize>,
+}
+
 impl Runner {
-    /// Starts the thread, parked, on a core if it has one. `frame` is what each frame is made from.
-    pub(super) fn start(
-        program: Program,
-        words: &Arc<WordMap>,
-        frame: Vec<u8>,
-        core: Option<usize>,
-    ) -> io::Result<Self> {
+    /// Starts the thread, parked.
+    pub(super) fn start(carrier: &Arc<Carrier>) -> io::Result<Self> {
         let state = Arc::new(State { held: AtomicBool::new(true), ..State::default() });
         let (known, thread) = sync_channel(1);
         let handle = {
-            let (state, words) = (Arc::clone(&state), Arc::clone(words));
+            let (state, carrier) = (Arc::clone(&state), Arc::clone(carrier));
             let body = move || {
-                stay_on(core);
+                stay_on(carrier.core);
                 let here = Interruptible::here();
                 let started = here.is_ok();
                 // Whoever started it waits for this.
                 let _ = known.send(here);
                 if started {
-                    run(&program, &words, &frame, &state);
+                    run(&carrier, &state);
                 }
             };
             std::thread::Builder::new().name("halfopen-live".into()).spawn(body)?
         };
         let interruptible = thread.recv().map_err(io::Error::other)??;
-        words.words()[THREAD].store(interruptible.thread().into(), Ordering::SeqCst);
+        carrier.words.words()[THREAD].store(interruptible.thread().into(), Ordering::SeqCst);
         Ok(Runner { state, thread: handle.thread().clone(), handle: Some(handle), interruptible })
     }
 
@@ -130,7 +139,8 @@ impl Drop for Runner {
     }
 }
 
-fn run(program: &Program, words: &WordMap, frame: &[u8], state: &State) {
+fn run(carrier: &Carrier, state: &State) {
+    let Carrier { program, words, frame, .. } = carrier;
     while !state.ended.load(Ordering::SeqCst) {
         state.running.store(true, Ordering::SeqCst);
         if !state.wanted(words) {
