@@ -19,7 +19,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::failure::Failure;
 use catalogue::{Catalogue, adds_up, has_settings, is_setting};
-use stack::{Given, Layers, is_typed, raw};
+use stack::{Given, Layers};
 
 pub(crate) use catalogue::{is_flag, long, takes_many};
 pub(crate) use file::Location;
@@ -99,8 +99,8 @@ pub(crate) fn resolve(definition: &Command, words: &[OsString], variables: &Vari
     let lenient_command = lenient.find_subcommand(command.get_name()).unwrap_or(command);
     layers.check(lenient_command)?;
     let given = layers.merge(command, own)?;
-    let settings = effective(lenient_command, own, &given);
-    let words = with_additions(words, command, own, &given);
+    let settings = effective(lenient_command, &given);
+    let words = with_additions(words, command, &given);
     let completed = lenient.mut_subcommand(command.get_name(), |command| with_defaults(command, &given));
     let matches = completed.try_get_matches_from(words).map_err(Unresolved::Answer)?;
     Ok(Resolved { matches, settings, warnings: variables.warnings(Catalogue::new(definition)) })
@@ -132,26 +132,34 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The command with what was given in place of its defaults.
+/// The command with what was given elsewhere in place of its defaults.
 fn with_defaults(command: Command, given: &[Given]) -> Command {
     command.mut_args(|arg| {
-        let values: Vec<Default> = values_of(&arg, given).cloned().map(Default::from).collect();
+        let values: Vec<Default> = elsewhere(&arg, given).cloned().map(Default::from).collect();
         if values.is_empty() { arg } else { arg.required(false).default_values(values) }
     })
 }
 
-fn values_of<'a>(arg: &Arg, given: &'a [Given]) -> impl Iterator<Item = &'a OsString> {
-    let name = arg.get_long();
-    given.iter().filter(move |given| Some(given.name.as_str()) == name).flat_map(|given| &given.values)
-}
-
 /// Defaults do not count where something was typed; what adds up is typed, too.
-fn with_additions(words: &[OsString], command: &Command, typed: &ArgMatches, given: &[Given]) -> Vec<OsString> {
-    let adding = command.get_arguments().filter(|arg| is_setting(arg) && adds_up(arg) && is_typed(typed, arg));
-    let additions = adding.flat_map(|arg| values_of(arg, given).map(|value| word(arg, value)));
+fn with_additions(words: &[OsString], command: &Command, given: &[Given]) -> Vec<OsString> {
+    let adding = command.get_arguments().filter(|arg| is_setting(arg) && adds_up(arg) && is_typed(arg, given));
+    let additions = adding.flat_map(|arg| elsewhere(arg, given).map(|value| word(arg, value)));
     let after = words.iter().position(|word| word == command.get_name()).map_or(words.len(), |at| at + 1);
     let (head, tail) = words.split_at(after);
     head.iter().cloned().chain(additions).chain(tail.iter().cloned()).collect()
+}
+
+fn of<'a>(arg: &Arg, given: &'a [Given]) -> impl Iterator<Item = &'a Given> {
+    let name = arg.get_long();
+    given.iter().filter(move |given| Some(given.name.as_str()) == name)
+}
+
+fn is_typed(arg: &Arg, given: &[Given]) -> bool {
+    of(arg, given).any(|given| given.origin == Origin::CommandLine)
+}
+
+fn elsewhere<'a>(arg: &Arg, given: &'a [Given]) -> impl Iterator<Item = &'a OsString> {
+    of(arg, given).filter(|given| given.origin != Origin::CommandLine).flat_map(|given| &given.values)
 }
 
 fn word(arg: &Arg, value: &OsStr) -> OsString {
@@ -160,24 +168,20 @@ fn word(arg: &Arg, value: &OsStr) -> OsString {
     word
 }
 
-fn effective(command: &Command, typed: &ArgMatches, given: &[Given]) -> Vec<Effective> {
-    command.get_arguments().filter(|arg| is_setting(arg)).flat_map(|arg| places(arg, typed, given)).collect()
+fn effective(command: &Command, given: &[Given]) -> Vec<Effective> {
+    command.get_arguments().filter(|arg| is_setting(arg)).flat_map(|arg| places(arg, given)).collect()
 }
 
 /// A setting, from each place that has some of it.
-fn places(arg: &Arg, typed: &ArgMatches, given: &[Given]) -> Vec<Effective> {
+fn places(arg: &Arg, given: &[Given]) -> Vec<Effective> {
     let entry = |values, origin| Effective { name: long(arg).to_owned(), values, origin };
-    let typed = is_typed(typed, arg).then(|| entry(raw(typed, arg), Origin::CommandLine));
-    let given = given.iter().filter(|given| given.name == long(arg));
-    let given = given.map(|given| entry(given.values.iter().map(lossy).collect(), given.origin.clone()));
-    let places: Vec<_> = typed.into_iter().chain(given).collect();
+    let places: Vec<_> =
+        of(arg, given).map(|given| entry(given.values.iter().map(lossy).collect(), given.origin.clone())).collect();
     if !places.is_empty() {
         return places;
     }
-    vec![entry(
-        arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect(),
-        Origin::Default,
-    )]
+    let default = arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+    vec![entry(default, Origin::Default)]
 }
 
 fn lossy(value: &OsString) -> String {

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
-use super::catalogue::{Catalogue, adds_up, fault};
+use super::catalogue::{Catalogue, adds_up, fault, long, normal};
 use super::file::{File, Location};
 use super::{Origin, Variables};
 use crate::failure::Failure;
@@ -58,16 +58,28 @@ impl Layers {
         self.layers.iter().chain(&self.profiles).flatten().try_for_each(|given| given.check(command))
     }
 
-    /// What counts beside what was typed: each setting from the first layer that has it.
+    /// What counts: each setting from the first layer that has it, what was typed before all.
     pub(super) fn merge(&self, command: &Command, typed: &ArgMatches) -> Result<Vec<Given>, Failure> {
-        let mut above = Vec::new();
+        let mut above = typed_options(command, typed);
         for layer in &self.layers {
-            let counted: Vec<_> = layer.iter().filter(|given| given.counts(&above, command, typed)).cloned().collect();
+            let counted: Vec<_> = layer.iter().filter(|given| given.counts(&above, command)).cloned().collect();
             refuse_rivals(&counted, command)?;
             above.extend(counted);
         }
         Ok(above)
     }
+}
+
+/// What was typed, as a layer. Whether it contradicts itself clap has told.
+fn typed_options(command: &Command, typed: &ArgMatches) -> Vec<Given> {
+    let options = command.get_arguments().filter(|arg| arg.get_long().is_some() && is_typed(typed, arg));
+    let given = |arg: &Arg| Given {
+        name: long(arg).to_owned(),
+        values: raw(typed, arg).map(|value| normal(arg, value)).collect(),
+        written: format!("--{}", long(arg)),
+        origin: Origin::CommandLine,
+    };
+    options.map(given).collect()
 }
 
 /// A layer that contradicts itself.
@@ -90,18 +102,26 @@ impl Given {
     }
 
     /// Whether nothing more important says the same or the opposite.
-    fn counts(&self, above: &[Given], command: &Command, typed: &ArgMatches) -> bool {
+    fn counts(&self, above: &[Given], command: &Command) -> bool {
         let Some(arg) = own_arg(command, &self.name) else { return false };
-        let same = is_typed(typed, arg) || above.iter().any(|other| other.name == self.name);
-        let opposite = above.iter().any(|other| self.contradicts(other, command));
-        let typed_opposite =
-            self.is_on() && rivals(command, arg).iter().any(|rival| is_on(typed, own_arg(command, rival)));
-        adds_up(arg) || !(same || opposite || typed_opposite)
+        let beaten = above.iter().any(|other| other.name == self.name || self.contradicts(other, command));
+        adds_up(arg) || !beaten
     }
 
     fn contradicts(&self, other: &Given, command: &Command) -> bool {
+        self.is_bounded_by(other) || other.is_bounded_by(self) || self.excludes(other, command)
+    }
+
+    /// Two options that the definition does not let be together.
+    fn excludes(&self, other: &Given, command: &Command) -> bool {
         let rivals = own_arg(command, &self.name).map(|arg| rivals(command, arg)).unwrap_or_default();
         self.is_on() && other.is_on() && rivals.contains(other.name.as_str())
+    }
+
+    /// A rate that is fixed, and a bound of one that is found.
+    fn is_bounded_by(&self, other: &Given) -> bool {
+        let fixed = self.name == "rate" && !self.values.iter().any(|value| value.eq_ignore_ascii_case("auto"));
+        fixed && ["max-rate", "min-rate"].contains(&other.name.as_str())
     }
 
     fn check(&self, command: &Command) -> Result<(), Failure> {
@@ -165,16 +185,10 @@ fn rivals<'a>(command: &'a Command, arg: &Arg) -> BTreeSet<&'a str> {
         .collect()
 }
 
-pub(super) fn is_typed(typed: &ArgMatches, arg: &Arg) -> bool {
+fn is_typed(typed: &ArgMatches, arg: &Arg) -> bool {
     typed.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
 }
 
-/// Whether it was typed, and not as `--flag=false`.
-fn is_on(typed: &ArgMatches, arg: Option<&Arg>) -> bool {
-    arg.is_some_and(|arg| is_typed(typed, arg) && raw(typed, arg) != ["false"])
-}
-
-pub(super) fn raw(typed: &ArgMatches, arg: &Arg) -> Vec<String> {
-    let values = typed.get_raw(arg.get_id().as_str()).into_iter().flatten();
-    values.map(|value| value.to_string_lossy().into_owned()).collect()
+fn raw(typed: &ArgMatches, arg: &Arg) -> impl Iterator<Item = OsString> {
+    typed.get_raw(arg.get_id().as_str()).into_iter().flatten().map(OsStr::to_owned)
 }

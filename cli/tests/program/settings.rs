@@ -62,7 +62,11 @@ impl Home {
     }
 }
 
+/// As `halfopen config` prints them.
 fn words(values: &Value) -> String {
+    if values == &Value::Array(Vec::new()) {
+        return "-".into();
+    }
     values.as_array().unwrap().iter().map(|value| value.as_str().unwrap()).collect::<Vec<_>>().join(" ")
 }
 
@@ -121,6 +125,16 @@ fn the_opposite_of_what_is_typed_does_not_count() {
 }
 
 #[test]
+fn bounds_and_a_fixed_rate_do_not_meet() {
+    let home = Home::new("max-rate = \"50k\"\n");
+    assert_eq!(home.setting("max-rate", "--rate 500", &[]), pair("-", "default"));
+    assert_eq!(home.setting("max-rate", "--rate auto", &[]), pair("50k", "FILE:1"));
+    let fixed = Home::new("rate = \"50k\"\n");
+    assert_eq!(fixed.setting("rate", "--max-rate 500", &[]), pair("auto", "default"));
+    assert_eq!(fixed.setting("rate", "--profile gentle", &[]), pair("auto", "profile gentle"));
+}
+
+#[test]
 fn the_file_is_where_it_is_said_to_be() {
     let (home, other) = (Home::new("senders = 2\n"), Home::new("senders = 3\n"));
     let path = other.file().display().to_string();
@@ -175,6 +189,7 @@ fn bad_files_are_told_with_line_and_remedy() {
         ("rate = 07:00:00", ":1: rate = 07:00:00: expected a text, a number, true or false, or a list of them"),
         ("rate = 1\nrate = 2", ":2: duplicate key"),
         ("progress = true\nno-progress = true", ":1: progress = true: cannot be together with no-progress = true"),
+        ("rate = 5\nmax-rate = 7", ":1: rate = 5: cannot be together with max-rate = 7"),
         ("profile = \"x\"", ":1: profile: no such profile: x; there are gentle, internet, lan"),
         ("profiles = 3", ":1: expected tables of settings, [profiles.NAME]"),
         ("[profiles.a]\nrate = -1", ":2: rate = -1: expected probes a second such as 500, 10k or 1.5M, auto, or max"),
