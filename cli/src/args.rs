@@ -1,44 +1,61 @@
-//! The command line as it was typed, and its help. Values are checked one by one (`values`); what they mean together,
-//! with the terminal and the environment, is for `settings`.
+//! The command line and its help. Values are checked one by one (`values`); environment and files count as if they had
+//! been typed (`layers`); what the arguments mean together, and with the terminal, is for `settings`.
 
-use std::env;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use halfopen::{HostRate, MacAddr, Pps, Rate};
 
+use crate::config::ConfigArgs;
+use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
 use crate::values;
 
-/// Reads the program's arguments. What clap answers by itself (help, version, usage errors) is printed here, and the
-/// exit code to leave with is returned instead.
-pub(crate) fn parse() -> Result<Command, ExitCode> {
-    read(env::args_os().collect()).map_err(|answer| {
-        // A closed pipe (`--help | head -1`) is no news.
-        let _ = answer.print();
-        ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2))
-    })
+/// A command line, with what else counts.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    /// What to do.
+    pub(crate) command: Command,
+    /// The settings of that command, and where each is from.
+    pub(crate) settings: Vec<Effective>,
+    /// What looks like a mistake, but does no harm.
+    pub(crate) warnings: Vec<String>,
 }
 
-fn read(words: Vec<OsString>) -> Result<Command, clap::Error> {
-    let help = plea(&words);
-    let parsed = Cli::try_parse_from(words).map(|cli| cli.command);
-    // Help that was asked for comes before any complaint.
-    match help.map(Cli::try_parse_from) {
-        Some(Err(help)) if parsed.is_err() && help.kind() == ErrorKind::DisplayHelp => Err(help),
-        _ => parsed,
+/// Reads the program's arguments. What clap answers by itself (help, version, usage errors) is the error, like what is
+/// wrong in the environment or a file.
+pub(crate) fn parse(words: &[OsString], variables: &Variables) -> Result<Parsed, Unresolved> {
+    let help = plea(words);
+    match (read(words, variables), help.map(|words| definition().try_get_matches_from(words))) {
+        // Help that was asked for comes before any complaint.
+        (Err(_), Some(Err(help))) if help.kind() == ErrorKind::DisplayHelp => Err(Unresolved::Answer(help)),
+        (parsed, _) => parsed,
     }
+}
+
+/// The whole command line: for reading, help, completions and manual pages.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
+}
+
+fn read(words: &[OsString], variables: &Variables) -> Result<Parsed, Unresolved> {
+    let Resolved { matches, settings, warnings } = layers::resolve(&definition(), words, variables)?;
+    let Cli { command } = Cli::from_arg_matches(&matches).map_err(Unresolved::Answer)?;
+    Ok(Parsed { command, settings, warnings })
 }
 
 /// The command line with nothing left of it but the command and the wish for help, if it has one.
 fn plea(words: &[OsString]) -> Option<Vec<OsString>> {
     let flag = words.iter().take_while(|word| *word != "--").find(|word| *word == "--help" || *word == "-h")?;
-    let command = words.iter().skip(1).find(|word| *word == "scan");
+    let command = words.iter().skip(1).find(|word| word.to_str().is_some_and(is_command));
     Some(words.iter().take(1).chain(command).chain([flag]).cloned().collect())
+}
+
+fn is_command(word: &str) -> bool {
+    definition().find_subcommand(word).is_some()
 }
 
 /// Finds open, closed and filtered TCP ports with half-open (SYN) scans.
@@ -59,6 +76,10 @@ pub(crate) enum Command {
     ///
     /// Sends a SYN to every port of every target and says of each whether it is open, closed or filtered, and why.
     Scan(Box<ScanArgs>),
+    /// Show the settings in effect, and where each comes from
+    ///
+    /// Takes every option of `halfopen scan`, and shows what would count.
+    Config(Box<ConfigArgs>),
 }
 
 const SHORT_EXAMPLES: &str = "\
@@ -98,6 +119,8 @@ pub(crate) struct ScanArgs {
     pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) layers: LayerArgs,
     /// Print help: -h in short, --help with everything
     #[arg(short, long, action = ArgAction::Help, help_heading = "Help")]
     help: Option<bool>,
@@ -311,6 +334,26 @@ pub(crate) struct NetworkArgs {
     pub(crate) receive: ReceiveArg,
 }
 
+/// From where settings come that are not typed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct LayerArgs {
+    /// Read settings from this file, or none [default: ~/.config/halfopen/config.toml]
+    ///
+    /// Its keys are the options' long names, such as `rate = "50k"`, `exclude = ["192.0.2.1", "192.0.2.9"]` or `quiet = true`.
+    /// What is typed counts more than the environment (HALFOPEN_RATE and so on), that more than the file, the file more than
+    /// the defaults; exclusions add up. A flag is turned off by `--flag=false`. `halfopen config` shows what counts and why.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Use a named set of settings: lan, internet, gentle, or one of your own
+    ///
+    /// Your own are tables [profiles.NAME] in the file of settings. A profile counts a little less than the place that
+    /// chooses it: when it is typed, more than the environment and the file. `halfopen config --profile NAME` shows it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+}
+
 /// `--resolve`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ResolveArg {
@@ -417,12 +460,21 @@ pub(crate) enum ReceiveArg {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn scan(line: &str) -> Result<ScanArgs, String> {
         let words = ["halfopen", "scan"].into_iter().chain(line.split_whitespace());
-        let Command::Scan(args) = Cli::try_parse_from(words).map_err(|e| e.to_string())?.command;
-        Ok(*args)
+        match Cli::try_parse_from(words).map_err(|e| e.to_string())?.command {
+            Command::Scan(args) => Ok(*args),
+            other => panic!("{line} is {other:?}"),
+        }
+    }
+
+    fn answer(words: &[&str]) -> ErrorKind {
+        let words: Vec<_> = words.iter().map(OsString::from).collect();
+        match parse(&words, &Variables::default()) {
+            Err(Unresolved::Answer(answer)) => answer.kind(),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -446,11 +498,10 @@ mod tests {
         for line in
             ["scan --rate 0 --help", "scan --nope -h", "scan -p --help --seed x", "--nope --help", "scan --help"]
         {
-            let words = ["halfopen"].into_iter().chain(line.split(' ')).map(OsString::from);
-            assert_eq!(read(words.collect()).unwrap_err().kind(), ErrorKind::DisplayHelp, "{line}");
+            let words: Vec<_> = ["halfopen"].into_iter().chain(line.split(' ')).collect();
+            assert_eq!(answer(&words), ErrorKind::DisplayHelp, "{line}");
         }
-        let words = ["halfopen", "scan", "--rate", "0", "--", "--help"].map(OsString::from);
-        assert_eq!(read(words.into()).unwrap_err().kind(), ErrorKind::ValueValidation);
+        assert_eq!(answer(&["halfopen", "scan", "--rate", "0", "--", "--help"]), ErrorKind::ValueValidation);
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub(crate) enum Failure {
         /// The system's word.
         source: io::Error,
     },
+    /// Something is wrong in a file of settings or the environment: where, what, and what instead.
+    #[error("{0}")]
+    Setting(String),
     /// Results could not be written.
     #[error("cannot write to standard output: {0}")]
     Results(io::Error),
@@ -53,7 +56,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Failure::Engine(error) => engine_code(error),
-            Failure::NoTargets | Failure::Open { .. } => USAGE,
+            Failure::NoTargets | Failure::Open { .. } | Failure::Setting(_) => USAGE,
             Failure::Results(error) if error.kind() == io::ErrorKind::BrokenPipe => READER_GONE,
             Failure::Results(_) | Failure::Signals(_) => RUNTIME,
         }

@@ -1,11 +1,14 @@
 //! The program `halfopen`: SYN scans from the command line.
 //!
-//! The way of a command: `args` (as typed) -> `settings` (resolved with the terminal and the environment) -> `run`
-//! (drives the library's scan) -> `output` (findings, on standard output) and `screen` (everything else, on standard
+//! The way of a command: `args` (as typed) -> `layers` (over environment and file) -> `settings` (resolved with the
+//! terminal) -> `run` (drives the library's scan) -> `output` (findings, on standard output) and `screen` (everything else, on standard
 //! error). `failure` says what each error is worth as a text and an exit code.
 
 mod args;
+mod config;
+mod document;
 mod failure;
+mod layers;
 mod output;
 mod run;
 mod screen;
@@ -14,15 +17,28 @@ mod settings;
 mod signals;
 mod values;
 
+use std::env;
 use std::process::ExitCode;
 
+use layers::{Unresolved, Variables};
+
 fn main() -> ExitCode {
-    let command = match args::parse() {
-        Ok(command) => command,
-        Err(exit) => return exit,
+    let words: Vec<_> = env::args_os().collect();
+    let parsed = match args::parse(&words, &Variables::of_process()) {
+        Ok(parsed) => parsed,
+        Err(Unresolved::Answer(answer)) => return say(&answer),
+        Err(Unresolved::Failure(failure)) => return failure.report(),
     };
-    match run::command(command) {
+    parsed.warnings.iter().for_each(|warning| screen::warning(warning));
+    match run::command(parsed.command, &parsed.settings) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(),
     }
+}
+
+/// Prints what clap answers by itself: help, the version, usage errors.
+fn say(answer: &clap::Error) -> ExitCode {
+    // A closed pipe (`--help | head -1`) is no news.
+    let _ = answer.print();
+    ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2))
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use halfopen::{Event, Method, Quiet, Running, ScanBuilder};
 
 use crate::args::{Command, MethodArg};
+use crate::config;
 use crate::failure::{self, DONE, Failure};
+use crate::layers::Effective;
 use crate::output::account::{Account, PlanSize};
 use crate::output::{Output, summary};
 use crate::screen::{Results, Screen};
@@ -19,9 +21,10 @@ use crate::signals;
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Does what was asked and gives the exit code.
-pub(crate) fn command(command: Command) -> Result<u8, Failure> {
+pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, Failure> {
     match command {
         Command::Scan(args) => scan(&Settings::new(*args)),
+        Command::Config(args) => config::run(&args, effective),
     }
 }
 

@@ -135,6 +135,12 @@ pub(crate) fn error(text: &str, hint: Option<&str>) {
     }
 }
 
+/// Warns when no screen is up.
+pub(crate) fn warning(text: &str) {
+    let style = AnsiColor::Yellow.on_default().bold();
+    let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {text}");
+}
+
 /// A style, or none where there are no colours.
 pub(crate) fn paint(colours: bool, style: Ansi) -> Ansi {
     if colours { style } else { Ansi::new() }

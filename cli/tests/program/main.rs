@@ -1,11 +1,13 @@
-//! The program as its users meet it: help, error texts, exit codes, dry runs, and results nobody takes. Nothing here
+//! The program as its users meet it: help, settings, error texts, exit codes, dry runs, and results nobody takes. Nothing here
 //! sends a packet.
 
 mod dry_run;
 mod errors;
 mod help;
 mod results;
+mod settings;
 
+use std::env;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -16,8 +18,16 @@ fn halfopen() -> Command {
     for name in ["COLUMNS", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM"] {
         command.env_remove(name);
     }
+    without_settings(&mut command);
     command.stdin(Stdio::null());
     command
+}
+
+/// Takes away what the machine's user has set.
+fn without_settings(command: &mut Command) {
+    let ours = env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"HALFOPEN_"));
+    ours.for_each(|(name, _)| _ = command.env_remove(name));
+    command.env("HALFOPEN_CONFIG", "none");
 }
 
 /// Runs it with these arguments, separated by spaces.

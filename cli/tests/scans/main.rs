@@ -8,6 +8,7 @@ mod rights;
 mod seed;
 mod terminal;
 
+use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
@@ -22,8 +23,16 @@ fn halfopen(line: &str) -> Command {
     for name in ["COLUMNS", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM"] {
         command.env_remove(name);
     }
+    without_settings(&mut command);
     command.args(line.split_whitespace()).stdin(Stdio::null());
     command
+}
+
+/// Takes away what the machine's user has set.
+fn without_settings(command: &mut Command) {
+    let ours = env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"HALFOPEN_"));
+    ours.for_each(|(name, _)| _ = command.env_remove(name));
+    command.env("HALFOPEN_CONFIG", "none");
 }
 
 /// Runs it with these arguments, separated by spaces.

@@ -1,0 +1,139 @@
+//! `halfopen config`: the settings that count for a scan and where each is from; where the file of settings is; an
+//! example of one.
+
+use std::io::{self, Write};
+
+use clap::{Arg, Args, Command};
+use serde_json::json;
+
+use crate::args::{self, ScanArgs};
+use crate::failure::{DONE, Failure};
+use crate::layers::{self, Effective, Location, Variables};
+
+const EXAMPLES: &str = "\
+Examples:
+  What counts, and why:
+    halfopen config
+  What a profile makes of it:
+    halfopen config --profile gentle
+  A file to begin with, every setting in it as a comment:
+    halfopen config --example > ~/.config/halfopen/config.toml
+  For programs:
+    halfopen config --json | jq -r '.settings[] | select(.from != \"default\") | .name'
+
+Order: what is typed, the environment, the file, the defaults. The variable of --max-rate is HALFOPEN_MAX_RATE; one that \
+is empty counts as unset; several values are separated by spaces. The file is named by --config or HALFOPEN_CONFIG \
+(`none` for none), else it is halfopen/config.toml in $XDG_CONFIG_HOME or ~/.config. Under sudo the home is usually \
+root's, and so is the file. Exclusions of all places add up. A profile counts a little less than the place that chooses it.
+
+Not for files or the environment, because they are for once: targets, --input, --dry-run, --yes.";
+
+const SHORT: &str = "`halfopen config --help` explains the order in which they count, and gives examples.";
+/// What `halfopen config --help` lists; the options of a scan have their own help.
+const SHOWN: [&str; 3] = ["Form", "Settings", "Help"];
+
+/// `halfopen config`, as typed.
+#[derive(Debug, Args)]
+#[command(after_help = SHORT, after_long_help = EXAMPLES, mut_args(without_scan))]
+pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    scan: ScanArgs,
+
+    /// Print a JSON object: the file, and each setting with its values and their origin
+    #[arg(long, help_heading = "Form", conflicts_with_all = ["path", "example"])]
+    json: bool,
+
+    /// Print where the file of settings is, or would be
+    #[arg(long, help_heading = "Form", conflicts_with = "example")]
+    path: bool,
+
+    /// Print a file with every setting as a comment
+    #[arg(long, help_heading = "Form")]
+    example: bool,
+}
+
+fn without_scan(arg: Arg) -> Arg {
+    let shown = arg.get_help_heading().is_some_and(|heading| SHOWN.contains(&heading));
+    arg.hide(!shown)
+}
+
+/// Prints what was asked for.
+pub(crate) fn run(args: &ConfigArgs, settings: &[Effective]) -> Result<u8, Failure> {
+    let location = Location::find(args.scan.layers.config.as_deref(), &Variables::of_process());
+    let text = match args {
+        ConfigArgs { path: true, .. } => format!("{location}\n"),
+        ConfigArgs { example: true, .. } => example(&args::definition()),
+        ConfigArgs { json: true, .. } => json(&location, settings),
+        _ => lines(settings),
+    };
+    print(&text).map_err(Failure::Results)?;
+    Ok(DONE)
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// One setting a line: name, values, origin.
+fn lines(settings: &[Effective]) -> String {
+    let value = |setting: &Effective| match setting.values.as_slice() {
+        [] => "-".into(),
+        values => values.join(" "),
+    };
+    let names = settings.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
+    let values = settings.iter().map(|setting| value(setting).len()).filter(|&width| width <= WIDE).max().unwrap_or(0);
+    let line = |one: &Effective| format!("{:names$}  {:values$}  {}\n", one.name, value(one), one.origin);
+    settings.iter().map(line).collect()
+}
+
+/// Values that are longer do not widen the column.
+const WIDE: usize = 32;
+
+fn json(location: &Location, settings: &[Effective]) -> String {
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|one| json!({ "name": one.name, "values": one.values, "from": one.origin.to_string() }))
+        .collect();
+    format!("{:#}\n", json!({ "type": "settings", "file": location.to_string(), "settings": settings }))
+}
+
+/// A file with every setting of a scan as a comment, from the definition of the command line.
+fn example(definition: &Command) -> String {
+    let mut text = String::from(INTRODUCTION);
+    let mut heading = None;
+    for arg in layers::settings_of(definition, "scan") {
+        if arg.get_help_heading() != heading {
+            heading = arg.get_help_heading();
+            text += &format!("\n# {}\n", heading.unwrap_or_default());
+        }
+        text += &format!("\n{}#{} = {}\n", comment(arg), layers::long(arg), sample(arg));
+    }
+    text
+}
+
+const INTRODUCTION: &str = "\
+# Settings of halfopen. The keys are the long names of its options; `halfopen scan --help` explains them.
+# Profiles of your own are tables: [profiles.NAME], chosen by --profile NAME or profile = \"NAME\".
+";
+
+fn comment(arg: &Arg) -> String {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let names: Vec<_> = arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    let names =
+        if layers::is_flag(arg) || names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+    format!("# {help}{names}\n")
+}
+
+/// The default, or else what kind of value it takes.
+fn sample(arg: &Arg) -> String {
+    let kind =
+        || arg.get_value_names().map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+    let default = arg.get_default_values().first().map(|value| value.to_string_lossy().into_owned());
+    let value = match default.or_else(kind).unwrap_or_default() {
+        plain if layers::is_flag(arg) || plain.parse::<u64>().is_ok() => plain,
+        text => format!("\"{text}\""),
+    };
+    if layers::takes_many(arg) { format!("[{value}]") } else { value }
+}
