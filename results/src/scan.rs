@@ -92,6 +92,12 @@ impl Scan {
 }
 
 impl Host {
+    /// Whether there is anything to list of it: that it is down, a finding, or that it has answered.
+    pub fn is_told(&self) -> bool {
+        let answered = |rest: &Rest| rest.count > 0 && rest.reason != "no-response";
+        self.down.is_some() || !self.ports.is_empty() || self.rest.iter().any(answered)
+    }
+
     fn records(&self, address: IpAddr) -> impl Iterator<Item = Record> + '_ {
         let down = self.down.iter().map(move |reason| Record::HostDown(HostDown { address, reason: reason.clone() }));
         let ports = self.ports.values().cloned().map(Record::Verdict);

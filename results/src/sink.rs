@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::field::Field;
 use crate::filter::Filter;
 use crate::record::{Header, Record, Rest, Show, Verdict};
-use crate::write::{Document, Form, ServiceNames, Writer, jsonl};
+use crate::write::{Document, Form, Lines, ServiceNames, Writer, jsonl};
 
 /// An output that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,13 @@ pub struct Wanted {
     pub fields: Vec<Field>,
     /// Which verdicts of those shown.
     pub filter: Option<Filter>,
+}
+
+impl Wanted {
+    /// Which findings an output of this form has.
+    pub fn show(&self, form: Form) -> Show {
+        self.show.unwrap_or_else(|| form.usual())
+    }
 }
 
 /// What went wrong with an output.
@@ -122,7 +129,7 @@ impl Sinks {
         mut stdout: impl FnMut() -> Box<dyn Write>,
     ) -> Result<Sinks, Error> {
         let open = |choice: &Choice| {
-            let show = wanted.show.unwrap_or_else(|| choice.form.usual());
+            let show = wanted.show(choice.form);
             let writer = Writer::new(choice.form, show, &wanted.fields, names);
             let (name, way) = match &choice.to {
                 Destination::Stdout => ("standard output".into(), way(&writer, Place::Direct(stdout()))),
@@ -135,14 +142,17 @@ impl Sinks {
         Ok(Sinks { sinks, filter: wanted.filter.clone() })
     }
 
-    /// What any of them shows.
-    pub fn show(&self) -> Show {
-        self.sinks.iter().fold(Show::NONE, |show, sink| show.with(sink.show))
+    /// Adds an output of somebody else's form, one finding a line, to a file.
+    pub fn add(&mut self, lines: Box<dyn Lines>, path: &Path, show: Show) -> Result<(), Error> {
+        let writer = Writer::Lines(lines);
+        let (name, way) = (path.display().to_string(), Sink::open_file(&writer, path)?);
+        self.sinks.push(Sink { name, show, writer, way, waiting: Vec::new(), counts: None, failed: false });
+        Ok(())
     }
 
-    /// Whether any of them counts verdicts by host that it does not show.
-    pub fn counts(&self) -> bool {
-        self.sinks.iter().any(|sink| sink.counts.is_some())
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sinks.is_empty()
     }
 
     /// Begins the results of a scan.

@@ -1,4 +1,4 @@
-//! `grepable`: nmap's `-oG`, a line or two for each host of which something is shown, in the order of addresses. What
+//! `grepable`: nmap's `-oG`, a line or two for each host that has answered or of which something is shown, in the order of addresses. What
 //! halfopen knows more of the scan stands in comments, as JSON: readers of the form pass over them.
 
 use std::io::{self, Write};
@@ -46,12 +46,10 @@ impl Document for Grepable {
         if let Some(header) = &told.scan.header {
             comment(&Record::Scan(Box::new(header.clone())), out)?;
         }
-        for (address, host) in &told.scan.hosts {
+        for (address, host) in told.scan.hosts.iter().filter(|(_, host)| host.is_told()) {
             let status = if host.down.is_some() { "Down" } else { "Up" };
-            if host.down.is_some() || !host.ports.is_empty() {
-                writeln!(out, "Host: {address} ()\tStatus: {status}")?;
-            }
-            if !host.ports.is_empty() {
+            writeln!(out, "Host: {address} ()\tStatus: {status}")?;
+            if host.down.is_none() {
                 writeln!(out, "Host: {address} ()\t{}", self.ports(host))?;
             }
         }

@@ -56,7 +56,6 @@ impl Form {
     pub fn suffix(self) -> &'static str {
         match self {
             Form::Grepable => "gnmap",
-            Form::List => "txt",
             form => form.name(),
         }
     }

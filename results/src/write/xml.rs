@@ -1,4 +1,4 @@
-//! `xml`: nmap's XML (version 1.05, valid by nmap.dtd), a `host` for each of which something is shown, in the order of
+//! `xml`: nmap's XML (version 1.05, valid by nmap.dtd), a `host` for each that has answered or of which something is shown, in the order of
 //! addresses. What halfopen knows more of the scan stands in processing instructions `<?halfopen ...?>` as JSON records:
 //! the DTD allows them anywhere, and other readers pass over them.
 
@@ -88,8 +88,11 @@ impl Document for Xml {
         if let Some(header) = &told.scan.header {
             instruction(&Record::Scan(Box::new(header.clone())), out)?;
         }
-        let shown = |host: &Host| host.down.is_some() || !host.ports.is_empty();
-        told.scan.hosts.iter().filter(|(_, host)| shown(host)).try_for_each(|(&at, host)| self.host(at, host, out))?;
+        told.scan
+            .hosts
+            .iter()
+            .filter(|(_, host)| host.is_told())
+            .try_for_each(|(&at, host)| self.host(at, host, out))?;
         if let Some(summary) = &told.scan.summary {
             instruction(&Record::Summary(Box::new(summary.clone())), out)?;
         }
