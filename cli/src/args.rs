@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use halfopen::{HostRate, MacAddr, Pps, Rate};
+use halfopen_results::{Field, Filter, Form};
 
 use crate::config::ConfigArgs;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
@@ -96,7 +97,9 @@ Examples:
   Three ports of a network without its gateway, at 50,000 probes a second:
     halfopen scan 192.0.2.0/24 -p 22,80,443 --exclude 192.0.2.1 --rate 50k
   Pairs from another program, every verdict as JSON:
-    inventory | halfopen scan -i - --show all --output jsonl > scan.jsonl
+    inventory | halfopen scan -i - --show all -o jsonl > scan.jsonl
+  For people here, for nmap's tools there:
+    halfopen scan 192.0.2.0/24 -p 1-1024 -o xml=scan.xml -o list=open.txt
   What would be sent, in sending order, without sending it:
     halfopen scan 2001:db8::/120 -p 1-1024 --seed 42 --dry-run
 
@@ -263,19 +266,43 @@ pub(crate) struct ProbingArgs {
     pub(crate) dry_run: bool,
 }
 
-/// What is printed.
+/// What is written, and where.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// How findings are printed
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = FormatArg::Human)]
-    pub(crate) output: FormatArg,
+    /// Write findings in this form, to a file or standard output (repeatable) [default: human]
+    ///
+    /// human: a table on a terminal, one line a finding elsewhere. jsonl: one JSON record a line. json: an array of them. csv: a
+    /// table of verdicts. list: address:port, one a line. grepable and xml: as nmap writes them, by host. Without a file, or with
+    /// - for it, it goes to standard output, where one of them can; if none does, human is there. Files that are there are
+    /// replaced: jsonl, csv and list grow while the scan runs; json, grepable and xml replace it when it ends, and until then
+    /// what was found is in FILE.part, as JSON records.
+    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = values::output)]
+    pub(crate) output: Vec<OutputArg>,
 
-    /// Which findings are printed, separated by commas [default: open; with jsonl: open,down]
+    /// Write every form to a file: BASE.jsonl, .json, .csv, .list, .gnmap, .xml
+    #[arg(long, value_name = "BASE")]
+    pub(crate) output_all: Option<PathBuf>,
+
+    /// Which findings are written, separated by commas [default: open; with jsonl, json: open,down]
     ///
     /// Counts in the summary are complete whatever is shown.
     #[arg(long, value_name = "STATES", value_enum, value_delimiter = ',')]
     pub(crate) show: Vec<ShowArg>,
+
+    /// Which findings of these are written: an expression such as `port < 1024`
+    ///
+    /// Compares fields (see --fields) with == != < <= > >= and in [..], joined by and, or, not and parentheses:
+    /// `state == open and port < 1024`, `address in [192.0.2.0/24, 2001:db8::/32]`, `suspect == none`. Numbers may be ranges
+    /// (80-89), addresses prefixes or ranges. Counts in the summary are complete.
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) filter: Option<Filter>,
+
+    /// Which fields of a finding jsonl, json and csv have, separated by commas [default: all]
+    ///
+    /// address, port, protocol, state, reason, sender, ttl, rtt_us, pass, probes, time, supersedes, suspect.
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    pub(crate) fields: Vec<Field>,
 
     /// Leave out open ports that something speaks against, and count them in the summary
     ///
@@ -395,14 +422,21 @@ pub(crate) enum MethodArg {
 }
 
 /// `--output`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FormatArg {
-    /// For people: a table on a terminal, one line a finding in a pipe
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutputArg {
+    /// In which form.
+    pub(crate) form: FormArg,
+    /// Where; none is standard output.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// A form of the results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FormArg {
+    /// For people: a table on a terminal, one line a finding elsewhere.
     Human,
-    /// One JSON record a line; the last one is the summary
-    Jsonl,
-    /// address:port, one a line
-    List,
+    /// For programs.
+    Of(Form),
 }
 
 /// `--show`.
@@ -490,6 +524,7 @@ mod tests {
         assert_eq!(args.probing.seed, None);
         assert_eq!(args.probing.cooldown, CooldownArg::Auto);
         assert_eq!(args.probing.memory_limit, 256 << 20);
+        assert!(args.output.output.is_empty() && args.output.fields.is_empty() && args.output.filter.is_none());
         assert!(args.output.show.is_empty() && args.network.source_ip.is_empty());
     }
 
@@ -542,6 +577,10 @@ mod tests {
             "--seed -1",
             "--gateway-mac 1:2",
             "--show shut",
+            "-o toml",
+            "-o xml=",
+            "--fields prot",
+            "--filter port",
         ] {
             assert!(scan(line).is_err(), "{line}");
         }

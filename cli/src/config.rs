@@ -7,7 +7,7 @@ use clap::{Arg, Args, Command};
 use serde_json::json;
 
 use crate::args::{self, ScanArgs};
-use crate::failure::{DONE, Failure};
+use crate::failure::{self, DONE, Failure};
 use crate::layers::{self, Effective, Location, Variables};
 
 const EXAMPLES: &str = "\
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &ConfigArgs, settings: &[Effective]) -> Result<u8, Failu
         ConfigArgs { json: true, .. } => json(&location, settings),
         _ => lines(settings),
     };
-    print(&text).map_err(Failure::Results)?;
+    print(&text).map_err(failure::stdout)?;
     Ok(DONE)
 }
 

@@ -6,6 +6,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use halfopen_results::sink;
+
 use crate::screen;
 
 /// The scan could not be done, or not to its end.
@@ -29,8 +31,19 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Setting(String),
     /// Results could not be written.
-    #[error("cannot write to standard output: {0}")]
-    Results(io::Error),
+    #[error(transparent)]
+    Results(#[from] sink::Error),
+    /// More than one form for standard output.
+    #[error("{one} and {other} cannot both go to standard output; give one a file, such as -o {other}=FILE")]
+    TwoOnStdout {
+        /// One form.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// Fields of forms that have none.
+    #[error("--fields is for jsonl, json and csv, and none of them was asked for; add one, such as -o csv")]
+    NoFields,
     /// Signal handlers could not be installed.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -57,7 +70,9 @@ impl Failure {
         match self {
             Failure::Engine(error) => engine_code(error),
             Failure::NoTargets | Failure::Open { .. } | Failure::Setting(_) => USAGE,
-            Failure::Results(error) if error.kind() == io::ErrorKind::BrokenPipe => READER_GONE,
+            Failure::TwoOnStdout { .. } | Failure::NoFields => USAGE,
+            Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
+            Failure::Results(error) if error.is_reader_gone() => READER_GONE,
             Failure::Results(_) | Failure::Signals(_) => RUNTIME,
         }
     }
@@ -69,6 +84,11 @@ impl Failure {
             _ => None,
         }
     }
+}
+
+/// Standard output cannot be written.
+pub(crate) fn stdout(source: io::Error) -> sink::Error {
+    sink::Error::Write { name: "standard output".into(), source }
 }
 
 /// How this very program gets the right to raw sockets.
@@ -108,7 +128,9 @@ mod tests {
 
     #[test]
     fn codes() {
-        let results = |kind| Failure::Results(io::Error::from(kind)).code();
+        let results = |kind| Failure::Results(stdout(io::Error::from(kind))).code();
+        let open = |source| Failure::Results(sink::Error::Open { path: "x".into(), source }).code();
+        assert_eq!(open(io::ErrorKind::NotFound.into()), 2);
         assert_eq!(results(io::ErrorKind::BrokenPipe), 141);
         assert_eq!(results(io::ErrorKind::StorageFull), 1);
         assert_eq!(Failure::NoTargets.code(), 2);

@@ -6,14 +6,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use halfopen::{Event, Method, Quiet, Running, ScanBuilder};
+use halfopen_results::Coverage;
+use halfopen_results::record::Header;
+use halfopen_results::sink::Error;
 
 use crate::args::{Command, MethodArg};
 use crate::config;
 use crate::failure::{self, DONE, Failure};
 use crate::layers::Effective;
-use crate::output::account::{Account, PlanSize};
+use crate::output::account::{self, Account, PlanSize};
 use crate::output::{Output, summary};
-use crate::screen::{Results, Screen};
+use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::signals;
 
@@ -23,7 +26,7 @@ const LONG: Duration = Duration::from_secs(3600);
 /// Does what was asked and gives the exit code.
 pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, Failure> {
     match command {
-        Command::Scan(args) => scan(&Settings::new(*args)),
+        Command::Scan(args) => scan(&Settings::new(*args)?),
         Command::Config(args) => config::run(&args, effective),
     }
 }
@@ -33,18 +36,20 @@ fn scan(settings: &Settings) -> Result<u8, Failure> {
     let plan = settings.plan()?;
     let size = PlanSize::of(&plan);
     let targets = plan.len();
+    let coverage = if settings.outputs.is_empty() { Coverage::default() } else { Coverage::from(&plan) };
     let builder = settings.scan(plan);
     if settings.args.probing.dry_run {
         return dry_run(settings, &builder, size, targets);
     }
-    let running = builder.start()?;
     let screen = Screen::new(settings.style);
+    // Files that cannot be written are no reason to have sent anything.
+    let mut output = Output::open(settings, targets, &screen)?;
+    let running = builder.start()?;
     let watch = signals::watch(running.stopper(), screen.clone()).map_err(Failure::Signals)?;
-    let mut output = Output::new(settings, targets, screen.results());
-    let drained = drain(&running, &mut output, &screen);
+    let header = account::header(settings, running.settings(), (size, targets), coverage);
+    let drained = output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, &screen));
     screen.clear();
-    drained.map_err(Failure::Results)?;
-    conclude(settings, running, size, &mut output, &screen)?;
+    conclude(settings, running, &header, (&mut output, drained), &screen)?;
     Ok(watch.code().unwrap_or(DONE))
 }
 
@@ -58,7 +63,7 @@ fn announce_input(settings: &Settings) {
 
 /// Prints the probes of the first pass in sending order.
 fn dry_run(settings: &Settings, scan: &ScanBuilder, size: PlanSize, targets: u64) -> Result<u8, Failure> {
-    print_probes(scan).map_err(Failure::Results)?;
+    print_probes(scan).map_err(failure::stdout)?;
     Screen::new(settings.style).note(&summary::dry_run(targets, size, settings.seed));
     Ok(DONE)
 }
@@ -71,14 +76,10 @@ fn print_probes(scan: &ScanBuilder) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Takes every event of a scan until it is over. Results that cannot be written end the scan at once.
-fn drain(running: &Running, output: &mut Output<Results>, screen: &Screen) -> io::Result<()> {
+/// Takes every event of a scan until it is over.
+fn drain(running: &Running, output: &mut Output<Box<dyn Write>>, screen: &Screen) -> Result<(), Error> {
     let next = |wait| running.next_event(wait);
-    let result = consume(next, output, |event| on_screen(event, screen));
-    if result.is_err() {
-        running.stopper().abort();
-    }
-    result
+    consume(next, output, |event| on_screen(event, screen))
 }
 
 /// Writes in batches while events are waiting, and everything as soon as none is.
@@ -86,7 +87,7 @@ fn consume<W: Write>(
     mut next: impl FnMut(Duration) -> Result<Option<Event>, Quiet>,
     output: &mut Output<W>,
     mut also: impl FnMut(&Event),
-) -> io::Result<()> {
+) -> Result<(), Error> {
     let mut wait = Duration::ZERO;
     loop {
         match next(wait) {
@@ -112,26 +113,33 @@ fn on_screen(event: &Event, screen: &Screen) {
     }
 }
 
-/// Closes the account: in the results, and for people on standard error.
+/// Closes the account: in the results, and for people on standard error. Results that cannot be written end the scan at
+/// once; those that can be are brought to their end all the same.
 fn conclude(
     settings: &Settings,
     running: Running,
-    size: PlanSize,
-    output: &mut Output<Results>,
+    header: &Header,
+    (output, drained): (&mut Output<Box<dyn Write>>, Result<(), Error>),
     screen: &Screen,
 ) -> Result<(), Failure> {
-    let effective = running.settings().clone();
+    let method = running.settings().method;
+    if let Err(error) = &drained {
+        running.stopper().abort();
+        // Outputs that have failed are left alone; this is for the others.
+        let _ = output.warning(&error.to_string());
+    }
     match running.wait() {
         Ok(summary) => {
-            output.release().map_err(Failure::Results)?;
-            let account = Account::new(settings, &effective, size, &summary);
-            let account = Account { suspects_hidden: output.left_out(), ..account };
-            output.end(&account).map_err(Failure::Results)?;
+            let released = output.release();
+            let account = Account::from((header, &summary));
+            let account = Account { suspects_hidden: output.left_out(), unprobed: output.unprobed(), ..account };
+            let ended = output.end(&account);
+            drained.and(released).and(ended)?;
             if settings.summary {
                 tell(&account, output.by_host().as_deref(), screen);
             }
             // The library has warned; how this very program gets the right is for the program to say.
-            if settings.args.probing.method == MethodArg::Auto && effective.method == Method::Connect {
+            if settings.args.probing.method == MethodArg::Auto && method == Method::Connect {
                 screen.note(&format!("hint: {}", failure::grant()));
             }
             Ok(())
@@ -139,6 +147,7 @@ fn conclude(
         Err(error) => {
             // The error itself matters more than whether it could be written.
             let _ = output.failure(&error.to_string());
+            drained?;
             Err(error.into())
         }
     }
@@ -189,7 +198,7 @@ mod tests {
         Some(Event::Verdict(samples::open()))
     }
 
-    fn consumed(steps: impl IntoIterator<Item = Option<Event>>, broken: bool) -> (io::Result<()>, usize) {
+    fn consumed(steps: impl IntoIterator<Item = Option<Event>>, broken: bool) -> (Result<(), Error>, usize) {
         let mut pipe = Pipe { writes: 0, broken };
         let result = consume(script(steps), &mut samples::output(&mut pipe), |_| {});
         (result, pipe.writes)
@@ -231,7 +240,7 @@ mod tests {
     #[test]
     fn a_broken_pipe_ends_it() {
         let (result, writes) = consumed((0..10_000).map(|_| finding()), true);
-        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert!(result.unwrap_err().is_reader_gone());
         assert_eq!(writes, 1);
     }
 }

@@ -8,11 +8,16 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use halfopen::{Cooldown, Discover, LinkKind, Method, Plan, PlanBuilder, Receive, Resolve, Scan, ScanBuilder, State};
+use halfopen_results::record::{self, Show};
+use halfopen_results::sink::Wanted;
+use halfopen_results::{Choice, Destination, Form};
 
-use crate::args::{CooldownArg, DiscoverArg, FormatArg, LinkArg, MethodArg, ReceiveArg, ResolveArg, ScanArgs, ShowArg};
+use crate::args::{
+    CooldownArg, DiscoverArg, FormArg, LinkArg, MethodArg, OutputArg, ReceiveArg, ResolveArg, ScanArgs, ShowArg,
+};
 use crate::failure::Failure;
 use crate::screen::Style;
 
@@ -27,9 +32,15 @@ pub(crate) struct Settings {
     pub(crate) args: ScanArgs,
     /// The seed: as given, or drawn.
     pub(crate) seed: u64,
-    /// The form of the results.
-    pub(crate) form: Form,
-    /// Which findings are printed.
+    /// The form for people on standard output, unless another form goes there.
+    pub(crate) human: Option<Human>,
+    /// The files with the form for people.
+    pub(crate) human_files: Vec<PathBuf>,
+    /// The other outputs.
+    pub(crate) outputs: Vec<Choice>,
+    /// What of the scan is wanted.
+    pub(crate) wanted: Wanted,
+    /// Which findings people get.
     pub(crate) show: Show,
     /// How standard error is used.
     pub(crate) style: Style,
@@ -38,9 +49,9 @@ pub(crate) struct Settings {
     pub(crate) summary: bool,
 }
 
-/// The form of the results.
+/// The form of the results for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum Human {
     /// A table on a terminal, with or without colours.
     Table {
         /// Whether escape codes may be used.
@@ -48,34 +59,30 @@ pub(crate) enum Form {
     },
     /// One line a finding.
     Lines,
-    /// JSON records.
-    Jsonl,
-    /// `address:port`.
-    List,
-}
-
-/// Which findings are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Show {
-    open: bool,
-    closed: bool,
-    filtered: bool,
-    /// Hosts that are down.
-    pub(crate) down: bool,
 }
 
 impl Settings {
     /// Resolves the arguments with the terminal and the environment.
-    pub(crate) fn new(args: ScanArgs) -> Settings {
-        let (form, style) = (Form::new(args.output.output), style(&args));
-        Settings {
-            seed: args.probing.seed.unwrap_or_else(draw_seed),
-            form,
-            show: Show::new(&args.output.show, args.output.output),
-            style,
-            summary: form != Form::Jsonl || (style.person && !io::stdout().is_terminal()),
-            args,
+    pub(crate) fn new(args: ScanArgs) -> Result<Settings, Failure> {
+        let (typed, style) = (&args.output, style(&args));
+        let outputs = outputs(&typed.output, typed.output_all.as_deref());
+        let on_stdout = only_one_on_stdout(&typed.output)?;
+        if !typed.fields.is_empty() && !outputs.iter().any(|output| output.form.has_fields()) {
+            return Err(Failure::NoFields);
         }
+        let wanted = Wanted { show: shown(&typed.show), fields: typed.fields.clone(), filter: typed.filter.clone() };
+        let has_summary = matches!(on_stdout, Some(FormArg::Of(form)) if form.has_summary());
+        Ok(Settings {
+            seed: args.probing.seed.unwrap_or_else(draw_seed),
+            human: (!matches!(on_stdout, Some(FormArg::Of(_)))).then(Human::new),
+            human_files: human_files(&typed.output),
+            outputs,
+            show: wanted.show.unwrap_or(Show::OPEN),
+            wanted,
+            style,
+            summary: !has_summary || (style.person && !io::stdout().is_terminal()),
+            args,
+        })
     }
 
     /// Reads the targets, ports and exclusions.
@@ -122,57 +129,77 @@ impl Settings {
 
     /// Whether the verdicts of all states are asked for, so that what is not shown can be counted by host.
     pub(crate) fn counts_by_host(&self, targets: u64) -> bool {
-        matches!(self.form, Form::Table { .. } | Form::Lines) && targets <= COUNT_BY_HOST
+        let counts = self.human.is_some() || self.outputs.iter().any(|output| output.form.counts());
+        counts && targets <= COUNT_BY_HOST
     }
 
     fn reported(&self, targets: u64) -> Vec<State> {
         let all = self.counts_by_host(targets);
-        State::ALL.into_iter().filter(|&state| all || self.show.state(state)).collect()
+        let shows = self.outputs.iter().map(|output| self.wanted.show(output.form));
+        let people = (self.human.is_some() || !self.human_files.is_empty()).then_some(self.show);
+        let show = shows.chain(people).fold(Show::NONE, Show::with);
+        State::ALL.into_iter().filter(|&state| all || show.state(record::State::from(state))).collect()
     }
 }
 
-impl Form {
-    fn new(format: FormatArg) -> Form {
-        match format {
-            FormatArg::Human if io::stdout().is_terminal() => Form::Table { colours: colours(&io::stdout()) },
-            FormatArg::Human => Form::Lines,
-            FormatArg::Jsonl => Form::Jsonl,
-            FormatArg::List => Form::List,
+impl Human {
+    fn new() -> Human {
+        match io::stdout().is_terminal() {
+            true => Human::Table { colours: colours(&io::stdout()) },
+            false => Human::Lines,
         }
     }
 }
 
-impl Show {
-    /// What was asked for, or what is usual for the format.
-    pub(crate) fn new(asked: &[ShowArg], format: FormatArg) -> Show {
-        let default: &[ShowArg] = match format {
-            FormatArg::Jsonl => &[ShowArg::Open, ShowArg::Down],
-            FormatArg::Human | FormatArg::List => &[ShowArg::Open],
-        };
-        let asked = if asked.is_empty() { default } else { asked };
-        let has = |what| asked.contains(&what) || asked.contains(&ShowArg::All);
-        Show {
-            open: has(ShowArg::Open),
-            closed: has(ShowArg::Closed),
-            filtered: has(ShowArg::Filtered),
-            down: has(ShowArg::Down),
+/// The outputs for programs.
+fn outputs(typed: &[OutputArg], all: Option<&Path>) -> Vec<Choice> {
+    let choice = |output: &OutputArg| match output.form {
+        FormArg::Human => None,
+        FormArg::Of(form) => {
+            Some(Choice { form, to: output.file.clone().map_or(Destination::Stdout, Destination::File) })
+        }
+    };
+    let of_base = |base: &Path, form: Form| {
+        let mut file = base.as_os_str().to_owned();
+        file.push(".");
+        file.push(form.suffix());
+        Choice { form, to: Destination::File(file.into()) }
+    };
+    let all = all.into_iter().flat_map(|base| Form::ALL.map(|form| of_base(base, form)));
+    typed.iter().filter_map(choice).chain(all).collect()
+}
+
+fn human_files(typed: &[OutputArg]) -> Vec<PathBuf> {
+    typed.iter().filter(|output| output.form == FormArg::Human).filter_map(|output| output.file.clone()).collect()
+}
+
+/// What goes to standard output, if that was said.
+fn only_one_on_stdout(typed: &[OutputArg]) -> Result<Option<FormArg>, Failure> {
+    let mut forms = typed.iter().filter(|output| output.file.is_none()).map(|output| output.form);
+    match (forms.next(), forms.next()) {
+        (Some(one), Some(other)) => Err(Failure::TwoOnStdout { one: one.name(), other: other.name() }),
+        (one, _) => Ok(one),
+    }
+}
+
+impl FormArg {
+    fn name(self) -> &'static str {
+        match self {
+            FormArg::Human => "human",
+            FormArg::Of(form) => form.name(),
         }
     }
+}
 
-    /// Whether targets of this state are printed.
-    pub(crate) fn state(self, state: State) -> bool {
-        match state {
-            State::Open => self.open,
-            State::Closed => self.closed,
-            State::Filtered => self.filtered,
-        }
-    }
-
-    /// What is printed, by name.
-    pub(crate) fn names(self) -> Vec<&'static str> {
-        let states = State::ALL.into_iter().filter(|&state| self.state(state)).map(State::name);
-        states.chain(self.down.then_some("down")).collect()
-    }
+/// What was asked for, if anything was.
+pub(crate) fn shown(asked: &[ShowArg]) -> Option<Show> {
+    let has = |what| asked.contains(&what) || asked.contains(&ShowArg::All);
+    (!asked.is_empty()).then(|| Show {
+        open: has(ShowArg::Open),
+        closed: has(ShowArg::Closed),
+        filtered: has(ShowArg::Filtered),
+        down: has(ShowArg::Down),
+    })
 }
 
 impl From<ResolveArg> for Resolve {
@@ -308,11 +335,28 @@ mod tests {
 
     #[test]
     fn what_is_shown() {
-        assert_eq!(Show::new(&[], FormatArg::Human).names(), ["open"]);
-        assert_eq!(Show::new(&[], FormatArg::List).names(), ["open"]);
-        assert_eq!(Show::new(&[], FormatArg::Jsonl).names(), ["open", "down"]);
-        assert_eq!(Show::new(&[ShowArg::Filtered, ShowArg::Closed], FormatArg::Jsonl).names(), ["closed", "filtered"]);
-        assert_eq!(Show::new(&[ShowArg::All], FormatArg::List).names(), ["open", "closed", "filtered", "down"]);
+        let names = |asked: &[ShowArg]| shown(asked).map(Show::names);
+        assert_eq!(names(&[]), None);
+        assert_eq!(names(&[ShowArg::Filtered, ShowArg::Closed]).unwrap(), ["closed", "filtered"]);
+        assert_eq!(names(&[ShowArg::All]).unwrap(), ["open", "closed", "filtered", "down"]);
+    }
+
+    #[test]
+    fn every_form_beside_a_base() {
+        let outputs = outputs(&[], Some(Path::new("out/net.1")));
+        let files: Vec<_> = outputs.iter().map(|output| format!("{:?}", output.to)).collect();
+        let expected = ["jsonl", "json", "csv", "list", "gnmap", "xml"];
+        assert_eq!(files, expected.map(|suffix| format!("File(\"out/net.1.{suffix}\")")));
+    }
+
+    #[test]
+    fn standard_output_is_for_one() {
+        let of = |form, file: Option<&str>| OutputArg { form, file: file.map(Into::into) };
+        let (xml, csv) = (FormArg::Of(Form::Xml), FormArg::Of(Form::Csv));
+        assert_eq!(only_one_on_stdout(&[of(xml, Some("x")), of(csv, None)]).unwrap(), Some(csv));
+        assert_eq!(only_one_on_stdout(&[of(xml, Some("x"))]).unwrap(), None);
+        let error = only_one_on_stdout(&[of(FormArg::Human, None), of(csv, None)]).unwrap_err().to_string();
+        assert_eq!(error, "human and csv cannot both go to standard output; give one a file, such as -o csv=FILE");
     }
 
     #[test]

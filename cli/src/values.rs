@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use halfopen::{HostRate, Pps, Rate};
+use halfopen_results::Form;
 use jiff::SignedDuration;
 
-use crate::args::CooldownArg;
+use crate::args::{CooldownArg, FormArg, OutputArg};
 
 const RATE_UNITS: &[(&str, u64)] = &[("", 1), ("k", 1_000), ("K", 1_000), ("M", 1_000_000)];
 const SIZE_UNITS: &[(&str, u64)] = &[("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
@@ -85,6 +86,25 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "expected a size such as 64MiB or 1GiB (units: B, KiB, MiB, GiB)".into())
 }
 
+/// `jsonl`, `xml=scan.xml`, `csv=-`.
+pub(crate) fn output(text: &str) -> Result<OutputArg, String> {
+    let (name, file) = text.split_once('=').map_or((text, None), |(name, file)| (name, Some(file)));
+    let form = match name {
+        "human" => FormArg::Human,
+        name => FormArg::Of(name.parse::<Form>().map_err(|_| format!("expected one of {}", forms()))?),
+    };
+    match file {
+        Some("") => Err(format!("the name of a file is missing after {name}=")),
+        None | Some("-") => Ok(OutputArg { form, file: None }),
+        Some(file) => Ok(OutputArg { form, file: Some(file.into()) }),
+    }
+}
+
+/// The names of all forms, for messages.
+fn forms() -> String {
+    format!("human, {}, perhaps with =FILE", Form::ALL.map(Form::name).join(", "))
+}
+
 /// `192.0.2.7`, `2001:db8::7`.
 pub(crate) fn address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| "expected an address of this machine such as 192.0.2.7 or 2001:db8::7".into())
@@ -117,6 +137,22 @@ mod tests {
         assert_eq!((host_rate("none"), host_rate("2k")), (Ok(HostRate::Unlimited), Ok(HostRate::Limit(Pps(2000)))));
         assert_eq!((pps("5M"), pps("auto").is_err()), (Ok(Pps(5_000_000)), true));
         assert_eq!(rate("18446744073709551615"), Ok(Rate::Fixed(Pps(u64::MAX))));
+    }
+
+    #[test]
+    fn outputs() {
+        let of = |form, file: Option<&str>| Ok(OutputArg { form, file: file.map(Into::into) });
+        assert_eq!(output("human"), of(FormArg::Human, None));
+        assert_eq!(output("csv=-"), of(FormArg::Of(Form::Csv), None));
+        assert_eq!(output("xml=a=b.xml"), of(FormArg::Of(Form::Xml), Some("a=b.xml")));
+        for form in Form::ALL {
+            assert_eq!(output(form.name()), of(FormArg::Of(form), None));
+        }
+        assert_eq!(output("xml=").unwrap_err(), "the name of a file is missing after xml=");
+        let known = "expected one of human, jsonl, json, csv, list, grepable, xml, perhaps with =FILE";
+        for text in ["", "=x", "XML", "toml=x"] {
+            assert_eq!(output(text).unwrap_err(), known, "{text}");
+        }
     }
 
     #[test]

@@ -197,7 +197,7 @@ mod tests {
     fn hosts(show: &str, verdicts: impl IntoIterator<Item = Verdict>) -> Hosts {
         let show = samples::show(show);
         verdicts.into_iter().fold(Hosts::default(), |mut hosts, verdict| {
-            if show.state(verdict.state) {
+            if show.state(verdict.state.into()) {
                 return hosts.with(&verdict).unwrap();
             }
             hosts.count(&verdict);

@@ -7,6 +7,9 @@ use std::net::IpAddr;
 use anstyle::{AnsiColor, Style};
 use halfopen::{DownReason, State, Suspicion, Verdict};
 
+use halfopen_results::record::{self, Record};
+use halfopen_results::write;
+
 use super::account::Account;
 use super::hosts::{Hosts, MOST};
 use super::text::{grouped, round_trip};
@@ -31,19 +34,7 @@ impl Lines {
 
 impl Format for Lines {
     fn verdict(&mut self, verdict: &Verdict, out: &mut Vec<u8>) {
-        let Verdict { target, state, reason, .. } = verdict;
-        let service = services::name(target.port).unwrap_or(NOTHING);
-        put(out, format_args!("{} {}/tcp {state} {reason} {service}", target.address, target.port));
-        if let Some(sender) = verdict.sender {
-            put(out, format_args!(" from={sender}"));
-        }
-        if let Some(before) = verdict.supersedes {
-            put(out, format_args!(" was={before}"));
-        }
-        if let Some(reason) = verdict.suspect {
-            put(out, format_args!(" suspect={reason}"));
-        }
-        out.push(b'\n');
+        file_verdict(&verdict.into(), out);
         self.hosts = self.hosts.take().and_then(|hosts| hosts.with(verdict));
     }
 
@@ -69,6 +60,41 @@ impl Format for Lines {
     fn by_host(&self) -> Option<String> {
         self.hosts.as_ref().and_then(Hosts::lines)
     }
+}
+
+/// The lines of [`Lines`] for a file.
+pub(super) struct FileLines;
+
+impl write::Lines for FileLines {
+    fn record(&mut self, record: &Record, out: &mut Vec<u8>) {
+        match record {
+            Record::Verdict(verdict) => file_verdict(verdict, out),
+            Record::HostDown(down) => {
+                put(out, format_args!("{} {NOTHING} down {} {NOTHING}\n", down.address, down.reason));
+            }
+            Record::Suspect(suspect) => {
+                put(out, format_args!("{} {NOTHING} suspect {} {NOTHING}", suspect.address, suspect.reason));
+                extra("usual-ttl", suspect.usual_ttl, out);
+                out.push(b'\n');
+            }
+            _ => {}
+        }
+    }
+}
+
+fn file_verdict(verdict: &record::Verdict, out: &mut Vec<u8>) {
+    let record::Verdict { address, port, state, reason, .. } = verdict;
+    let service = services::name(*port).unwrap_or(NOTHING);
+    put(out, format_args!("{address} {port}/tcp {state} {reason} {service}"));
+    extra("from", verdict.sender, out);
+    extra("was", verdict.supersedes, out);
+    extra("suspect", verdict.suspect.as_ref(), out);
+    out.push(b'\n');
+}
+
+/// ` name=value`, if there is one.
+fn extra(name: &str, value: Option<impl std::fmt::Display>, out: &mut Vec<u8>) {
+    value.into_iter().for_each(|value| put(out, format_args!(" {name}={value}")));
 }
 
 /// Aligned columns, and a table by host at the end. Columns that are flush right stand one space off, so that an open
@@ -183,13 +209,13 @@ mod tests {
 
     use super::super::samples;
     use super::*;
-    use crate::settings::Form;
+    use crate::settings::Human;
 
     #[test]
     fn lines() {
         let corrected = Verdict { supersedes: Some(State::Closed), ..samples::open() };
         let events: Vec<_> = samples::events().into_iter().chain([Event::Verdict(corrected)]).collect();
-        insta::assert_snapshot!(samples::printed(Form::Lines, "all", &events), @r"
+        insta::assert_snapshot!(samples::printed(Human::Lines, "all", &events), @r"
         192.0.2.7 443/tcp open syn-ack https
         192.0.2.7 444/tcp closed rst snpp
         2001:db8::7 22/tcp open syn-ack ssh
@@ -204,22 +230,22 @@ mod tests {
     fn suspects() {
         let forged = Verdict { suspect: Some(halfopen::Suspect::Forged), ..samples::open() };
         let events = [Event::Verdict(forged), samples::suspect(), samples::suspect_ttl()];
-        insta::assert_snapshot!(samples::printed(Form::Lines, "open", &events), @r"
+        insta::assert_snapshot!(samples::printed(Human::Lines, "open", &events), @r"
         192.0.2.7 443/tcp open syn-ack https suspect=forged
         192.0.2.7 - suspect every-port -
         2001:db8::7 - suspect ttl - usual-ttl=50
         ");
-        insta::assert_snapshot!(samples::printed(Form::Table { colours: false }, "open", &events), @r"
+        insta::assert_snapshot!(samples::printed(Human::Table { colours: false }, "open", &events), @r"
         192.0.2.7         443/tcp  open      https             1.5 ms  ttl 63   syn-ack (suspect: forged)
         192.0.2.7               -  suspect   -                                  every-port
         2001:db8::7             -  suspect   -                                  ttl, its usual one is 50
         ");
-        assert_eq!(samples::printed(Form::Lines, "closed", &events), "", "they concern open ports alone");
+        assert_eq!(samples::printed(Human::Lines, "closed", &events), "", "they concern open ports alone");
     }
 
     #[test]
     fn every_line_has_five_words_before_what_is_optional() {
-        let text = samples::printed(Form::Lines, "all", &samples::events());
+        let text = samples::printed(Human::Lines, "all", &samples::events());
         for line in text.lines() {
             assert_eq!(line.split(' ').filter(|word| !word.contains('=')).count(), 5, "{line}");
         }
@@ -227,7 +253,7 @@ mod tests {
 
     #[test]
     fn columns() {
-        insta::assert_snapshot!(samples::printed(Form::Table { colours: false }, "all", &samples::events()), @r"
+        insta::assert_snapshot!(samples::printed(Human::Table { colours: false }, "all", &samples::events()), @r"
         192.0.2.7         443/tcp  open      https             1.5 ms  ttl 63   syn-ack
         192.0.2.7         444/tcp  closed    snpp              1.5 ms  ttl 63   rst
         2001:db8::7        22/tcp  open      ssh               1.5 ms  ttl 63   syn-ack
@@ -242,13 +268,13 @@ mod tests {
         let target = Target { address: IpAddr::from([255; 4]), port: 22_333 };
         assert_eq!(services::name(target.port).map(str::len), Some(15), "as long as names are");
         let widest = Verdict { target, ttl: Some(255), rtt: Some(Duration::from_micros(999_900)), ..samples::open() };
-        let text = samples::printed(Form::Table { colours: false }, "all", &[Event::Verdict(widest)]);
+        let text = samples::printed(Human::Table { colours: false }, "all", &[Event::Verdict(widest)]);
         assert_eq!(text.trim_end().chars().count(), 79, "{text}");
     }
 
     #[test]
     fn colours_only_when_asked_for() {
-        let with = |colours| samples::printed(Form::Table { colours }, "all", &samples::events());
+        let with = |colours| samples::printed(Human::Table { colours }, "all", &samples::events());
         assert!(with(true).contains("\x1b["));
         assert!(!with(false).contains('\x1b'));
     }

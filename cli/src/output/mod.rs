@@ -1,27 +1,32 @@
-//! Findings on standard output: which ones, in which form, and when they are written. The forms are in the files
-//! beside this one; standard error is for `screen`.
+//! The results of a scan on their way out: what is held back, what people get on standard output, and what the outputs of
+//! `halfopen-results` get besides. The forms for people are in the files beside this one; standard error is for `screen`.
 
 pub(crate) mod account;
 mod hosts;
 mod human;
-mod jsonl;
-mod list;
 #[cfg(test)]
 pub(crate) mod samples;
 pub(crate) mod summary;
 pub(crate) mod text;
 mod withheld;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::IpAddr;
 
 use halfopen::{DownReason, Event, State, Suspicion, Verdict};
+use halfopen_results::address::{Addresses, Range};
+use halfopen_results::record::{self, HostDown, Message, Record, Show};
+use halfopen_results::sink::Error;
+use halfopen_results::{Filter, Sinks};
 
-use crate::settings::{Form, Settings, Show};
+use crate::failure;
+use crate::screen::Screen;
+use crate::services;
+use crate::settings::{Human, Settings};
 use account::Account;
 use withheld::Withheld;
 
-/// A form of the results. Each function appends to `out` what the form has to say, or nothing.
+/// A form for people. Each function appends to `out` what the form has to say, or nothing.
 trait Format {
     /// A verdict that is to be printed.
     fn verdict(&mut self, verdict: &Verdict, out: &mut Vec<u8>);
@@ -35,14 +40,8 @@ trait Format {
     /// What speaks against a host, where open ports are printed.
     fn suspect(&mut self, _suspicion: &Suspicion, _out: &mut Vec<u8>) {}
 
-    /// A warning; it also goes to standard error.
-    fn warning(&mut self, _text: &str, _out: &mut Vec<u8>) {}
-
     /// The end of the scan.
     fn end(&mut self, _account: &Account, _out: &mut Vec<u8>) {}
-
-    /// The end of a scan that failed.
-    fn failure(&mut self, _text: &str, _out: &mut Vec<u8>) {}
 
     /// A line about each host for the summary, if the results have no place for it.
     fn by_host(&self) -> Option<String> {
@@ -50,35 +49,54 @@ trait Format {
     }
 }
 
-/// Results on their way to `sink`.
+/// Results on their way to people and sinks.
 pub(crate) struct Output<W> {
-    format: Box<dyn Format>,
+    people: Option<People<W>>,
     show: Show,
-    waiting: Vec<u8>,
+    filter: Option<Filter>,
+    sinks: Sinks,
     /// With `--hide-suspect`.
     withheld: Option<Withheld>,
-    sink: W,
+    /// Addresses of which no port is probed.
+    unprobed: Vec<Range>,
+}
+
+/// What people get on standard output.
+struct People<W> {
+    format: Box<dyn Format>,
+    waiting: Vec<u8>,
+    out: W,
+    failed: bool,
 }
 
 /// Lines are written together when there are many; more than this does not wait.
 const BATCH: usize = 1 << 16;
 
-impl<W: Write> Output<W> {
-    /// The output of a scan of so many targets.
-    pub(crate) fn new(settings: &Settings, targets: u64, sink: W) -> Output<W> {
-        let counts = settings.counts_by_host(targets);
-        let output = Output::of(settings.form, settings.show, counts, sink);
-        if settings.args.output.hide_suspect { output.hiding_suspects() } else { output }
+impl Output<Box<dyn Write>> {
+    /// The output of a scan of so many targets: all files are open, and none is touched yet.
+    pub(crate) fn open(settings: &Settings, targets: u64, screen: &Screen) -> Result<Output<Box<dyn Write>>, Error> {
+        let stdout = || -> Box<dyn Write> { Box::new(screen.results()) };
+        let mut sinks = Sinks::open(&settings.outputs, &settings.wanted, services::name, stdout)?;
+        for file in &settings.human_files {
+            sinks.add(Box::new(human::FileLines), file, settings.show)?;
+        }
+        let people = settings.human.map(|human| (human, stdout()));
+        let mut output = Output::of(people, settings.show, settings.counts_by_host(targets), sinks);
+        output.filter.clone_from(&settings.wanted.filter);
+        Ok(if settings.args.output.hide_suspect { output.hiding_suspects() } else { output })
     }
+}
 
-    fn of(form: Form, show: Show, counts: bool, sink: W) -> Output<W> {
-        let format: Box<dyn Format> = match form {
-            Form::Table { colours } => Box::new(human::Table::new(colours)),
-            Form::Lines => Box::new(human::Lines::new(counts)),
-            Form::Jsonl => Box::new(jsonl::Jsonl),
-            Form::List => Box::new(list::List { show }),
-        };
-        Output { format, show, waiting: Vec::new(), withheld: None, sink }
+impl<W: Write> Output<W> {
+    fn of(people: Option<(Human, W)>, show: Show, counts: bool, sinks: Sinks) -> Output<W> {
+        let people = people.map(|(human, out)| {
+            let format: Box<dyn Format> = match human {
+                Human::Table { colours } => Box::new(human::Table::new(colours)),
+                Human::Lines => Box::new(human::Lines::new(counts)),
+            };
+            People { format, waiting: Vec::new(), out, failed: false }
+        });
+        Output { people, show, filter: None, sinks, withheld: None, unprobed: Vec::new() }
     }
 
     /// The same without what is suspect; what is open waits until the end.
@@ -91,76 +109,127 @@ impl<W: Write> Output<W> {
         self.withheld.as_ref().map_or(0, Withheld::left_out)
     }
 
+    /// Addresses of which no port was probed.
+    pub(crate) fn unprobed(&self) -> Addresses {
+        self.unprobed.iter().copied().collect()
+    }
+
     /// A line about each host for the summary, if the results have no place for it.
     pub(crate) fn by_host(&self) -> Option<String> {
-        self.format.by_host()
+        self.people.as_ref().and_then(|people| people.format.by_host())
+    }
+
+    /// Begins the results of a scan that has begun.
+    pub(crate) fn begin(&mut self, header: impl FnOnce() -> record::Header) -> Result<(), Error> {
+        if self.sinks.is_empty() { Ok(()) } else { self.sinks.begin(&header()) }
     }
 
     /// Takes an event. What it says may wait until `flush`.
-    pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
-        let out = &mut self.waiting;
+    pub(crate) fn event(&mut self, event: &Event) -> Result<(), Error> {
         match (event, &mut self.withheld) {
-            (Event::Verdict(verdict), Some(withheld)) if verdict.state == State::Open => withheld.hold(verdict),
+            (Event::Verdict(verdict), Some(withheld)) if verdict.state == State::Open => {
+                withheld.hold(verdict);
+                Ok(())
+            }
             (Event::Verdict(verdict), _) => self.verdict(verdict),
             (Event::Suspect(suspicion), withheld) => {
                 withheld.iter_mut().for_each(|withheld| withheld.tell(*suspicion));
-                if self.show.state(State::Open) {
-                    self.format.suspect(suspicion, out);
-                }
+                self.suspect(suspicion)
             }
-            (Event::HostDown { address, reason }, _) if self.show.down => self.format.host_down(*address, *reason, out),
-            (Event::Warning(text), _) => self.format.warning(text, out),
-            _ => {}
+            (Event::HostDown { address, reason }, _) => self.host_down(*address, *reason),
+            (Event::Warning(text), _) => self.warning(text),
+            _ => Ok(()),
         }
-        if self.waiting.len() < BATCH { Ok(()) } else { self.flush() }
     }
 
-    fn verdict(&mut self, verdict: &Verdict) {
-        if shows(self.show, verdict) {
-            self.format.verdict(verdict, &mut self.waiting);
-        } else {
-            self.format.hidden(verdict);
+    fn verdict(&mut self, verdict: &Verdict) -> Result<(), Error> {
+        if self.filter.is_none() && self.sinks.is_empty() {
+            return self.tell(shows(self.show, verdict), verdict);
         }
+        let record = record::Verdict::from(verdict);
+        let wanted = self.filter.as_ref().is_none_or(|filter| filter.accepts(&record));
+        let told = self.tell(wanted && self.show.verdict(&record), verdict);
+        told.and(self.sinks.verdict(&record))
+    }
+
+    /// Prints a verdict for people, or counts it.
+    fn tell(&mut self, shown: bool, verdict: &Verdict) -> Result<(), Error> {
+        self.people(|people| match shown {
+            true => people.format.verdict(verdict, &mut people.waiting),
+            false => people.format.hidden(verdict),
+        })
+    }
+
+    fn suspect(&mut self, suspicion: &Suspicion) -> Result<(), Error> {
+        let told = match self.show.open {
+            true => self.people(|people| people.format.suspect(suspicion, &mut people.waiting)),
+            false => Ok(()),
+        };
+        told.and(self.sinks.record(&Record::Suspect(suspicion.into())))
+    }
+
+    fn host_down(&mut self, address: IpAddr, reason: DownReason) -> Result<(), Error> {
+        self.unprobed.push(Range::single(address));
+        let told = match self.show.down {
+            true => self.people(|people| people.format.host_down(address, reason, &mut people.waiting)),
+            false => Ok(()),
+        };
+        told.and(self.sinks.record(&Record::HostDown(HostDown::from((address, reason)))))
+    }
+
+    /// A warning for programs; people have it on standard error.
+    pub(crate) fn warning(&mut self, text: &str) -> Result<(), Error> {
+        self.sinks.record(&Record::Warning(Message { message: text.into() }))
+    }
+
+    fn people(&mut self, say: impl FnOnce(&mut People<W>)) -> Result<(), Error> {
+        let Some(people) = self.people.as_mut().filter(|people| !people.failed) else { return Ok(()) };
+        say(people);
+        if people.waiting.len() < BATCH { Ok(()) } else { people.flush() }
     }
 
     /// Lets go what was held back and nothing speaks against: there will be no more events.
-    pub(crate) fn release(&mut self) -> io::Result<()> {
-        for verdict in self.withheld.as_mut().map(Withheld::release).unwrap_or_default() {
-            self.verdict(&verdict);
-            if self.waiting.len() >= BATCH {
-                self.flush()?;
-            }
-        }
-        Ok(())
+    pub(crate) fn release(&mut self) -> Result<(), Error> {
+        let held = self.withheld.as_mut().map(Withheld::release).unwrap_or_default();
+        held.iter().map(|verdict| self.verdict(verdict)).fold(Ok(()), Result::and)
     }
 
     /// Writes what waits.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        self.sink.write_all(&self.waiting)?;
-        self.waiting.clear();
-        self.sink.flush()
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        let told = self.people.as_mut().map_or(Ok(()), People::flush);
+        told.and(self.sinks.flush())
     }
 
     /// Ends the results of a scan.
-    pub(crate) fn end(&mut self, account: &Account) -> io::Result<()> {
-        self.format.end(account, &mut self.waiting);
-        self.flush()
+    pub(crate) fn end(&mut self, account: &Account) -> Result<(), Error> {
+        let told = self.people(|people| people.format.end(account, &mut people.waiting));
+        let ended = self.sinks.end(&Record::Summary(Box::new(account.clone())));
+        told.and(self.flush()).and(ended)
     }
 
     /// Ends the results of a scan that failed.
-    pub(crate) fn failure(&mut self, text: &str) -> io::Result<()> {
-        self.release()?;
-        self.format.failure(text, &mut self.waiting);
-        self.flush()
+    pub(crate) fn failure(&mut self, text: &str) -> Result<(), Error> {
+        let released = self.release();
+        let ended = self.sinks.end(&Record::Error(Message { message: text.into() }));
+        released.and(self.flush()).and(ended)
+    }
+}
+
+impl<W: Write> People<W> {
+    fn flush(&mut self) -> Result<(), Error> {
+        if self.waiting.is_empty() || self.failed {
+            return Ok(());
+        }
+        let written = self.out.write_all(&self.waiting).and_then(|()| self.out.flush());
+        self.waiting.clear();
+        self.failed = written.is_err();
+        written.map_err(failure::stdout)
     }
 }
 
 /// A correction is printed when what it corrects was.
 fn shows(show: Show, verdict: &Verdict) -> bool {
-    show.state(verdict.state) || verdict.supersedes.is_some_and(|before| show.state(before))
+    show.state(verdict.state.into()) || verdict.supersedes.is_some_and(|before| show.state(before.into()))
 }
 
 /// Appends formatted text; a vector takes everything.
@@ -170,43 +239,44 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use halfopen::State;
 
     use super::*;
 
-    fn printed(form: Form, show: Show, events: &[Event]) -> String {
-        let mut written = Vec::new();
-        let mut output = Output::of(form, show, true, &mut written);
-        events.iter().try_for_each(|event| output.event(event)).unwrap();
-        output.flush().unwrap();
-        String::from_utf8(written).unwrap()
-    }
-
     #[test]
     fn only_what_is_shown() {
-        let list = |show| printed(Form::List, show, &samples::events());
-        assert_eq!(list(samples::show("open")), "192.0.2.7:443\n[2001:db8::7]:22\n");
-        assert_eq!(list(samples::show("filtered")), "192.0.2.9:25\n192.0.2.9:26\n");
+        let ports = |show| {
+            let lines = samples::printed(Human::Lines, show, &samples::events());
+            lines.lines().map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(ports("open"), ["443/tcp", "22/tcp"]);
+        assert_eq!(ports("filtered"), ["25/tcp", "26/tcp"]);
     }
 
     #[test]
     fn a_correction_of_something_shown_is_shown() {
         let corrected = Verdict { supersedes: Some(State::Filtered), ..samples::open() };
-        let lines = |show| printed(Form::Lines, samples::show(show), &[Event::Verdict(corrected.clone())]);
+        let lines = |show| samples::printed(Human::Lines, show, &[Event::Verdict(corrected.clone())]);
         assert_eq!(lines("filtered"), "192.0.2.7 443/tcp open syn-ack https was=filtered\n");
         assert_eq!(lines("closed"), "");
     }
 
-    /// What is printed before the end, and all in all; and how many findings were left out.
-    fn hiding(form: Form, show: Show, events: &[Event]) -> (String, String, u64) {
-        let mut output = Output::of(form, show, true, Vec::new()).hiding_suspects();
+    /// What is printed before the end, and all in all, without what is no port; and how many findings were left out.
+    fn hiding(show: &str, events: &[Event]) -> (Vec<String>, Vec<String>, u64) {
+        let people = Some((Human::Lines, Vec::new()));
+        let mut output = Output::of(people, samples::show(show), true, Sinks::default()).hiding_suspects();
         events.iter().try_for_each(|event| output.event(event)).unwrap();
         output.flush().unwrap();
-        let before = output.sink.clone();
+        let before = output.people.as_ref().unwrap().out.clone();
         output.release().unwrap();
         output.flush().unwrap();
-        let [before, all] = [before, output.sink.clone()].map(|written| String::from_utf8(written).unwrap());
-        (before, all, output.left_out())
+        let ports = |written: &[u8]| {
+            let lines = std::str::from_utf8(written).unwrap().lines().filter(|line| line.contains("/tcp"));
+            lines.map(|line| line.split_once("/tcp").unwrap().0.to_owned()).collect()
+        };
+        (ports(&before), ports(&output.people.as_ref().unwrap().out), output.left_out())
     }
 
     #[test]
@@ -215,30 +285,39 @@ mod tests {
         let later = Event::Verdict(samples::open());
         let clear = Event::Verdict(samples::open_v6());
         let events = [later.clone(), Event::Verdict(marked), clear.clone(), samples::suspect(), later];
-        let (before, all, left_out) = hiding(Form::List, samples::show("open"), &events);
-        assert_eq!((before.as_str(), all.as_str(), left_out), ("", "[2001:db8::7]:22\n", 3));
+        let (before, all, left_out) = hiding("open", &events);
+        assert_eq!((before, all, left_out), (vec![], vec!["2001:db8::7 22".to_owned()], 3));
         // The one that has the usual TTL stays.
         let usual = Verdict { ttl: Some(51), ..samples::open_v6() };
-        let (_, all, left_out) =
-            hiding(Form::Lines, samples::show("open"), &[clear, Event::Verdict(usual), samples::suspect_ttl()]);
-        assert_eq!(all.lines().filter(|line| line.contains("/tcp")).count(), 1, "{all}");
-        assert_eq!(left_out, 1);
+        let (_, all, left_out) = hiding("open", &[clear, Event::Verdict(usual), samples::suspect_ttl()]);
+        assert_eq!((all.len(), left_out), (1, 1), "{all:?}");
     }
 
     #[test]
     fn what_is_not_open_is_not_held_back() {
-        let (before, all, _) = hiding(Form::List, samples::show("all"), &samples::events());
-        assert_eq!(before, "192.0.2.7:444\n192.0.2.9:25\n192.0.2.9:26\n");
-        assert_eq!(all, format!("{before}192.0.2.7:443\n[2001:db8::7]:22\n"));
+        let (before, all, _) = hiding("all", &samples::events());
+        assert_eq!(before, ["192.0.2.7 444", "192.0.2.9 25", "192.0.2.9 26"]);
+        assert_eq!(all[3..], ["192.0.2.7 443", "2001:db8::7 22"]);
     }
 
     #[test]
-    fn a_list_has_every_target_once() {
-        let filtered = Verdict { state: State::Filtered, ..samples::open() };
-        let corrected = Verdict { supersedes: Some(State::Filtered), ..samples::open() };
-        let events = [filtered, corrected].map(Event::Verdict);
-        for show in ["open", "filtered", "open,filtered"] {
-            assert_eq!(printed(Form::List, samples::show(show), &events), "192.0.2.7:443\n", "{show}");
-        }
+    fn a_filter_is_for_people_too() {
+        let mut written = Vec::new();
+        let mut output = Output::of(Some((Human::Lines, &mut written)), samples::show("all"), true, Sinks::default());
+        output.filter = Some("port < 26 and state != open".parse().unwrap());
+        samples::events().iter().try_for_each(|event| output.event(event)).unwrap();
+        output.flush().unwrap();
+        let text = String::from_utf8(written).unwrap();
+        assert_eq!(
+            text,
+            "192.0.2.9 25/tcp filtered admin-prohibited smtp from=192.0.2.254\n192.0.2.77 - down no-arp -\n"
+        );
+    }
+
+    #[test]
+    fn hosts_that_are_down_are_unprobed() {
+        let mut output = samples::output(io::sink());
+        output.event(&samples::down()).unwrap();
+        assert_eq!(output.unprobed().ranges(), ["192.0.2.77".parse().unwrap()]);
     }
 }

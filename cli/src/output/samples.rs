@@ -8,9 +8,12 @@ use clap::ValueEnum;
 use halfopen::{DownReason, Event, Reason, State, Suspect, Suspicion, Target, Verdict};
 
 use super::Output;
-use super::account::{Account, CompletenessRecord, Counts, Effective, Estimate, Probes, RateLimit};
-use crate::args::{FormatArg, ShowArg};
-use crate::settings::{Form, Show};
+use halfopen_results::Sinks;
+use halfopen_results::record::{Completeness, Counts, Estimate, Probes, RateLimit, Settings, Show};
+
+use super::account::Account;
+use crate::args::ShowArg;
+use crate::settings::{Human, shown};
 
 pub(crate) fn open() -> Verdict {
     verdict("192.0.2.7:443", State::Open, Reason::SynAck)
@@ -56,18 +59,18 @@ pub(crate) fn events() -> Vec<Event> {
 
 pub(crate) fn show(states: &str) -> Show {
     let states: Vec<_> = states.split(',').map(|name| ShowArg::from_str(name, false).unwrap()).collect();
-    Show::new(&states, FormatArg::Human)
+    shown(&states).expect("states are named")
 }
 
 /// An output in lines that shows what is open.
 pub(crate) fn output<W: Write>(sink: W) -> Output<W> {
-    Output::of(Form::Lines, show("open"), false, sink)
+    Output::of(Some((Human::Lines, sink)), show("open"), false, Sinks::default())
 }
 
 /// What a form prints of these events, without an end.
-pub(crate) fn printed(form: Form, states: &str, events: &[Event]) -> String {
+pub(crate) fn printed(form: Human, states: &str, events: &[Event]) -> String {
     let mut written = Vec::new();
-    let mut output = Output::of(form, show(states), true, &mut written);
+    let mut output = Output::of(Some((form, &mut written)), show(states), true, Sinks::default());
     events.iter().try_for_each(|event| output.event(event)).unwrap();
     output.flush().unwrap();
     String::from_utf8(written).unwrap()
@@ -76,9 +79,9 @@ pub(crate) fn printed(form: Form, states: &str, events: &[Event]) -> String {
 /// Everything happened at once.
 pub(crate) fn account() -> Account {
     Account {
-        version: "1.2.3",
-        outcome: "complete",
-        started: "2023-11-14T22:13:20.123456Z".into(),
+        version: "1.2.3".into(),
+        outcome: "complete".into(),
+        started: halfopen_results::time::timestamp(moment()),
         elapsed_us: 6_600_000,
         sending_us: 6_555_000,
         targets: 65_535,
@@ -89,31 +92,32 @@ pub(crate) fn account() -> Account {
         suspects_hidden: 0,
         blocked: 0,
         excluded: 0,
+        unprobed: Default::default(),
         counts: Counts { open: 3, closed: 65_532, filtered: 0, silent: 0, unclassified: 0 },
         probes: Probes { total: 65_540, by_pass: vec![65_535, 5], again: 0, controls: 0, canaries: 0 },
         rate: 9_998.5,
-        completeness: Some(CompletenessRecord {
+        completeness: Some(Completeness {
             asked: 0.999,
             loss: Some(Estimate { expected: 0.000_08, low: 0.0, high: 0.0002 }),
             missing_open: Some(Estimate { expected: 0.0, low: 0.0, high: 0.0 }),
             missing: Some(Estimate { expected: 0.4, low: 0.0, high: 2.0 }),
             gone: 0,
             passes: 2,
-            ended: "complete",
+            ended: "complete".into(),
             canaries: 131,
             canaries_lost: 0,
         }),
         replies: 65_535,
         duplicates: 0,
         srtt_us: Some(312),
-        strays: [("bad_ack", 0), ("own", 65_540)].into(),
-        drops: [("ring", 0), ("send_retries", 0)].into(),
+        strays: [("bad_ack".into(), 0), ("own".into(), 65_540)].into(),
+        drops: [("ring".into(), 0), ("send_retries".into(), 0)].into(),
         settings: effective(),
     }
 }
 
-fn effective() -> Effective {
-    Effective {
+fn effective() -> Settings {
+    Settings {
         targets: vec!["127.0.0.1".into()],
         input: vec![],
         ports: vec!["-".into()],
@@ -123,23 +127,24 @@ fn effective() -> Effective {
         rate: RateLimit::Pps(10_000),
         max_rate: None,
         min_rate: None,
-        host_rate: RateLimit::Word("auto"),
+        host_rate: RateLimit::Word("auto".into()),
         senders: 1,
         completeness: 0.999,
         max_passes: 10,
-        discover: "auto",
+        discover: "auto".into(),
         seed: u64::MAX.to_string(),
         cooldown: "auto".into(),
-        method: "syn",
+        method: "syn".into(),
         links: vec!["raw_ip@lo".into()],
         interface: None,
         source_ip: vec![],
         source_port: Some(40_000),
         gateway_mac: None,
         memory_limit: 256 << 20,
-        show: vec!["open"],
+        show: Show::OPEN,
         controls: true,
         hide_suspect: false,
+        filter: None,
     }
 }
 
@@ -154,10 +159,14 @@ fn verdict(target: &str, state: State, reason: Reason) -> Verdict {
         rtt: Some(Duration::from_micros(1500)),
         pass: 1,
         probes: 2,
-        time: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789),
+        time: moment(),
         supersedes: None,
         suspect: None,
     }
+}
+
+fn moment() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789)
 }
 
 fn address(text: &str) -> IpAddr {

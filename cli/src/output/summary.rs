@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use halfopen::State;
 
-use super::account::{Account, Estimate, PlanSize, RateLimit};
+use halfopen_results::record::{Estimate, Name, RateLimit};
+
+use super::account::{Account, PlanSize};
 use super::text::{count, counted_states, duration, grouped, round_trip};
 
 /// Our own probes seen again on the loopback, what others say to each other, and probes that left at the second attempt:
@@ -43,7 +45,7 @@ pub(crate) fn dry_run(targets: u64, size: PlanSize, seed: u64) -> String {
 /// What could be tried next, when there is little to see.
 pub(crate) fn hint(account: &Account) -> Option<&'static str> {
     let Account { counts, hosts, hosts_down, targets, .. } = account;
-    let lost = ["ring", "device_rx"].iter().any(|layer| account.drops.get(layer).is_some_and(|&n| n > 0));
+    let lost = ["ring", "device_rx"].into_iter().any(|layer| account.drops.get(layer).is_some_and(|&n| n > 0));
     match () {
         () if account.outcome == "stopped" => None,
         () if is_held(account) => {
@@ -68,7 +70,7 @@ pub(crate) fn hint(account: &Account) -> Option<&'static str> {
 /// Whether it was the bound of what a host gets that made it long.
 fn is_held(account: &Account) -> bool {
     let bound = 1_000.0 * account.hosts as f64;
-    let word = |rate: &RateLimit, said| matches!(rate, RateLimit::Word(word) if *word == said);
+    let word = |rate: &RateLimit, said| matches!(rate, RateLimit::Word(word) if word == said);
     word(&account.settings.rate, "auto")
         && word(&account.settings.host_rate, "auto")
         && account.elapsed_us > 5_000_000
@@ -92,7 +94,7 @@ fn found(account: &Account) -> String {
 fn complete(account: &Account) -> Option<String> {
     let measured = account.completeness.as_ref()?;
     let passes = count(measured.passes.into(), "pass").replace("passs", "passes");
-    let after = match measured.ended {
+    let after = match &*measured.ended {
         "passes" => format!("after {passes}, the limit"),
         _ => format!("after {passes}"),
     };
@@ -172,7 +174,7 @@ fn sent(account: &Account) -> String {
 
 fn how(account: &Account) -> String {
     let settings = &account.settings;
-    let scan = match settings.method {
+    let scan = match &*settings.method {
         "connect" => "connect() scan".into(),
         _ => format!("SYN scan over {}", settings.links.join(" and ")),
     };
@@ -211,7 +213,7 @@ fn unclassified(account: &Account) -> Option<String> {
         1 => Some("1 host that is down".to_owned()),
         hosts => Some(format!("{} that are down", count(hosts, "host"))),
     };
-    match (unclassified, account.outcome, are_down) {
+    match (unclassified, &*account.outcome, are_down) {
         (0, ..) => None,
         (_, "stopped", None) => Some(format!("without a verdict: {targets}")),
         (_, "stopped", Some(hosts)) => Some(format!("without a verdict: {targets}, those of {hosts} among them")),
@@ -227,8 +229,8 @@ fn left_out(account: &Account) -> Option<String> {
     (!parts.is_empty()).then(|| format!("left out: {}", parts.join(", ")))
 }
 
-fn listed(title: &str, counts: &BTreeMap<&str, u64>) -> Option<String> {
-    let told = counts.iter().filter(|&(name, &n)| n > 0 && !NO_NEWS.contains(name));
+fn listed(title: &str, counts: &BTreeMap<Name, u64>) -> Option<String> {
+    let told = counts.iter().filter(|&(name, &n)| n > 0 && !NO_NEWS.contains(&&**name));
     let parts: Vec<_> = told.map(|(name, &n)| format!("{} {}", grouped(n), said(name))).collect();
     (!parts.is_empty()).then(|| format!("{title}: {}", parts.join(", ")))
 }
@@ -253,7 +255,8 @@ fn said(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::account::{Counts, DiscoveryRecord, Effective, Probes};
+    use halfopen_results::record::{Counts, Discovery, Probes, Settings};
+
     use super::super::samples;
     use super::*;
 
@@ -283,7 +286,8 @@ mod tests {
         1 probe, 1 reply, round trip 312 µs
         SYN scan over raw_ip@lo, seed 18446744073709551615
         ");
-        let without_rights = Effective { method: "connect", links: vec!["connect".into()], ..account.settings.clone() };
+        let without_rights =
+            Settings { method: "connect".into(), links: vec!["connect".into()], ..account.settings.clone() };
         let account = Account { settings: without_rights, counts: one(1, 0), ..account };
         insta::assert_snapshot!(text(&account), @r"
         1 target on 1 host in 0.1 s: 1 open
@@ -316,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_network_that_is_mostly_dark() {
-        let discovery = DiscoveryRecord {
+        let discovery = Discovery {
             hosts: 1_024,
             alive: 37,
             skipped_hosts: 987,
@@ -335,10 +339,10 @@ mod tests {
         let line =
             "discovery: 37 of 1,024 hosts answer; 987 hosts (98,700 targets) skipped, --discover off scans them too";
         assert!(said.lines().any(|said| said == line) && !said.contains("without a verdict"), "{said}");
-        let all = DiscoveryRecord { alive: 1_024, skipped_hosts: 0, skipped_targets: 0, ..discovery.clone() };
+        let all = Discovery { alive: 1_024, skipped_hosts: 0, skipped_targets: 0, ..discovery.clone() };
         let said = text(&Account { discovery: Some(all), ..account.clone() });
         assert!(said.contains("\ndiscovery: 1,024 of 1,024 hosts answer\n"), "{said}");
-        let nobody = DiscoveryRecord { alive: 0, ..discovery };
+        let nobody = Discovery { alive: 0, ..discovery };
         let counts = Counts { open: 0, closed: 0, filtered: 0, silent: 0, unclassified: 102_400 };
         assert!(hint(&Account { discovery: Some(nobody), counts, ..account }).unwrap().contains("--discover off"));
     }
@@ -354,14 +358,14 @@ mod tests {
         assert!(hint(&of(0, 10, 0, 10)).unwrap().contains("-p-"));
         assert!(!hint(&of(0, 65_535, 0, 65_535)).unwrap().contains("-p-"));
         assert!(hint(&of(0, 0, 10, 10)).unwrap().contains("--completeness"));
-        assert_eq!(hint(&Account { outcome: "stopped", ..of(0, 10, 0, 10) }), None);
-        assert!(hint(&Account { drops: [("ring", 1)].into(), ..of(1, 9, 0, 10) }).unwrap().contains("--rate"));
+        assert_eq!(hint(&Account { outcome: "stopped".into(), ..of(0, 10, 0, 10) }), None);
+        assert!(hint(&Account { drops: [("ring".into(), 1)].into(), ..of(1, 9, 0, 10) }).unwrap().contains("--rate"));
     }
 
     #[test]
     fn a_hard_scan() {
         let account = Account {
-            outcome: "stopped",
+            outcome: "stopped".into(),
             hosts: 256,
             hosts_down: 3,
             suspect_hosts: 2,
@@ -370,8 +374,15 @@ mod tests {
             counts: Counts { open: 1, closed: 2, filtered: 30, silent: 20, unclassified: 4_000 },
             probes: Probes { total: 66_744, by_pass: vec![65_535, 5], again: 1_204, controls: 6, canaries: 131 },
             duplicates: 2,
-            strays: [("bad_ack", 5), ("wrong_port", 1), ("malformed", 2), ("own", 9)].into(),
-            drops: [("ring", 1_200), ("send_drops", 2), ("send_errors", 3), ("send_retries", 8)].into(),
+            strays: [("bad_ack".into(), 5), ("wrong_port".into(), 1), ("malformed".into(), 2), ("own".into(), 9)]
+                .into(),
+            drops: [
+                ("ring".into(), 1_200),
+                ("send_drops".into(), 2),
+                ("send_errors".into(), 3),
+                ("send_retries".into(), 8),
+            ]
+            .into(),
             ..samples::account()
         };
         insta::assert_snapshot!(text(&account), @r"

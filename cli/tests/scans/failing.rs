@@ -61,7 +61,7 @@ fn losing(lab: &Namespace, lose: impl FnOnce(&Namespace)) -> (String, String) {
     let far = Namespace::new("far");
     link(&End::new(lab, "scan0").address("10.1.0.1/24"), &End::new(&far, "far0").address("10.1.0.2/24"));
     let mut scan = Scan::start("scan 10.1.0.2 -p- --rate 1000 --show all --output jsonl");
-    assert!(scan.line().contains("10.1.0.2"));
+    assert!(scan.line().contains(r#""type":"scan""#) && scan.line().contains("10.1.0.2"));
     lose(&far);
     let (rest, said, status) = scan.end();
     assert_eq!(status.code(), Some(1), "{said}");

@@ -109,8 +109,11 @@ lab_test!(json_records_and_the_summary_last, |lab| {
     assert!(output.status.success());
     assert_eq!(text(&output.stderr), "", "the summary is among the records");
     let mut records = records(&text(&output.stdout));
-    let summary = records.pop().unwrap();
+    let (summary, header) = (records.pop().unwrap(), records.remove(0));
     assert_adds_up(&summary);
+    assert_eq!((&header["type"], &header["targets"]), (&"scan".into(), &2048.into()));
+    assert_eq!(header["settings"], summary["settings"]);
+    assert_eq!(header["coverage"], serde_json::json!([{"addresses": ["127.0.0.1", "::1"], "ports": "1-1024"}]));
     assert_eq!(summary["outcome"], "complete");
     assert_eq!(summary["settings"]["seed"], "18446744073709551615");
     assert_eq!(summary["settings"]["links"][0], "raw_ip@lo");
@@ -136,9 +139,9 @@ lab_test!(json_records_and_the_summary_last, |lab| {
 lab_test!(json_shows_what_is_open_unless_told, |lab| {
     let _listeners = listeners(lab);
     let records = records(&text(&run("scan ::1 -p 1-1024 --output jsonl").stdout));
-    assert_eq!(records.len(), 2, "one finding and the summary: {records:?}");
-    assert_eq!((&records[0]["address"], &records[0]["port"]), (&"::1".into(), &80.into()));
-    assert_adds_up(&records[1]);
+    assert_eq!(records.len(), 3, "the settings, one finding and the summary: {records:?}");
+    assert_eq!((&records[1]["address"], &records[1]["port"]), (&"::1".into(), &80.into()));
+    assert_adds_up(&records[2]);
 });
 
 lab_test!(all_ports_as_fast_as_it_goes, |lab| {
@@ -147,7 +150,7 @@ lab_test!(all_ports_as_fast_as_it_goes, |lab| {
     let summary = records.last().unwrap();
     assert_adds_up(summary);
     // The lab's own connections and the scan's source ports are among the ports: what is open is not counted here.
-    assert_eq!(records.len() as u64 - 1, 2 * 65_535);
+    assert_eq!(records.len() as u64 - 2, 2 * 65_535);
     assert_eq!(number(&summary["counts"]["unclassified"]), 0);
     assert_eq!(summary["settings"]["rate"], "max");
 });
@@ -170,6 +173,9 @@ lab_test!(a_finding_is_printed_while_the_scan_runs, |lab| {
     let _listeners = listeners(lab);
     for format in ["human", "jsonl", "list"] {
         let mut scan = Scan::start(&format!("scan 127.0.0.1 -p 80 --cooldown 1h --output {format}"));
+        if format == "jsonl" {
+            assert!(scan.line().contains(r#""type":"scan""#));
+        }
         assert!(scan.line().contains("80"), "{format}");
         assert!(scan.is_running(), "{format}: its cooldown has hardly begun");
         scan.signal(Signal::INT);

@@ -52,8 +52,8 @@ lab_test!(auto_falls_back_aloud, |lab| {
 lab_test!(the_records_tell_of_the_fallback, |lab| {
     let _listeners = listeners(lab);
     let records = records(&text(&run_without_rights("scan 127.0.0.1 -p 80-81 --output jsonl --show all").stdout));
-    assert_eq!(records[0]["type"], "warning");
-    assert!(records[0]["message"].as_str().unwrap().contains("CAP_NET_RAW"));
+    assert_eq!((&records[0]["type"], &records[1]["type"]), (&"scan".into(), &"warning".into()));
+    assert!(records[1]["message"].as_str().unwrap().contains("CAP_NET_RAW"));
     let found: Vec<_> = records.iter().filter(|record| record["type"] == "verdict").collect();
     let of = |port: u16| found.iter().find(|record| record["port"] == port).unwrap();
     assert_eq!((&of(80)["state"], &of(80)["reason"]), (&"open".into(), &"syn-ack".into()));

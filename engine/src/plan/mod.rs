@@ -191,6 +191,13 @@ impl Plan {
         v4.chain(self.v6.ranges(&self.blocks).map(AddressRange::from))
     }
 
+    /// The addresses, as [`ranges`](Self::ranges) has them, each range with the ports that are probed there.
+    pub fn parts(&self) -> impl Iterator<Item = (AddressRange, &PortSet)> + '_ {
+        let ports = |block: u32| &self.blocks[block as usize].ports;
+        let v4 = self.v4.pieces(&self.blocks).map(move |(range, block)| (AddressRange::from(range), ports(block)));
+        v4.chain(self.v6.pieces(&self.blocks).map(move |(range, block)| (AddressRange::from(range), ports(block))))
+    }
+
     /// The blocks, in no particular order, each once.
     pub fn blocks(&self) -> &[Block] {
         &self.blocks
@@ -365,6 +372,11 @@ mod tests {
         assert!(plan.has_v4() && plan.has_v6());
         let ranges: Vec<String> = plan.ranges().map(|range| range.to_string()).collect();
         assert_eq!(ranges.join(" "), "10.0.0.0-10.0.0.2 10.0.0.3 10.0.0.4 2001:db8::1 2001:db8::1:443");
+        let parts: Vec<String> = plan.parts().map(|(range, ports)| format!("{range}:{ports}")).collect();
+        assert_eq!(
+            parts.join(" "),
+            "10.0.0.0-10.0.0.2:80 10.0.0.3:22,80 10.0.0.4:80-81 2001:db8::1:443 2001:db8::1:443:80-81"
+        );
     }
 
     #[test]

@@ -1,0 +1,516 @@
+//! Where the results go: any number of outputs at once, each to a file or to standard output, and what becomes of those
+//! files when the program is killed.
+//!
+//! | form | while the scan runs | at its end | killed in between |
+//! |---|---|---|---|
+//! | jsonl, csv, list | FILE grows by whole lines, as found | the last line | FILE has what was found; at worst its last line is cut off, and has no line break |
+//! | json, grepable, xml | FILE.part grows, as JSON records | FILE.tmp is written from it and renamed to FILE, FILE.part is removed | FILE is what it was before; FILE.part is read like any JSON lines |
+//!
+//! A file that is there is replaced: streams begin anew, documents when the new one is whole. Files are locked, so that no
+//! two scans mix. They are opened before the first probe, and touched when the scan has begun. Pipes and devices are
+//! written directly; documents on their way to them, or to standard output, wait in memory.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::field::Field;
+use crate::filter::Filter;
+use crate::record::{Header, Record, Rest, Show, Verdict};
+use crate::write::{Document, Form, Lines, ServiceNames, Writer, jsonl};
+
+/// An output that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// In which form.
+    pub form: Form,
+    /// Where.
+    pub to: Destination,
+}
+
+/// Where an output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+}
+
+/// What of a scan is wanted, of every output.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Which findings; none for what is usual for the form.
+    pub show: Option<Show>,
+    /// Which fields of a verdict, in forms that have fields; all if none are named.
+    pub fields: Vec<Field>,
+    /// Which verdicts of those shown.
+    pub filter: Option<Filter>,
+}
+
+impl Wanted {
+    /// Which findings an output of this form has.
+    pub fn show(&self, form: Form) -> Show {
+        self.show.unwrap_or_else(|| form.usual())
+    }
+}
+
+/// What went wrong with an output.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be opened.
+    #[error("cannot open {path} for writing: {source}")]
+    Open {
+        /// The file.
+        path: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Somebody else writes it.
+    #[error("{path} is being written by another output; give each a file of its own")]
+    Busy {
+        /// The file.
+        path: String,
+    },
+    /// It cannot be written.
+    #[error("cannot write to {name}: {source}")]
+    Write {
+        /// The file, or standard output.
+        name: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// It is not what the scan left there.
+    #[error("cannot go on in {path}: it has {found} bytes, and had {expected} when the scan was interrupted")]
+    Changed {
+        /// The file.
+        path: String,
+        /// How long it is.
+        found: u64,
+        /// How long it was.
+        expected: u64,
+    },
+}
+
+impl Error {
+    /// Whether nobody reads any more what is written.
+    pub fn is_reader_gone(&self) -> bool {
+        matches!(self, Error::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// How far an output had come: what a scan that is resumed goes on from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The file that grows while the scan runs.
+    pub file: PathBuf,
+    /// How long it was.
+    pub bytes: u64,
+}
+
+/// All outputs of a scan.
+#[derive(Default)]
+pub struct Sinks {
+    sinks: Vec<Sink>,
+    filter: Option<Filter>,
+}
+
+impl Sinks {
+    /// Opens them all; nothing is written yet. `stdout` is for those that go to standard output.
+    pub fn open(
+        choices: &[Choice],
+        wanted: &Wanted,
+        names: ServiceNames,
+        mut stdout: impl FnMut() -> Box<dyn Write>,
+    ) -> Result<Sinks, Error> {
+        let open = |choice: &Choice| {
+            let show = wanted.show(choice.form);
+            let writer = Writer::new(choice.form, show, &wanted.fields, names);
+            let (name, way) = match &choice.to {
+                Destination::Stdout => ("standard output".into(), way(&writer, Place::Direct(stdout()))),
+                Destination::File(path) => (path.display().to_string(), Sink::open_file(&writer, path)?),
+            };
+            let counts = (choice.form.counts() && wanted.filter.is_none()).then(BTreeMap::new);
+            Ok(Sink { name, show, writer, way, waiting: Vec::new(), counts, failed: false })
+        };
+        let sinks = choices.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Sinks { sinks, filter: wanted.filter.clone() })
+    }
+
+    /// Adds an output of somebody else's form, one finding a line, to a file.
+    pub fn add(&mut self, lines: Box<dyn Lines>, path: &Path, show: Show) -> Result<(), Error> {
+        let writer = Writer::Lines(lines);
+        let (name, way) = (path.display().to_string(), Sink::open_file(&writer, path)?);
+        self.sinks.push(Sink { name, show, writer, way, waiting: Vec::new(), counts: None, failed: false });
+        Ok(())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sinks.is_empty()
+    }
+
+    /// Begins the results of a scan.
+    pub fn begin(&mut self, header: &Header) -> Result<(), Error> {
+        self.each(|sink| sink.begin(header))
+    }
+
+    /// Goes on with the results of a scan that was interrupted, from where they were.
+    pub fn resume(&mut self, marks: &[Mark]) -> Result<(), Error> {
+        self.each_with(|sink| sink.resume(marks))
+    }
+
+    /// How far they have come, those that are files.
+    pub fn marks(&mut self) -> Result<Vec<Mark>, Error> {
+        self.flush()?;
+        Ok(self.sinks.iter_mut().filter_map(Sink::mark).collect())
+    }
+
+    /// Takes a verdict: it is for each output to show it or not.
+    pub fn verdict(&mut self, verdict: &Verdict) -> Result<(), Error> {
+        if self.sinks.is_empty() {
+            return Ok(());
+        }
+        let wanted = self.filter.as_ref().is_none_or(|filter| filter.accepts(verdict));
+        let mut record = None;
+        self.each(|sink| {
+            if wanted && sink.show.verdict(verdict) {
+                sink.record(record.get_or_insert_with(|| Record::Verdict(verdict.clone())))
+            } else {
+                sink.count(verdict);
+                Ok(())
+            }
+        })
+    }
+
+    /// Takes anything else but the end. What it says may wait until `flush`.
+    pub fn record(&mut self, record: &Record) -> Result<(), Error> {
+        self.each(|sink| if sink.shows(record) { sink.record(record) } else { Ok(()) })
+    }
+
+    /// Writes what waits.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.each(Sink::flush)
+    }
+
+    /// Ends the results with the summary, or the error that ended the scan: all of them, also when one fails.
+    pub fn end(&mut self, last: &Record) -> Result<(), Error> {
+        self.each(|sink| sink.end(last))
+    }
+
+    /// Does it with all of them that have not failed. One that fails is left alone from then on, and the others go on.
+    fn each(&mut self, mut act: impl FnMut(&mut Sink) -> io::Result<()>) -> Result<(), Error> {
+        self.each_with(|sink| act(sink).map_err(|source| Error::Write { name: sink.name.clone(), source }))
+    }
+
+    fn each_with(&mut self, mut act: impl FnMut(&mut Sink) -> Result<(), Error>) -> Result<(), Error> {
+        let mut first = Ok(());
+        for sink in self.sinks.iter_mut().filter(|sink| !sink.failed) {
+            let done = act(sink);
+            sink.failed = done.is_err();
+            first = first.and(done);
+        }
+        first
+    }
+}
+
+/// One output.
+struct Sink {
+    name: String,
+    show: Show,
+    writer: Writer,
+    way: Way,
+    waiting: Vec<u8>,
+    /// Ports by host that are not shown.
+    counts: Option<BTreeMap<IpAddr, Vec<Rest>>>,
+    failed: bool,
+}
+
+/// How its bytes get there.
+enum Way {
+    /// As they come.
+    Stream(Place),
+    /// Kept until the end, as JSON records.
+    Document { spool: Spool, to: Place },
+}
+
+/// Where bytes end up.
+enum Place {
+    /// Standard output, a pipe, a device.
+    Direct(Box<dyn Write>),
+    /// A file that grows.
+    Growing(Growing),
+    /// A file that is replaced as a whole.
+    Replaced(PathBuf),
+}
+
+enum Spool {
+    Memory(Vec<u8>),
+    File(Growing),
+}
+
+/// Lines are written together when there are many; more than this does not wait.
+const BATCH: usize = 1 << 16;
+
+fn way(writer: &Writer, to: Place) -> Way {
+    match writer {
+        Writer::Lines(_) => Way::Stream(to),
+        Writer::Document(_) => Way::Document { spool: Spool::Memory(Vec::new()), to },
+    }
+}
+
+impl Sink {
+    fn open_file(writer: &Writer, path: &Path) -> Result<Way, Error> {
+        // What is behind a link is replaced, not the link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            let opened = OpenOptions::new().write(true).open(&path).map_err(|source| refused(&path, source))?;
+            return Ok(way(writer, Place::Direct(Box::new(opened))));
+        }
+        match writer {
+            Writer::Lines(_) => Ok(Way::Stream(Place::Growing(Growing::open(&path)?))),
+            Writer::Document(_) => {
+                // A directory would only be in the way at the end.
+                let directory = fs::metadata(&path).is_ok_and(|found| found.is_dir());
+                let free = if directory { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) };
+                free.map_err(|source| refused(&path, source))?;
+                let spool = Spool::File(Growing::open(&with_suffix(&path, ".part"))?);
+                Ok(Way::Document { spool, to: Place::Replaced(path) })
+            }
+        }
+    }
+
+    fn begin(&mut self, header: &Header) -> io::Result<()> {
+        match &mut self.way {
+            Way::Stream(Place::Growing(file)) | Way::Document { spool: Spool::File(file), .. } => file.begin()?,
+            _ => {}
+        }
+        let settings = crate::record::Settings { show: self.show, ..header.settings.clone() };
+        self.record(&Record::Scan(Box::new(Header { settings, ..header.clone() })))?;
+        self.flush()
+    }
+
+    fn resume(&mut self, marks: &[Mark]) -> Result<(), Error> {
+        let Some(file) = self.growing() else { return Ok(()) };
+        let mark = marks.iter().find(|mark| mark.file == file.path);
+        file.resume(mark.map_or(0, |mark| mark.bytes))
+    }
+
+    fn mark(&mut self) -> Option<Mark> {
+        let failed = self.failed;
+        let file = self.growing().filter(|_| !failed)?;
+        Some(Mark { file: file.path.clone(), bytes: file.length })
+    }
+
+    fn growing(&mut self) -> Option<&mut Growing> {
+        match &mut self.way {
+            Way::Stream(Place::Growing(file)) | Way::Document { spool: Spool::File(file), .. } => Some(file),
+            _ => None,
+        }
+    }
+
+    /// What is no verdict.
+    fn shows(&self, record: &Record) -> bool {
+        match record {
+            Record::HostDown(_) => self.show.down,
+            Record::Suspect(_) => self.show.open,
+            _ => true,
+        }
+    }
+
+    fn record(&mut self, record: &Record) -> io::Result<()> {
+        match &mut self.writer {
+            Writer::Lines(lines) => lines.record(record, &mut self.waiting),
+            Writer::Document(_) => jsonl::spool(record, &mut self.waiting),
+        }
+        if let Record::Verdict(verdict) = record {
+            self.uncount(verdict);
+        }
+        if self.waiting.len() < BATCH { Ok(()) } else { self.flush() }
+    }
+
+    /// Takes a verdict that is not shown.
+    fn count(&mut self, verdict: &Verdict) {
+        self.uncount(verdict);
+        let Some(counts) = &mut self.counts else { return };
+        let Verdict { address, state, ref reason, .. } = *verdict;
+        let rests = counts.entry(address).or_default();
+        match rests.iter_mut().find(|rest| rest.state == state && rest.reason == *reason) {
+            Some(rest) => rest.count += 1,
+            None => rests.push(Rest { address, state, reason: reason.clone(), count: 1 }),
+        }
+    }
+
+    /// What a verdict corrects is no longer counted.
+    fn uncount(&mut self, verdict: &Verdict) {
+        let Some((counts, before)) = self.counts.as_mut().zip(verdict.supersedes) else { return };
+        let rests = counts.get_mut(&verdict.address).filter(|_| !self.show.state(before));
+        let rest = rests.and_then(|rests| rests.iter_mut().find(|rest| rest.state == before && rest.count > 0));
+        rest.into_iter().for_each(|rest| rest.count -= 1);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        match &mut self.way {
+            Way::Stream(Place::Direct(out)) => out.write_all(&self.waiting).and_then(|()| out.flush())?,
+            Way::Stream(Place::Growing(file)) | Way::Document { spool: Spool::File(file), .. } => {
+                file.append(&self.waiting)?
+            }
+            Way::Document { spool: Spool::Memory(kept), .. } => kept.extend_from_slice(&self.waiting),
+            Way::Stream(Place::Replaced(_)) => {}
+        }
+        self.waiting.clear();
+        Ok(())
+    }
+
+    fn end(&mut self, last: &Record) -> io::Result<()> {
+        let shown = match last {
+            Record::Summary(summary) => {
+                let settings = crate::record::Settings { show: self.show, ..summary.settings.clone() };
+                Record::Summary(Box::new(crate::record::Summary { settings, ..(**summary).clone() }))
+            }
+            other => other.clone(),
+        };
+        for rest in std::mem::take(&mut self.counts).into_iter().flatten().flat_map(|(_, rests)| rests) {
+            self.record(&Record::Rest(rest))?;
+        }
+        self.record(&shown)?;
+        self.flush()?;
+        match (&self.writer, &mut self.way) {
+            (Writer::Document(document), Way::Document { spool, to }) => conclude(&**document, spool, to),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes a document of what was kept.
+fn conclude(document: &dyn Document, spool: &mut Spool, to: &mut Place) -> io::Result<()> {
+    match to {
+        Place::Direct(out) => document_to(document, spool, out),
+        Place::Growing(_) => Ok(()),
+        Place::Replaced(path) => {
+            let made = with_suffix(path, ".tmp");
+            let replaced = replace(path, &made, |out| document_to(document, spool, out));
+            if replaced.is_err() {
+                // The findings are in the spool; half a document is of no use to anybody.
+                let _ = fs::remove_file(&made);
+            }
+            replaced?;
+            if let Spool::File(file) = spool { file.remove() } else { Ok(()) }
+        }
+    }
+}
+
+/// Writes a new file and puts it in the place of the old one, with its permissions.
+fn replace(path: &Path, made: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut file = File::create(made)?;
+    if let Ok(before) = fs::metadata(path) {
+        file.set_permissions(before.permissions())?;
+    }
+    write(&mut file)?;
+    file.sync_all()?;
+    fs::rename(made, path)
+}
+
+fn document_to(document: &dyn Document, spool: &mut Spool, out: &mut dyn Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(BATCH, out);
+    match spool {
+        Spool::Memory(kept) => document.write(&mut records(&kept[..]), &mut out)?,
+        Spool::File(file) => document.write(&mut records(BufReader::new(file.read_again()?)), &mut out)?,
+    }
+    out.flush()
+}
+
+/// The records of a spool.
+fn records(from: impl BufRead) -> impl Iterator<Item = io::Result<Record>> {
+    from.split(b'\n').map(|line| line.and_then(|line| jsonl::parse(&line).map_err(io::Error::from)))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+fn refused(path: &Path, source: io::Error) -> Error {
+    Error::Open { path: path.display().to_string(), source }
+}
+
+/// A file that only grows, and is ours alone. One that was made for a scan that never began is taken away again.
+struct Growing {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    made: bool,
+}
+
+impl Growing {
+    fn open(path: &Path) -> Result<Growing, Error> {
+        let made = fs::symlink_metadata(path).is_err();
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let file = opened.map_err(|source| refused(path, source))?;
+        // By its full name: whoever resumes may stand elsewhere.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        match file.try_lock() {
+            Ok(()) => Ok(Growing { path, file, length: 0, made }),
+            Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.display().to_string() }),
+            Err(TryLockError::Error(source)) => Err(refused(&path, source)),
+        }
+    }
+
+    /// From now on it is this scan's.
+    fn begin(&mut self) -> io::Result<()> {
+        self.made = false;
+        self.length = 0;
+        self.file.set_len(0)?;
+        self.file.rewind()
+    }
+
+    /// From here on it is this scan's; what is behind is taken away.
+    fn resume(&mut self, at: u64) -> Result<(), Error> {
+        self.made = false;
+        self.length = at;
+        let path = || self.path.display().to_string();
+        let found = self.file.metadata().map_err(|source| refused(&self.path, source))?.len();
+        if found < at {
+            return Err(Error::Changed { path: path(), found, expected: at });
+        }
+        let cut = self.file.set_len(at).and_then(|()| self.file.seek(SeekFrom::Start(at)).map(|_| ()));
+        cut.map_err(|source| Error::Write { name: path(), source })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let written = self.file.write_all(bytes);
+        match written {
+            Ok(()) => self.length += bytes.len() as u64,
+            // A full disk takes half a line; it must not stay.
+            Err(_) => drop(self.file.set_len(self.length)),
+        }
+        written
+    }
+
+    fn read_again(&mut self) -> io::Result<impl Read + '_> {
+        self.file.rewind()?;
+        Ok(&mut self.file)
+    }
+
+    fn remove(&mut self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+}
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        if self.made {
+            // It is empty, and nobody waits for it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
