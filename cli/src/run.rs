@@ -5,10 +5,11 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use halfopen::{Event, Method, Quiet, Running, ScanBuilder};
+use halfopen::{Event, Method, Plan, Quiet, Running, ScanBuilder};
 
 use crate::args::{Command, MethodArg};
 use crate::config;
+use crate::demo;
 use crate::failure::{self, DONE, Failure};
 use crate::layers::Effective;
 use crate::output::account::{Account, PlanSize};
@@ -25,12 +26,17 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
     match command {
         Command::Scan(args) => scan(&Settings::new(*args)),
         Command::Config(args) => config::run(&args, effective),
+        Command::Demo(args) => demo::run(&args),
     }
 }
 
 fn scan(settings: &Settings) -> Result<u8, Failure> {
     announce_input(settings);
-    let plan = settings.plan()?;
+    observed(settings, settings.plan()?, &mut |_| {})
+}
+
+/// Scans a plan, and has `observer` see every event.
+pub(crate) fn observed(settings: &Settings, plan: Plan, observer: &mut dyn FnMut(&Event)) -> Result<u8, Failure> {
     let size = PlanSize::of(&plan);
     let targets = plan.len();
     let builder = settings.scan(plan);
@@ -41,7 +47,7 @@ fn scan(settings: &Settings) -> Result<u8, Failure> {
     let screen = Screen::new(settings.style);
     let watch = signals::watch(running.stopper(), screen.clone()).map_err(Failure::Signals)?;
     let mut output = Output::new(settings, targets, screen.results());
-    let drained = drain(&running, &mut output, &screen);
+    let drained = drain(&running, &mut output, &screen, observer);
     screen.clear();
     drained.map_err(Failure::Results)?;
     conclude(settings, running, size, &mut output, &screen)?;
@@ -72,9 +78,17 @@ fn print_probes(scan: &ScanBuilder) -> io::Result<()> {
 }
 
 /// Takes every event of a scan until it is over. Results that cannot be written end the scan at once.
-fn drain(running: &Running, output: &mut Output<Results>, screen: &Screen) -> io::Result<()> {
+fn drain(
+    running: &Running,
+    output: &mut Output<Results>,
+    screen: &Screen,
+    observer: &mut dyn FnMut(&Event),
+) -> io::Result<()> {
     let next = |wait| running.next_event(wait);
-    let result = consume(next, output, |event| on_screen(event, screen));
+    let result = consume(next, output, |event| {
+        on_screen(event, screen);
+        observer(event);
+    });
     if result.is_err() {
         running.stopper().abort();
     }

@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     /// Whether the account goes to standard error: JSON has it in the results, but a person who sends those elsewhere
     /// waits for it.
     pub(crate) summary: bool,
+    /// Whether somebody beside the output wants to know what is open.
+    pub(crate) observed: bool,
 }
 
 /// The form of the results.
@@ -74,8 +76,14 @@ impl Settings {
             show: Show::new(&args.output.show, args.output.output),
             style,
             summary: form != Form::Jsonl || (style.person && !io::stdout().is_terminal()),
+            observed: false,
             args,
         }
+    }
+
+    /// The same for a scan of which somebody beside the output wants to know what is open.
+    pub(crate) fn observed(self) -> Settings {
+        Settings { observed: true, ..self }
     }
 
     /// Reads the targets, ports and exclusions.
@@ -127,7 +135,8 @@ impl Settings {
 
     fn reported(&self, targets: u64) -> Vec<State> {
         let all = self.counts_by_host(targets);
-        State::ALL.into_iter().filter(|&state| all || self.show.state(state)).collect()
+        let wanted = |state| all || self.show.state(state) || self.observed && state == State::Open;
+        State::ALL.into_iter().filter(|&state| wanted(state)).collect()
     }
 }
 

@@ -136,7 +136,8 @@ fn new_namespace() -> Result<OwnedFd, EnclosureError> {
 }
 
 fn on_a_thread<R: Send>(work: impl FnOnce() -> Result<R, EnclosureError> + Send) -> Result<R, EnclosureError> {
-    let ended = thread::scope(|scope| thread::Builder::new().spawn_scoped(scope, work).map(|thread| thread.join()));
+    let ended =
+        thread::scope(|scope| thread::Builder::new().spawn_scoped(scope, work).map(thread::ScopedJoinHandle::join));
     match ended {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(failed("set up the link", io::Error::other("a thread failed"))),
