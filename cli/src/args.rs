@@ -12,6 +12,8 @@ use halfopen::{HostRate, MacAddr, Pps, Rate};
 use halfopen_results::{Field, Filter, Form};
 
 use crate::config::ConfigArgs;
+use crate::demo::DemoArgs;
+use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
 use crate::values;
 
@@ -40,6 +42,17 @@ pub(crate) fn parse(words: &[OsString], variables: &Variables) -> Result<Parsed,
 /// The whole command line: for reading, help, completions and manual pages.
 pub(crate) fn definition() -> clap::Command {
     Cli::command()
+}
+
+/// A scan's arguments that were not typed as such; only the program's own defaults stand behind them.
+pub(crate) fn scan(words: Vec<String>) -> Result<ScanArgs, Failure> {
+    let words: Vec<_> = ["halfopen".into(), "scan".into()].into_iter().chain(words).map(OsString::from).collect();
+    match read(&words, &Variables::default()) {
+        Ok(Parsed { command: Command::Scan(args), .. }) => Ok(*args),
+        Ok(_) => unreachable!("the second word is scan"),
+        Err(Unresolved::Answer(answer)) => Err(Failure::Arguments(answer)),
+        Err(Unresolved::Failure(failure)) => Err(failure),
+    }
 }
 
 fn read(words: &[OsString], variables: &Variables) -> Result<Parsed, Unresolved> {
@@ -81,6 +94,11 @@ pub(crate) enum Command {
     ///
     /// Takes every option of `halfopen scan`, and shows what would count.
     Config(Box<ConfigArgs>),
+    /// Scan a private network of phantom hosts: needs no rights, and nothing leaves the machine
+    ///
+    /// Makes a network of its own (a network namespace) with hosts that lose packets, reject, ration, forge or keep silent,
+    /// scans it for real, and holds what was found against what is true. It takes some seconds and leaves nothing behind.
+    Demo(DemoArgs),
 }
 
 const SHORT_EXAMPLES: &str = "\

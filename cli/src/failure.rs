@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use halfopen_results::sink;
+use halfopen_phantom::EnclosureError;
 
 use crate::screen;
 
@@ -30,6 +31,22 @@ pub(crate) enum Failure {
     /// Something is wrong in a file of settings or the environment: where, what, and what instead.
     #[error("{0}")]
     Setting(String),
+    /// Arguments that were put together wrongly.
+    #[error("{0}")]
+    Arguments(clap::Error),
+    /// The demo's network could not be made.
+    #[error("{0}")]
+    Demo(EnclosureError),
+    /// The demo was asked for more than it can know.
+    #[error(
+        "the demo looks up what is true of every target, and {targets} are too many: at most {most}; ask for fewer hosts or ports"
+    )]
+    DemoTooLarge {
+        /// Targets asked for.
+        targets: u64,
+        /// Targets at most.
+        most: u64,
+    },
     /// Results could not be written.
     #[error(transparent)]
     Results(#[from] sink::Error),
@@ -60,7 +77,9 @@ impl Failure {
     /// Says it on standard error and gives the code to leave with. When the reader of the results has gone away
     /// nobody is told: that is how `| head` ends.
     pub(crate) fn report(&self) -> ExitCode {
-        if self.code() != READER_GONE {
+        if let Failure::Arguments(error) = self {
+            let _ = error.print();
+        } else if self.code() != READER_GONE {
             screen::error(&self.to_string(), self.hint().as_deref());
         }
         ExitCode::from(self.code())
@@ -69,8 +88,10 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Failure::Engine(error) => engine_code(error),
-            Failure::NoTargets | Failure::Open { .. } | Failure::Setting(_) => USAGE,
+            Failure::Arguments(error) => u8::try_from(error.exit_code()).unwrap_or(USAGE),
+            Failure::NoTargets | Failure::Open { .. } | Failure::Setting(_) | Failure::DemoTooLarge { .. } => USAGE,
             Failure::TwoOnStdout { .. } | Failure::NoFields => USAGE,
+            Failure::Demo(_) => RUNTIME,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,
             Failure::Results(_) | Failure::Signals(_) => RUNTIME,
@@ -81,6 +102,7 @@ impl Failure {
         match self {
             Failure::NoTargets => Some("for example: halfopen scan 192.0.2.0/24 -p 22,80,443".into()),
             Failure::Engine(halfopen::Error::Privilege { .. }) => Some(grant()),
+            Failure::Demo(EnclosureError::Forbidden { remedy, .. }) => Some(allow(*remedy)),
             _ => None,
         }
     }
@@ -89,6 +111,12 @@ impl Failure {
 /// Standard output cannot be written.
 pub(crate) fn stdout(source: io::Error) -> sink::Error {
     sink::Error::Write { name: "standard output".into(), source }
+}
+
+/// How the demo gets a network of its own.
+fn allow(remedy: Option<&str>) -> String {
+    let instead = "run `sudo halfopen demo`, or scan this machine itself: `halfopen scan 127.0.0.1 -p 1-1024`";
+    remedy.map_or(instead.into(), |remedy| format!("{instead}; root would allow it by `{remedy}`"))
 }
 
 /// How this very program gets the right to raw sockets.

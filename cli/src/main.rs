@@ -7,6 +7,7 @@
 mod args;
 mod config;
 mod document;
+mod demo;
 mod failure;
 mod layers;
 mod output;

@@ -5,13 +5,14 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use halfopen::{Event, Method, Quiet, Running, ScanBuilder};
+use halfopen::{Event, Method, Plan, Quiet, Running, ScanBuilder};
 use halfopen_results::Coverage;
 use halfopen_results::record::Header;
 use halfopen_results::sink::Error;
 
 use crate::args::{Command, MethodArg};
 use crate::config;
+use crate::demo;
 use crate::failure::{self, DONE, Failure};
 use crate::layers::Effective;
 use crate::output::account::{self, Account, PlanSize};
@@ -28,12 +29,17 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
     match command {
         Command::Scan(args) => scan(&Settings::new(*args)?),
         Command::Config(args) => config::run(&args, effective),
+        Command::Demo(args) => demo::run(&args),
     }
 }
 
 fn scan(settings: &Settings) -> Result<u8, Failure> {
     announce_input(settings);
-    let plan = settings.plan()?;
+    observed(settings, settings.plan()?, &mut |_| {})
+}
+
+/// Scans a plan, and has `observer` see every event.
+pub(crate) fn observed(settings: &Settings, plan: Plan, observer: &mut dyn FnMut(&Event)) -> Result<u8, Failure> {
     let size = PlanSize::of(&plan);
     let targets = plan.len();
     let coverage = if settings.outputs.is_empty() { Coverage::default() } else { Coverage::from(&plan) };
@@ -47,7 +53,7 @@ fn scan(settings: &Settings) -> Result<u8, Failure> {
     let running = builder.start()?;
     let watch = signals::watch(running.stopper(), screen.clone()).map_err(Failure::Signals)?;
     let header = account::header(settings, running.settings(), (size, targets), coverage);
-    let drained = output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, &screen));
+    let drained = output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, &screen, observer));
     screen.clear();
     conclude(settings, running, &header, (&mut output, drained), &screen)?;
     Ok(watch.code().unwrap_or(DONE))
@@ -77,9 +83,17 @@ fn print_probes(scan: &ScanBuilder) -> io::Result<()> {
 }
 
 /// Takes every event of a scan until it is over.
-fn drain(running: &Running, output: &mut Output<Box<dyn Write>>, screen: &Screen) -> Result<(), Error> {
+fn drain(
+    running: &Running,
+    output: &mut Output<Box<dyn Write>>,
+    screen: &Screen,
+    observer: &mut dyn FnMut(&Event),
+) -> Result<(), Error> {
     let next = |wait| running.next_event(wait);
-    consume(next, output, |event| on_screen(event, screen))
+    consume(next, output, |event| {
+        on_screen(event, screen);
+        observer(event);
+    })
 }
 
 /// Writes in batches while events are waiting, and everything as soon as none is.

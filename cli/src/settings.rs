@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     /// Whether the account goes to standard error: JSON has it in the results, but a person who sends those elsewhere
     /// waits for it.
     pub(crate) summary: bool,
+    /// Whether somebody beside the output wants to know what is open.
+    pub(crate) observed: bool,
 }
 
 /// The form of the results for people.
@@ -81,8 +83,14 @@ impl Settings {
             wanted,
             style,
             summary: !has_summary || (style.person && !io::stdout().is_terminal()),
+            observed: false,
             args,
         })
+    }
+
+    /// The same for a scan of which somebody beside the output wants to know what is open.
+    pub(crate) fn observed(self) -> Settings {
+        Settings { observed: true, ..self }
     }
 
     /// Reads the targets, ports and exclusions.
@@ -138,7 +146,7 @@ impl Settings {
         let shows = self.outputs.iter().map(|output| self.wanted.show(output.form));
         let people = (self.human.is_some() || !self.human_files.is_empty()).then_some(self.show);
         let show = shows.chain(people).fold(Show::NONE, Show::with);
-        State::ALL.into_iter().filter(|&state| all || show.state(record::State::from(state))).collect()
+        State::ALL.into_iter().filter(|&state| all || self.observed && state == State::Open || show.state(record::State::from(state))).collect()
     }
 }
 

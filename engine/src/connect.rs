@@ -22,7 +22,7 @@ use crate::counters::{Shared, Turn, WalkerCounters, add, set};
 use crate::discover::Discover;
 use crate::drive::Outbox;
 use crate::error::Error;
-use crate::event::{Event, Phase};
+use crate::event::{Event, Phase, RateBound};
 use crate::launch::{self, EVENTS, spawn, summarize};
 use crate::link::{Clock, LinkKind, PATIENCE};
 use crate::pace::{Pace, Pps, Rate};
@@ -167,9 +167,23 @@ fn rate(settings: &Settings, plan: &Plan) -> Rate {
     }
 }
 
+/// What keeps the rate from being higher.
+fn bound(settings: &Settings, plan: &Plan) -> RateBound {
+    match (settings.rate, rate(settings, plan)) {
+        (Rate::Fixed(asked), Rate::Fixed(used)) if used < asked => RateBound::Hosts,
+        (Rate::Fixed(_), _) => RateBound::Asked,
+        (Rate::Auto, Rate::Fixed(used)) if settings.max_rate == Some(used) => RateBound::Asked,
+        (Rate::Auto, Rate::Fixed(used)) if settings.max_rate.is_some() || used < MODERATE => RateBound::Hosts,
+        (Rate::Auto, _) => RateBound::Blind,
+        (Rate::Max, Rate::Fixed(_)) => RateBound::Hosts,
+        (Rate::Max, _) => RateBound::Machine,
+    }
+}
+
 impl ConnectScan {
     fn new(plan: Plan, settings: Settings, clock: Clock, shared: Arc<Shared>, outbox: Outbox, poll: OwnedFd) -> Self {
         let pace = Pace::new(rate(&settings, &plan), BATCH, clock.now());
+        shared.sender.set_bound(bound(&settings, &plan));
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let slots = limit.saturating_sub(SPARE).clamp(1, MOST) as usize;
         ConnectScan {

@@ -40,7 +40,7 @@ use parking_lot::Mutex;
 
 use crate::canary::Canaries;
 use crate::controls::Questions;
-use crate::event::Phase;
+use crate::event::{Phase, RateBound};
 use crate::loss::Ledger;
 use crate::permute::Stripe;
 use crate::prefix::Prefixes;
@@ -123,6 +123,7 @@ pub(crate) struct SenderCounters {
     /// On-link hosts that did not answer.
     pub(crate) hosts_down: AtomicU64,
     phase: AtomicU8,
+    bound: AtomicU8,
 }
 
 /// Written by one walker alone, save between two laps.
@@ -485,6 +486,15 @@ fn slices(len: u64, walkers: usize, granule: u64) -> impl Iterator<Item = Slice>
 }
 
 impl SenderCounters {
+    /// What keeps the rate from being higher.
+    pub(crate) fn bound(&self) -> RateBound {
+        RateBound::ALL[usize::from(self.bound.load(Ordering::Relaxed))]
+    }
+
+    pub(crate) fn set_bound(&self, bound: RateBound) {
+        self.bound.store(bound as u8, Ordering::Relaxed);
+    }
+
     pub(crate) fn set_phase(&self, phase: Phase) {
         self.phase.store(encode(phase), Ordering::Relaxed);
     }

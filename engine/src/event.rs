@@ -52,6 +52,57 @@ pub enum Phase {
     Done,
 }
 
+/// What keeps the rate from being higher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum RateBound {
+    /// Nothing is sent yet.
+    #[default]
+    None,
+    /// It is as high as was asked for.
+    Asked,
+    /// A single host would get more than it may.
+    Hosts,
+    /// Nobody has answered whose probes could measure the loss.
+    Blind,
+    /// It is still being raised: nothing has been lost so far for being too fast.
+    Growing,
+    /// A narrow place on the way, or on this machine, that loses more when it is higher.
+    Loss,
+    /// Hosts that ration their answers, and are asked more slowly.
+    Rationing,
+    /// This machine sends as fast as it can.
+    Machine,
+}
+
+impl RateBound {
+    /// All of them.
+    pub const ALL: [RateBound; 8] = [
+        RateBound::None,
+        RateBound::Asked,
+        RateBound::Hosts,
+        RateBound::Blind,
+        RateBound::Growing,
+        RateBound::Loss,
+        RateBound::Rationing,
+        RateBound::Machine,
+    ];
+
+    /// `none`, `asked`, `hosts`, `blind`, `growing`, `loss`, `rationing`, `machine`.
+    pub fn name(self) -> &'static str {
+        match self {
+            RateBound::None => "none",
+            RateBound::Asked => "asked",
+            RateBound::Hosts => "hosts",
+            RateBound::Blind => "blind",
+            RateBound::Growing => "growing",
+            RateBound::Loss => "loss",
+            RateBound::Rationing => "rationing",
+            RateBound::Machine => "machine",
+        }
+    }
+}
+
 /// A snapshot of a scan's counters.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
@@ -78,8 +129,15 @@ pub struct Progress {
     pub drops: u64,
     /// Time since the scan began.
     pub elapsed: Duration,
+    /// Answers to our probes, duplicates included.
+    pub replies: u64,
     /// Probes a second over the last second or so.
     pub rate: f64,
+    /// What keeps it from being higher.
+    pub bound: RateBound,
+    /// The share of probes lost on the way there or back, over the last ten seconds or so; none where too few targets were
+    /// probed again to tell.
+    pub loss: Option<f64>,
     /// Estimated time until the last probe and its cooldown; none while there is nothing to estimate from.
     pub remaining: Option<Duration>,
 }

@@ -69,7 +69,7 @@ mod verdict;
 
 pub use discover::Discover;
 pub use error::{Error, Place};
-pub use event::{Event, Phase, Progress};
+pub use event::{Event, Phase, Progress, RateBound};
 pub use link::{LinkKind, Receive};
 pub use pace::{Pps, Rate};
 pub use plan::{AddressRange, Block, EgressId, Located, Plan, PlanBuilder, PortSet, Resolve};

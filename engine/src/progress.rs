@@ -2,9 +2,16 @@
 
 use std::time::Duration;
 
+use crate::canary::{EPOCH, epoch};
 use crate::counters::{Shared, load};
 use crate::event::{Phase, Progress};
+use crate::loss::{Evidence, Kind};
 use crate::time::Time;
+
+/// The loss that is told is that of so many epochs: ten seconds.
+const RECENT: u64 = 10_000 / EPOCH.as_millis() as u64;
+/// Of fewer canaries a share says nothing.
+const ENOUGH: f64 = 20.0;
 
 /// A snapshot of the counters of a scan of so many targets.
 pub(crate) fn snapshot(shared: &Shared, targets: u64, now: Time) -> Progress {
@@ -26,9 +33,20 @@ pub(crate) fn snapshot(shared: &Shared, targets: u64, now: Time) -> Progress {
         hosts_down: load(&shared.sender.hosts_down),
         drops: shared.dropped() + shared.sum(|walker| &walker.send_errors),
         elapsed: now.since(Time::ZERO),
+        replies: load(&receiver.replies),
         rate,
+        bound: shared.sender.bound(),
+        loss: loss(shared, now),
         remaining: time_left(left, rate).and_then(|time| time.checked_add(shared.wait())),
     }
+}
+
+/// What became of the canaries of the last seconds, but for those that can still be answered.
+fn loss(shared: &Shared, now: Time) -> Option<f64> {
+    let (now, answer) = (epoch(now), shared.answer().as_millis() / EPOCH.as_millis());
+    let (from, to) = (now.saturating_sub(RECENT), now.saturating_sub(answer as u64 + 1));
+    let seen: Evidence = Kind::ALL.into_iter().map(|kind| shared.canaries.epochs.between(kind, from, to)).sum();
+    (seen.probes() >= ENOUGH).then(|| seen.loss())
 }
 
 /// None where there is nothing to estimate from, or no end in sight.
@@ -93,6 +111,23 @@ mod tests {
         assert_eq!(snapshot(&shared, 1000, Time::ZERO).done, 0.2);
         shared.sender.set_phase(Phase::Done);
         assert_eq!(snapshot(&shared, 1000, Time::ZERO).done, 1.0);
+    }
+
+    #[test]
+    fn tells_the_loss_of_canaries_that_can_no_longer_be_answered() {
+        let shared = Shared::new(1000, 2);
+        let second = |s: u64| Time::from(Duration::from_secs(s));
+        let canary = |at, is_answered: bool| {
+            shared.canaries.epochs.sent(Kind::Open, at);
+            is_answered.then(|| shared.canaries.epochs.answered(Kind::Open, at, at));
+        };
+        (0..19).for_each(|_| canary(second(20), true));
+        assert_eq!(snapshot(&shared, 1000, second(25)).loss, None, "too few");
+        (0..6).for_each(|lost| canary(second(21), lost > 0));
+        assert_eq!(snapshot(&shared, 1000, second(25)).loss, Some(0.04));
+        (0..10).for_each(|_| canary(second(25), false));
+        assert_eq!(snapshot(&shared, 1000, second(25)).loss, Some(0.04), "these may be answered yet");
+        assert_eq!(snapshot(&shared, 1000, second(60)).loss, None, "long ago");
     }
 
     #[test]

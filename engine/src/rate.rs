@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::canary::{EPOCH, Epochs, epoch};
+use crate::event::RateBound;
 use crate::loss::{Evidence, Kind};
 use crate::time::Time;
 
@@ -87,6 +88,8 @@ pub(crate) struct RateControl {
     own: (u64, Time, u64),
     /// Epochs are ready for use up to this one.
     cleared: u64,
+    /// Whether the machine did not send as fast as it was allowed to, by the last trial.
+    held_up: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -151,6 +154,7 @@ impl RateControl {
             last_down: now,
             own: (0, now, 0),
             cleared: 0,
+            held_up: false,
         }
     }
 
@@ -168,6 +172,18 @@ impl RateControl {
     /// The rate as it stands, within this bound.
     pub(crate) fn within(&self, most: f64) -> f64 {
         self.rate.min(most.max(1.0))
+    }
+
+    /// What keeps it from being higher.
+    pub(crate) fn bound(&self) -> RateBound {
+        match self.stage {
+            _ if self.rate >= self.bounds.1 => RateBound::Asked,
+            Stage::Blind { .. } => RateBound::Blind,
+            _ if self.held_up => RateBound::Machine,
+            Stage::Ramp => RateBound::Growing,
+            Stage::Hold { .. } | Stage::Up { .. } | Stage::Down { .. } if self.knee.is_some() => RateBound::Loss,
+            Stage::Hold { .. } | Stage::Up { .. } | Stage::Down { .. } => RateBound::Growing,
+        }
     }
 
     /// Looks at what became of the canaries, and sets the rate.
@@ -232,6 +248,7 @@ impl RateControl {
 
     fn ramp(&mut self, evidence: [Evidence; 2], seen: &Seen<'_>) {
         let (is_first, lost) = (self.records.is_empty(), pooled(&evidence).loss());
+        self.held_up = self.is_held_up(seen);
         if !is_first && self.is_worse(&evidence) {
             return self.narrow(evidence, seen);
         }
@@ -244,7 +261,7 @@ impl RateControl {
             self.last_down = seen.now;
             return self.try_at(self.rate / 2.0, Stage::Down { from: self.rate }, seen);
         }
-        if self.is_held_up(seen) {
+        if self.held_up {
             return self.try_at(self.rate, Stage::Ramp, seen);
         }
         if self.rate >= self.bounds.1.min(seen.most) {
@@ -255,6 +272,7 @@ impl RateControl {
 
     fn hold(&mut self, evidence: [Evidence; 2], until: Time, seen: &Seen<'_>) {
         let probes = pooled(&evidence).probes();
+        self.held_up = self.is_held_up(seen);
         let all = [self.held[0] + evidence[0], self.held[1] + evidence[1]];
         if self.is_worse(&evidence) || self.is_worse(&all) {
             return self.narrow(evidence, seen);
@@ -267,7 +285,7 @@ impl RateControl {
             return self.try_at(self.rate / 2.0, Stage::Down { from: self.rate }, seen);
         }
         if self.rate < self.bounds.1.min(seen.most)
-            && !self.is_held_up(seen)
+            && !self.held_up
             && let Some(higher) = self.higher(seen.now >= until, self.step(probes, seen))
         {
             self.note(self.held, seen);
@@ -498,6 +516,11 @@ mod tests {
 
     /// Plays a control against a path for so many seconds; (time, rate) every 10 ms.
     fn play(path: &Path<'_>, seconds: f64, seed: u64) -> Vec<(f64, f64)> {
+        played(path, seconds, seed).0
+    }
+
+    /// The same, and what bounds the rate in the end.
+    fn played(path: &Path<'_>, seconds: f64, seed: u64) -> (Vec<(f64, f64)>, RateBound) {
         let epochs = Epochs::new();
         let mut control = RateControl::new(1.0, 1e9, Time::ZERO);
         let (mut state, mut owed, mut sent) = (seed, 0.0, 0.0);
@@ -521,7 +544,7 @@ mod tests {
             }
             rates.push((time, control.rate()));
         }
-        rates
+        (rates, control.bound())
     }
 
     fn narrow(width: f64, loss: f64) -> impl Fn(f64, f64) -> f64 {
@@ -547,6 +570,21 @@ mod tests {
         let path = Path { lost: &|_, _| 0.0, canaries: 0.01, limit: 1e6 };
         let rates = play(&path, 5.0, 1);
         assert!(rates[200].1 >= 5e5 && rates.last().unwrap().1 <= 4e6, "{:?}", rates.last());
+    }
+
+    #[test]
+    fn what_bounds_it_is_told() {
+        let lossless: &dyn Fn(f64, f64) -> f64 = &|_, _| 0.0;
+        let narrow = narrow(20_000.0, 0.01);
+        let bound = |lost, canaries, limit, seconds| played(&Path { lost, canaries, limit }, seconds, 1).1;
+        assert_eq!(bound(lossless, 0.0, f64::INFINITY, 3.0), RateBound::Blind);
+        assert_eq!(bound(lossless, 0.01, f64::INFINITY, 1.0), RateBound::Growing);
+        assert_eq!(bound(lossless, 0.01, 1e5, 5.0), RateBound::Machine);
+        assert_eq!(bound(&narrow, 0.01, f64::INFINITY, 6.0), RateBound::Loss);
+        let mut control = RateControl::new(1.0, START, Time::ZERO);
+        assert_eq!((control.rate(), control.bound()), (START, RateBound::Asked));
+        control.set(START / 2.0);
+        assert_eq!(control.bound(), RateBound::Blind);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::counters::{Shared, Turn, add};
-use crate::event::Phase;
+use crate::event::{Phase, RateBound};
 use crate::loss::Kind;
 use crate::pace::{Pps, Rate};
 use crate::passes::{Leg, Next, Passes, Walked};
@@ -215,6 +215,20 @@ impl Sender {
             }
         };
         shared.set_rate(rate.max(1));
+        shared.sender.set_bound(self.bound(rate, most));
+    }
+
+    /// What keeps a rate from being higher.
+    fn bound(&self, rate: u64, most: f64) -> RateBound {
+        match self.lead.rate {
+            _ if rate >= at_most(most) && most < self.lead.most as f64 => RateBound::Rationing,
+            Rate::Fixed(Pps(pps)) if rate < pps => RateBound::Hosts,
+            Rate::Fixed(_) => RateBound::Asked,
+            Rate::Max if rate < u64::MAX => RateBound::Hosts,
+            Rate::Max => RateBound::Machine,
+            Rate::Auto if rate >= at_most(most) => RateBound::Hosts,
+            Rate::Auto => self.control.bound(),
+        }
     }
 
     fn after_leg(&mut self, since: Time, now: Time) -> Step {

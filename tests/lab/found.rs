@@ -10,9 +10,8 @@ use halfopen::{
     Suspect, Suspicion, Target, Time, Verdict, simulate, simulate_until,
 };
 
-use crate::phantom::mac_of;
-use crate::scenario::{Expected, Scenario};
 use crate::watched::Watched;
+use halfopen_phantom::{Expected, Scenario, mac_of};
 
 /// What a scan found.
 #[derive(Debug, Clone)]

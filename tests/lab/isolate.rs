@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use halfopen_bpf::SocketMap;
+use halfopen_phantom::Isolation;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::namespace::Namespace;
@@ -80,7 +81,7 @@ pub fn needs_xdp() {
 /// Moves this process into a new network of its own, for programs (benches, a person's experiments) that still have
 /// one thread. An error where the system forbids it.
 pub fn enter_isolation() -> io::Result<Namespace> {
-    sys::isolate_self()?;
+    Isolation::new().enter()?;
     Ok(prepared())
 }
 

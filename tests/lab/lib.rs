@@ -2,8 +2,8 @@
 //! reason) and none of its code that builds or reads frames.
 //!
 //! ```text
-//!   scenario ---> phantom ---> responder   on a veth end or a tun device, real time
-//!    (TOML)     (sans-IO)  \-> network     in memory, virtual time
+//!   halfopen_phantom ---> responder        phantom hosts on a veth end or a tun device, real time
+//!                    \--> SimNetwork       in memory, virtual time
 //!
 //!   xdp_responder                          answers in the kernel, as fast as any scanner can ask
 //!
@@ -15,42 +15,32 @@
 //! A test is declared with [`lab_test!`]: it then runs in a process of its own whose network namespace has nothing but
 //! a loopback, so that no packet can leave the machine.
 
-mod effects;
 mod found;
-mod frames;
 mod isolate;
 mod link;
 mod namespace;
-mod netlink;
-mod network;
 mod nmap;
-mod phantom;
-mod random;
-mod replies;
 mod responder;
-mod scenario;
-mod schedule;
 mod stage;
 mod sys;
-mod tally;
 mod watched;
 mod xdp_responder;
 
-pub use effects::{Change, Effects, EffectsTally, Spread, Stretch};
 pub use found::{
     Found, gateway_place, plan, read, refused, scan, simulated, simulated_events, simulated_on, simulated_on_link,
     simulated_on_until, simulated_until, target,
 };
+pub use halfopen_phantom::netlink::Route;
+pub use halfopen_phantom::{
+    Behaviour, Change, Effects, EffectsTally, Expected, Forgery, Garbage, HostKind, Medium, Phantoms, Scenario,
+    ScenarioError, SimNetwork, Spread, Stretch, Tally, TargetTally, mac_of,
+};
 pub use isolate::{enter_isolation, isolated, isolated_for, needs_xdp, skip, skip_without_root};
 pub use link::{End, Tun, link, phantom_link, polling_phantom_link};
-pub use namespace::{Namespace, Route};
-pub use network::SimNetwork;
+pub use namespace::Namespace;
 pub use nmap::{Finding, NmapReport, nmap, nmap_installed};
-pub use phantom::{Medium, Phantoms, mac_of};
 pub use responder::Responder;
-pub use scenario::{Behaviour, Expected, Forgery, Garbage, HostKind, Scenario, ScenarioError};
 pub use stage::{GATEWAY_MAC, SCANNER_MAC, neighbours, phantoms, polling_neighbours, xdp_phantoms};
-pub use tally::{Tally, TargetTally};
 pub use watched::Watched;
 pub use xdp_responder::{Answering, XdpResponder, XdpTally};
 

@@ -5,12 +5,9 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
+use halfopen_phantom::netlink::{self, VethEnd};
 
-use crate::namespace::{Namespace, family_of, parse_prefix};
-use crate::netlink;
+use crate::namespace::{Namespace, parse_prefix};
 use crate::sys;
 
 /// One end of a link: where it lies, and how it is to be set up.
@@ -77,6 +74,10 @@ impl<'a> End<'a> {
         self.ipv6 = false;
         self
     }
+
+    fn veth(&self) -> VethEnd<'_> {
+        VethEnd { name: &self.name, namespace: self.namespace.handle(), mac: self.mac, queues: self.queues }
+    }
 }
 
 /// Joins two ends by a veth pair, and brings both up. What the kernel sends over it has complete checksums,
@@ -105,19 +106,7 @@ pub fn polling_phantom_link(near: &End<'_>, namespace: &Namespace, far: &str) {
 }
 
 fn make_pair(left: &End<'_>, right: &End<'_>) -> io::Result<()> {
-    let mut message = link_message(left);
-    let info = LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(link_message(right))));
-    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), info]));
-    netlink::change(RouteNetlinkMessage::NewLink(message))
-}
-
-fn link_message(end: &End<'_>) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(end.name.clone()));
-    message.attributes.push(LinkAttribute::NetNsFd(end.namespace.raw()));
-    message.attributes.extend([LinkAttribute::NumTxQueues(end.queues), LinkAttribute::NumRxQueues(end.queues)]);
-    message.attributes.extend(end.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
-    message
+    netlink::make_veth(&left.veth(), &right.veth())
 }
 
 fn configure(end: &End<'_>) -> io::Result<()> {
@@ -139,21 +128,7 @@ fn bring_up(end: &End<'_>) -> io::Result<()> {
 }
 
 fn add_addresses(device: &str, addresses: &[(IpAddr, u8)]) -> io::Result<()> {
-    let index = netlink::index_of(device)?;
-    for &(address, length) in addresses {
-        netlink::change(RouteNetlinkMessage::NewAddress(address_message(index, address, length)))?;
-    }
-    Ok(())
-}
-
-fn address_message(index: u32, address: IpAddr, length: u8) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.family = family_of(address);
-    message.header.prefix_len = length;
-    message.header.index = index;
-    message.header.flags = AddressHeaderFlags::Nodad;
-    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
-    message
+    addresses.iter().try_for_each(|&(address, length)| netlink::add_address(device, address, length))
 }
 
 /// A tun device: a link without Ethernet, whose far end is a file.

@@ -5,41 +5,21 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use netlink_packet_route::link::{LinkFlags, LinkMessage};
-use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
-};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use halfopen_phantom::netlink::{self, Route};
+use halfopen_phantom::unshare_thread_network;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
-use crate::netlink;
-use crate::sys;
 
 /// A network namespace. It lasts as long as this value, and longer if a thread or a socket still lives in it.
 pub struct Namespace {
     name: String,
     handle: OwnedFd,
-}
-
-/// Where a route leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route<'a> {
-    /// To a router.
-    Via(IpAddr),
-    /// Out of an interface, every address being a neighbour there.
-    Device(&'a str),
-    /// Nowhere: the router answers with host unreachable (3/1), or no route (1/0).
-    Unreachable,
-    /// Nowhere: the router answers with administratively prohibited (3/13, 1/1).
-    Prohibit,
-    /// Nowhere, in silence.
-    Blackhole,
 }
 
 impl Namespace {
@@ -51,7 +31,7 @@ impl Namespace {
     /// A new namespace: its loopback is up, duplicate address detection is off, and ICMP errors are not rate-limited.
     pub fn new(name: &str) -> Namespace {
         let handle = thread::scope(|scope| {
-            let made = scope.spawn(|| sys::unshare_thread_network().map(|()| open_current())).join();
+            let made = scope.spawn(|| unshare_thread_network().map(|()| open_current())).join();
             made.expect("the thread that makes a namespace ends")
         });
         let handle = handle.unwrap_or_else(|error| panic!("cannot make a network namespace for {name}: {error}"));
@@ -137,25 +117,25 @@ impl Namespace {
     /// Adds a route; `destination` is an address, a prefix, `default` or `default6`.
     pub fn route(&self, destination: &str, route: Route<'_>) {
         let (address, length) = parse_destination(destination);
-        let made = self.run(|| netlink::change(RouteNetlinkMessage::NewRoute(route_message(address, length, route)?)));
+        let made = self.run(|| netlink::add_route(address, length, route));
         made.unwrap_or_else(|error| panic!("cannot route {destination} by {route:?} in {}: {error}", self.name));
     }
 
     /// Enters a neighbour's link address, for good.
     pub fn neighbour(&self, device: &str, address: &str, mac: [u8; 6]) {
         let parsed = parse_address(address);
-        let made = self.run(|| netlink::change(neighbour_message(netlink::index_of(device)?, parsed, mac)));
+        let made = self.run(|| netlink::add_neighbour(device, parsed, mac));
         made.unwrap_or_else(|error| panic!("cannot enter neighbour {address} in {}: {error}", self.name));
     }
 
     /// Brings an interface up.
     pub fn up(&self, device: &str) {
-        self.set_flag(device, LinkFlags::Up);
+        self.set_up(device, true);
     }
 
     /// Takes an interface down.
     pub fn down(&self, device: &str) {
-        self.set_flag(device, LinkFlags::empty());
+        self.set_up(device, false);
     }
 
     /// The index of an interface.
@@ -166,24 +146,18 @@ impl Namespace {
 
     /// The XDP program on an interface, by its number in the kernel.
     pub fn xdp_program(&self, device: &str) -> Option<u32> {
-        let told = self.run(|| netlink::xdp_program(netlink::index_of(device)?));
+        let told = self.run(|| xdp_program(netlink::index_of(device)?));
         told.unwrap_or_else(|error| panic!("cannot ask for {device} in {}: {error}", self.name))
     }
 
-    fn set_flag(&self, device: &str, flags: LinkFlags) {
-        let set = self.run(|| {
-            let mut message = LinkMessage::default();
-            message.header.index = netlink::index_of(device)?;
-            message.header.flags = flags;
-            message.header.change_mask = LinkFlags::Up;
-            netlink::change(RouteNetlinkMessage::SetLink(message))
-        });
+    fn set_up(&self, device: &str, up: bool) {
+        let set = self.run(|| netlink::set_up(device, up));
         set.unwrap_or_else(|error| panic!("cannot bring {device} up or down in {}: {error}", self.name));
     }
 
-    /// The number under which netlink messages of this process name it.
-    pub(crate) fn raw(&self) -> RawFd {
-        self.handle.as_raw_fd()
+    /// What netlink messages of this process name it by.
+    pub(crate) fn handle(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
     }
 }
 
@@ -218,48 +192,17 @@ fn parse_destination(text: &str) -> (IpAddr, u8) {
     }
 }
 
-pub(crate) fn family_of(address: IpAddr) -> AddressFamily {
-    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
-}
-
-fn route_message(address: IpAddr, length: u8, route: Route<'_>) -> io::Result<RouteMessage> {
-    let mut message = RouteMessage::default();
-    message.header = RouteHeader {
-        address_family: family_of(address),
-        destination_prefix_length: length,
-        table: RouteHeader::RT_TABLE_MAIN,
-        protocol: RouteProtocol::Static,
-        scope: if matches!(route, Route::Device(_)) { RouteScope::Link } else { RouteScope::Universe },
-        kind: route_type(route),
-        ..RouteHeader::default()
+/// The XDP program on an interface, by its number in the kernel.
+fn xdp_program(index: u32) -> io::Result<Option<u32>> {
+    let mut question = LinkMessage::default();
+    question.header.index = index;
+    let RouteNetlinkMessage::NewLink(link) = netlink::ask(RouteNetlinkMessage::GetLink(question))? else {
+        return Err(io::Error::other("the kernel answered something else than was asked"));
     };
-    message.attributes.push(RouteAttribute::Destination(RouteAddress::from(address)));
-    match route {
-        Route::Via(gateway) => message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway))),
-        Route::Device(name) => message.attributes.push(RouteAttribute::Oif(netlink::index_of(name)?)),
-        Route::Unreachable | Route::Prohibit | Route::Blackhole => {}
-    }
-    Ok(message)
-}
-
-fn route_type(route: Route<'_>) -> RouteType {
-    match route {
-        Route::Via(_) | Route::Device(_) => RouteType::Unicast,
-        Route::Unreachable => RouteType::Unreachable,
-        Route::Prohibit => RouteType::Prohibit,
-        Route::Blackhole => RouteType::BlackHole,
-    }
-}
-
-fn neighbour_message(index: u32, address: IpAddr, mac: [u8; 6]) -> RouteNetlinkMessage {
-    let mut message = NeighbourMessage::default();
-    message.header.family = family_of(address);
-    message.header.ifindex = index;
-    message.header.state = NeighbourState::Permanent;
-    message.attributes.push(NeighbourAttribute::Destination(match address {
-        IpAddr::V4(address) => NeighbourAddress::Inet(address),
-        IpAddr::V6(address) => NeighbourAddress::Inet6(address),
-    }));
-    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
-    RouteNetlinkMessage::NewNeighbour(message)
+    let number = |xdp: &LinkXdp| if let LinkXdp::ProgId(number) = xdp { Some(*number) } else { None };
+    let of = |attribute: &LinkAttribute| match attribute {
+        LinkAttribute::Xdp(told) => told.iter().find_map(number),
+        _ => None,
+    };
+    Ok(link.attributes.iter().find_map(of))
 }

@@ -10,7 +10,7 @@ use halfopen::{Reason, State, Target};
 use serde::Deserialize;
 
 use crate::isolate::skip;
-use crate::scenario::Expected;
+use halfopen_phantom::Expected;
 
 /// What nmap says of one target.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 //! scenario's router between them and the rest of the world.
 
 use crate::link::{End, phantom_link, polling_phantom_link};
-use crate::namespace::{Namespace, Route};
+use crate::namespace::Namespace;
 use crate::responder::Responder;
-use crate::scenario::Scenario;
 use crate::xdp_responder::{Answering, XdpResponder};
+use halfopen_phantom::Scenario;
+use halfopen_phantom::netlink::Route;
 
 /// Joins `lab` by `scan0`, 10.7.0.100/24 and fd07::100/64, to the hosts of a scenario; all others are behind 10.7.0.1
 /// and fd07::1. Counts for every target are kept.

@@ -8,9 +8,7 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use halfopen::link::sim::Network;
 use halfopen::{Target, Time};
 
-use crate::network::SimNetwork;
-use crate::phantom::{Medium, Phantoms};
-use crate::scenario::Scenario;
+use halfopen_phantom::{Medium, Phantoms, Scenario, SimNetwork};
 
 /// The network of a scenario, shared by the engine and the test.
 #[derive(Debug, Clone)]

@@ -12,8 +12,9 @@ use std::time::Duration;
 use halfopen::{State, Target};
 use halfopen_bpf::{Error, Mode, Program, WordMap, XdpLink};
 
+use halfopen_phantom::netlink;
+
 use crate::namespace::Namespace;
-use crate::netlink;
 use program::Word;
 
 /// Which targets answer, and how: a function of address and port alone, known to both sides.

@@ -1,6 +1,7 @@
 //! The program on networks: every test runs in a network of its own, in which nothing but the lab listens. Nothing here
 //! waits for luck: a test reads what the program says, and one that hangs is ended by the lab.
 
+mod demo;
 mod ending;
 mod failing;
 mod findings;

@@ -18,6 +18,7 @@ mod queue;
 mod raw_ip;
 mod ring;
 pub mod sim;
+mod tap;
 mod xdp;
 
 use std::fmt;
@@ -29,6 +30,8 @@ use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
 use halfopen_bpf::Mode;
+
+pub use tap::Tap;
 
 use crate::error::Error;
 use crate::pace::{Pps, Rate};

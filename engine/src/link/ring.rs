@@ -39,7 +39,23 @@ impl RingRx {
         socket.filter(&program)?;
         // Older kernels do not know the option; the filter drops outgoing frames there.
         let _ = socket.ignore_outgoing();
-        let ring = RxRing::new(socket, settings.ring_bytes())?;
+        RingRx::bound(socket, interface, layer, settings.ring_bytes())
+    }
+
+    /// Opens a ring that takes every frame that arrives at an Ethernet device.
+    pub(super) fn open_unfiltered(interface: &Interface, bytes: usize) -> io::Result<Self> {
+        let socket = PacketSocket::new(Layer::Ethernet)?;
+        socket.ignore_outgoing()?;
+        RingRx::bound(socket, interface, Layer::Ethernet, bytes)
+    }
+
+    /// The socket that fills it.
+    pub(super) fn socket(&self) -> &PacketSocket {
+        self.ring.socket()
+    }
+
+    fn bound(socket: PacketSocket, interface: &Interface, layer: Layer, bytes: usize) -> io::Result<Self> {
+        let ring = RxRing::new(socket, bytes)?;
         ring.socket().bind_to_receive(interface.index)?;
         Ok(RingRx { ring, layer, drops: 0 })
     }

@@ -1,4 +1,4 @@
-//! The lab's unsafe lines: leaving the namespaces we were born in, a few ioctls, and the packet ring. Nothing here
+//! The lab's unsafe lines: what happens between fork and exec, a few ioctls, and the packet ring. Nothing here
 //! knows what a test is.
 #![expect(unsafe_code, reason = "system calls and mapped memory that no safe crate wraps")]
 
@@ -6,22 +6,20 @@ mod ring;
 
 pub(crate) use ring::PacketRing;
 
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::fs::{Mode, OFlags};
+use halfopen_phantom::Isolation;
 use rustix::process::Signal;
-use rustix::thread::UnshareFlags;
 
 /// Has `command` start in a new network namespace, as root inside a new user namespace where that is needed for it.
 /// The child dies with the thread that started it.
 pub(crate) fn isolate_command(command: &mut Command) {
-    let maps = IdMaps::of_this_process();
+    let isolation = Isolation::new();
     let enter = move || {
-        unshare_network(&maps)?;
+        isolation.enter()?;
         // After the change of credentials, which would undo it.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         Ok(())
@@ -29,51 +27,6 @@ pub(crate) fn isolate_command(command: &mut Command) {
     // SAFETY: between fork and exec `enter` makes system calls on memory prepared before, and neither allocates nor
     // takes locks.
     unsafe { command.pre_exec(enter) };
-}
-
-/// Moves this process, which must have one thread, into a new network namespace.
-pub(crate) fn isolate_self() -> io::Result<()> {
-    unshare_network(&IdMaps::of_this_process())
-}
-
-/// Moves the calling thread alone into a new network namespace.
-pub(crate) fn unshare_thread_network() -> io::Result<()> {
-    // SAFETY: file descriptor tables stay shared (no UnshareFlags::FILES).
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?;
-    Ok(())
-}
-
-/// What makes this user root inside a new user namespace, written out before a fork.
-struct IdMaps {
-    users: String,
-    groups: String,
-}
-
-impl IdMaps {
-    fn of_this_process() -> IdMaps {
-        IdMaps {
-            users: format!("0 {} 1", rustix::process::geteuid().as_raw()),
-            groups: format!("0 {} 1", rustix::process::getegid().as_raw()),
-        }
-    }
-}
-
-fn unshare_network(maps: &IdMaps) -> io::Result<()> {
-    if unshare_thread_network().is_ok() {
-        return Ok(());
-    }
-    // SAFETY: file descriptor tables stay shared (no UnshareFlags::FILES).
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }?;
-    // user_namespaces(7): an unprivileged process must give up setgroups before it may map its group.
-    write_file(c"/proc/self/setgroups", b"deny")?;
-    write_file(c"/proc/self/gid_map", maps.groups.as_bytes())?;
-    write_file(c"/proc/self/uid_map", maps.users.as_bytes())
-}
-
-fn write_file(path: &CStr, text: &[u8]) -> io::Result<()> {
-    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::io::write(&file, text)?;
-    Ok(())
 }
 
 /// Makes `file`, an open `/dev/net/tun`, the tun device `name` (frames are IP packets with nothing before them).

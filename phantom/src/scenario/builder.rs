@@ -1,7 +1,7 @@
 //! Scenarios made in code: the same parts as in a file, each a call. What means nothing panics: it is the caller's mistake.
 //!
 //! ```
-//! use halfopen_lab::{HostKind, Scenario, Stretch};
+//! use halfopen_phantom::{HostKind, Scenario, Stretch};
 //!
 //! let scenario = Scenario::seeded(7)
 //!     .network(Stretch::new().loss(0.01, 0.01).bursts(10.0))

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::frames::{self, Macs, Reply, Segment, Way};
-use crate::phantom::mac_of;
+use crate::phantoms::mac_of;
 use crate::random::{address_part, hash};
 use crate::scenario::{Behaviour, Forgery, Garbage};
 

@@ -8,7 +8,7 @@ use halfopen::Time;
 use halfopen::link::sim::Network;
 
 use crate::effects::{Effects, EffectsTally};
-use crate::phantom::{Medium, Phantoms};
+use crate::phantoms::{Medium, Phantoms};
 use crate::scenario::Scenario;
 use crate::schedule::{Waiting, answer};
 

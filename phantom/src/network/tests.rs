@@ -7,7 +7,7 @@ use halfopen::{Reason, State, Target};
 
 use super::*;
 use crate::frames::{self, Macs, Reply, Way};
-use crate::phantom::mac_of;
+use crate::phantoms::mac_of;
 
 const SCANNER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const SOURCE_PORT: u16 = 40_000;
@@ -442,7 +442,7 @@ fn wrong_parts(frame: &[u8], probe: &[u8], target: Target) -> Vec<&'static str> 
 }
 
 fn wrong_parts_of_tcp(frame: &[u8], target: Target) -> Vec<&'static str> {
-    let segment = match frames::read_ethernet(frame) {
+    let segment = match frames::read_ethernet(frame, frames::Checksums::Checked) {
         frames::Received::Tcp(segment) => segment,
         frames::Received::BadChecksum => return vec!["checksum"],
         other => panic!("no TCP: {other:?}"),

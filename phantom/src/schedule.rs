@@ -2,7 +2,7 @@
 //! responder (real time) and the simulator (virtual time) have in common.
 
 use crate::effects::{Copies, Effects};
-use crate::phantom::Phantoms;
+use crate::phantoms::Phantoms;
 
 /// A frame that waits for its time. Ordered by time, then by when it was made.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -165,7 +165,8 @@ impl Scenario {
         Scenario::parse(&text)
     }
 
-    /// Reads one of the lab's own files, `tests/scenarios/<name>.toml`. Panics where it is not one.
+    /// Reads one of the files beside the source of this crate, `phantom/scenarios/<name>.toml`, for tests. Panics where it is
+    /// not one.
     pub fn named(name: &str) -> Scenario {
         let path = format!("{}/scenarios/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         Scenario::load(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
