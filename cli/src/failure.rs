@@ -19,6 +19,14 @@ pub(crate) enum Failure {
     /// Neither targets nor files were named.
     #[error("nothing to scan: give targets, or a file of them with -i")]
     NoTargets,
+    /// A word is neither a port nor a service.
+    #[error("{word:?} is neither a port nor the name of a service")]
+    NoService {
+        /// The word.
+        word: String,
+        /// What was probably meant.
+        near: Vec<&'static str>,
+    },
     /// A file on the command line could not be opened.
     #[error("cannot open {name}: {source}")]
     Open {
@@ -69,7 +77,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Failure::Engine(error) => engine_code(error),
-            Failure::NoTargets | Failure::Open { .. } | Failure::Setting(_) => USAGE,
+            Failure::NoTargets | Failure::NoService { .. } | Failure::Open { .. } | Failure::Setting(_) => USAGE,
             Failure::TwoOnStdout { .. } | Failure::NoFields => USAGE,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,
@@ -81,6 +89,10 @@ impl Failure {
         match self {
             Failure::NoTargets => Some("for example: halfopen scan 192.0.2.0/24 -p 22,80,443".into()),
             Failure::Engine(halfopen::Error::Privilege { .. }) => Some(grant()),
+            Failure::NoService { near, .. } if near.is_empty() => {
+                Some("give ports such as 443 or 53/udp, or names such as telnet".into())
+            }
+            Failure::NoService { near, .. } => Some(format!("did you mean {}?", near.join(" or "))),
             _ => None,
         }
     }

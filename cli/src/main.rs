@@ -7,12 +7,13 @@
 mod args;
 mod config;
 mod document;
+mod explain;
 mod failure;
 mod layers;
 mod output;
+mod port_names;
 mod run;
 mod screen;
-mod services;
 mod settings;
 mod signals;
 mod values;

@@ -6,9 +6,10 @@
 //! say what listens there; only speaking to it does.
 //!
 //! ```
-//! use halfopen_services::{Port, Risk, by_port, registered, tcp_ports, top_ports};
+//! use halfopen_services::{Port, Risk, by_port, registered, tcp_name, tcp_ports, top_ports};
 //!
-//! assert_eq!(registered(Port::tcp(22)).map(|entry| entry.name), Some("ssh"));
+//! assert_eq!(tcp_name(22), Some("ssh"));
+//! assert_eq!(registered(Port::udp(123)).map(|entry| entry.description), Some("Network Time Protocol"));
 //! assert_eq!(tcp_ports("HTTP-alt"), [591, 8008, 8080]);
 //! assert_eq!(top_ports(3), [80, 443, 22]);
 //!
@@ -37,7 +38,7 @@ pub use lookup::{Answer, explain, tcp_ports};
 pub use near::near;
 pub use port::{BadPort, Port, Protocol};
 pub use ranking::{RANKED, top_ports};
-pub use registry::{Registered, registered, registered_as, registry};
+pub use registry::{Registered, registered, registered_as, registry, tcp_name};
 pub use service::{Risk, Service, Wire, by_port, named, services};
 
 /// What every reader of a port's name should know.

@@ -2,7 +2,8 @@
 //!
 //! - a number with a protocol is that port; a number alone is the TCP port, and the UDP port of that number if only that
 //!   one, or another service there, has a text;
-//! - a name that has a text is that service; a name of the registry is every port that has it.
+//! - a service's name is that service; an alias, too, with whatever the registry has under the same name; a name that
+//!   only the registry has is every port that has it.
 
 use crate::port::{Port, Protocol};
 use crate::registry::{Registered, registered, registered_as};
@@ -55,7 +56,11 @@ fn of_number(number: u16) -> Vec<Answer> {
 }
 
 fn of_name(name: &str) -> Option<Vec<Answer>> {
-    let mut answers: Vec<Answer> = named(name).map(Answer::of_service).into_iter().collect();
+    let service = named(name);
+    let mut answers: Vec<Answer> = service.map(Answer::of_service).into_iter().collect();
+    if service.is_some_and(|service| service.name.eq_ignore_ascii_case(name)) {
+        return Some(answers);
+    }
     for entry in registrations(name) {
         if !answers.iter().any(|answer| answer.covers(entry.port)) {
             answers.push(Answer::of(entry.port));
@@ -130,6 +135,7 @@ mod tests {
             ("123", "123/udp=ntp"),
             ("8443", "8443/tcp=https"),
             ("telnet", "23/tcp=telnet"),
+            ("X11", "6000/tcp=x11"),
             ("Telnet", "23/tcp=telnet"),
             ("postgres", "5432/tcp=postgresql"),
             ("http-alt", "591/tcp,8008/tcp,8080/tcp=http"),

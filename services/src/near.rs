@@ -6,14 +6,16 @@ use crate::service::services;
 /// How many are worth reading.
 const FEW: usize = 3;
 
-/// Names of services that are near a word, nearest first; at most three. Services that matter come before those that
-/// only the registry knows.
+/// The names of services that are nearest to a word, at most three of the same distance. Services that matter come before
+/// those that only the registry knows.
 pub fn near(word: &str) -> Vec<&'static str> {
     let word = word.to_ascii_lowercase();
     let mut found: Vec<_> = names()
         .filter_map(|(rank, name)| Some((distance(&word, name)?, !begins_alike(&word, name), rank, name)))
         .collect();
     found.sort_unstable();
+    let least = found.first().map(|&(edits, ..)| edits);
+    found.retain(|&(edits, ..)| Some(edits) == least);
     let mut nearest: Vec<&str> = Vec::new();
     for (.., name) in found {
         if nearest.len() < FEW && !nearest.contains(&name) {

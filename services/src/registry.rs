@@ -39,6 +39,11 @@ pub fn registered(port: Port) -> Option<Registered> {
     same.filter(|row| row.has(port.protocol)).map(|row| row.as_registered(port.protocol)).next()
 }
 
+/// The name that a TCP port is registered under, if it is.
+pub fn tcp_name(port: u16) -> Option<&'static str> {
+    registered(Port::tcp(port)).map(|entry| entry.name)
+}
+
 /// The ports of a protocol that are registered under a name, ascending. Letters' case does not matter.
 pub fn registered_as(name: &str, protocol: Protocol) -> impl Iterator<Item = Registered> {
     let wanted = name.to_ascii_lowercase();

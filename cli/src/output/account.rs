@@ -61,6 +61,8 @@ fn effective(asked: &Settings, used: &halfopen::Settings) -> Effective {
         targets: targets.targets.clone(),
         input: names(&targets.input),
         ports: targets.ports.clone(),
+        top_ports: targets.top_ports,
+        exclude_ports: targets.exclude_ports.clone(),
         exclude: targets.exclude.clone(),
         exclude_file: names(&targets.exclude_file),
         blocklist: !targets.no_blocklist,
