@@ -10,9 +10,11 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use halfopen::{HostRate, MacAddr, Pps, Rate};
 use halfopen_results::{Field, Filter, Form};
+use halfopen_services::RANKED;
 
 use crate::config::ConfigArgs;
 use crate::demo::DemoArgs;
+use crate::explain::ExplainArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
 use crate::values;
@@ -99,6 +101,11 @@ pub(crate) enum Command {
     /// Makes a network of its own (a network namespace) with hosts that lose packets, reject, ration, forge or keep silent,
     /// scans it for real, and holds what was found against what is true. It takes some seconds and leaves nothing behind.
     Demo(DemoArgs),
+    /// Say what ports and services are for, and what to do about an open one
+    ///
+    /// In plain words: what a port is for, whether it is encrypted, what to use instead, what an open one means on a
+    /// local network and on the Internet, and what to do.
+    Explain(ExplainArgs),
 }
 
 const SHORT_EXAMPLES: &str = "\
@@ -114,6 +121,8 @@ Examples:
     halfopen scan 127.0.0.1 ::1 -p-
   Three ports of a network without its gateway, at 50,000 probes a second:
     halfopen scan 192.0.2.0/24 -p 22,80,443 --exclude 192.0.2.1 --rate 50k
+  The hundred ports most worth asking, and two services by name:
+    halfopen scan 192.0.2.0/24 --top-ports 100 -p ssh,postgres
   Pairs from another program, every verdict as JSON:
     inventory | halfopen scan -i - --show all -o jsonl > scan.jsonl
   For people here, for nmap's tools there:
@@ -154,16 +163,28 @@ pub(crate) struct TargetArgs {
     /// Addresses, prefixes, ranges, host names, or address:port pairs
     ///
     /// 192.0.2.7, 192.0.2.0/24, 192.0.2.1-192.0.2.99, 10.0.0-3.1-254 (octet ranges), 2001:db8::/120, www.example.org,
-    /// 192.0.2.7:443, [2001:db8::7]:443. Overlaps are merged: every target is probed once.
+    /// 192.0.2.7:443, [2001:db8::7]:https. Overlaps are merged: every target is probed once.
     #[arg(value_name = "TARGETS", help_heading = None::<&'static str>)]
     pub(crate) targets: Vec<String>,
 
-    /// Ports: 22,80,8000-8100; - is all of 1-65535
+    /// Ports: 22,http,8000-8100; - is all of 1-65535
     ///
-    /// Ports and ranges of ports, separated by commas: 22,80,8000-8100. `-p-` is all of 1-65535. Needed unless every
-    /// target is an address:port pair.
+    /// Ports, ranges of ports and names of services, separated by commas: 22,http,8000-8100. A name stands for all its TCP
+    /// ports; `halfopen explain NAME` says which. `-p-` is all of 1-65535. Needed, or --top-ports, unless every target is
+    /// an address:port pair.
     #[arg(short, long, value_name = "PORTS", allow_hyphen_values = true)]
     pub(crate) ports: Vec<String>,
+
+    /// The N ports most worth asking: curated, not measured; adds to -p
+    #[arg(long, value_name = "N", long_help = top_ports_help(), value_parser = clap::value_parser!(u16).range(1..=RANKED as i64))]
+    pub(crate) top_ports: Option<u16>,
+
+    /// Leave these ports out, of every target (repeatable)
+    ///
+    /// Same grammar as --ports. Wins over --ports, --top-ports and ports of address:port pairs; such ports are not asked
+    /// by discovery either.
+    #[arg(long, value_name = "PORTS", allow_hyphen_values = true)]
+    pub(crate) exclude_ports: Vec<String>,
 
     /// Read targets from a file, - for standard input (repeatable)
     ///
@@ -192,6 +213,14 @@ pub(crate) struct TargetArgs {
     /// Which addresses of a host name are scanned
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = ResolveArg::All)]
     pub(crate) resolve: ResolveArg,
+}
+
+fn top_ports_help() -> String {
+    format!(
+        "The N ports most worth asking: curated, not measured; adds to -p\n\nThe first N of {RANKED} TCP ports in \
+         halfopen's own order: a judgement of what is in use and of what matters to whoever is responsible for a \
+         network, not a measured frequency. -p adds to them, --exclude-ports takes away."
+    )
 }
 
 /// How it is probed.

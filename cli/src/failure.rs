@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use halfopen_results::sink;
 use halfopen_phantom::EnclosureError;
+use halfopen_results::sink;
 
 use crate::screen;
 
@@ -20,6 +20,14 @@ pub(crate) enum Failure {
     /// Neither targets nor files were named.
     #[error("nothing to scan: give targets, or a file of them with -i")]
     NoTargets,
+    /// A word is neither a port nor a service.
+    #[error("{word:?} is neither a port nor the name of a service")]
+    NoService {
+        /// The word.
+        word: String,
+        /// What was probably meant.
+        near: Vec<&'static str>,
+    },
     /// A file on the command line could not be opened.
     #[error("cannot open {name}: {source}")]
     Open {
@@ -89,7 +97,11 @@ impl Failure {
         match self {
             Failure::Engine(error) => engine_code(error),
             Failure::Arguments(error) => u8::try_from(error.exit_code()).unwrap_or(USAGE),
-            Failure::NoTargets | Failure::Open { .. } | Failure::Setting(_) | Failure::DemoTooLarge { .. } => USAGE,
+            Failure::NoTargets
+            | Failure::NoService { .. }
+            | Failure::Open { .. }
+            | Failure::Setting(_)
+            | Failure::DemoTooLarge { .. } => USAGE,
             Failure::TwoOnStdout { .. } | Failure::NoFields => USAGE,
             Failure::Demo(_) => RUNTIME,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
@@ -103,6 +115,10 @@ impl Failure {
             Failure::NoTargets => Some("for example: halfopen scan 192.0.2.0/24 -p 22,80,443".into()),
             Failure::Engine(halfopen::Error::Privilege { .. }) => Some(grant()),
             Failure::Demo(EnclosureError::Forbidden { remedy, .. }) => Some(allow(*remedy)),
+            Failure::NoService { near, .. } if near.is_empty() => {
+                Some("give ports such as 443 or 53/udp, or names such as telnet".into())
+            }
+            Failure::NoService { near, .. } => Some(format!("did you mean {}?", near.join(" or "))),
             _ => None,
         }
     }

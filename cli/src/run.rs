@@ -13,9 +13,11 @@ use halfopen_results::sink::Error;
 use crate::args::{Command, MethodArg};
 use crate::config;
 use crate::demo;
+use crate::explain;
 use crate::failure::{self, DONE, Failure};
 use crate::layers::Effective;
 use crate::output::account::{self, Account, PlanSize};
+use crate::output::plaintext::Plaintext;
 use crate::output::{Output, summary};
 use crate::screen::Screen;
 use crate::settings::Settings;
@@ -30,6 +32,7 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Scan(args) => scan(&Settings::new(*args)?),
         Command::Config(args) => config::run(&args, effective),
         Command::Demo(args) => demo::run(&args),
+        Command::Explain(args) => explain::run(&args),
     }
 }
 
@@ -53,9 +56,18 @@ pub(crate) fn observed(settings: &Settings, plan: Plan, observer: &mut dyn FnMut
     let running = builder.start()?;
     let watch = signals::watch(running.stopper(), screen.clone()).map_err(Failure::Signals)?;
     let header = account::header(settings, running.settings(), (size, targets), coverage);
-    let drained = output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, &screen, observer));
+    let mut plaintext = Plaintext::default();
+    let also = |event: &Event| {
+        on_screen(event, &screen);
+        plaintext.event(event);
+        observer(event);
+    };
+    let drained = output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, also));
     screen.clear();
     conclude(settings, running, &header, (&mut output, drained), &screen)?;
+    if settings.summary {
+        plaintext.line().iter().for_each(|line| screen.note(line));
+    }
     Ok(watch.code().unwrap_or(DONE))
 }
 
@@ -83,17 +95,9 @@ fn print_probes(scan: &ScanBuilder) -> io::Result<()> {
 }
 
 /// Takes every event of a scan until it is over.
-fn drain(
-    running: &Running,
-    output: &mut Output<Box<dyn Write>>,
-    screen: &Screen,
-    observer: &mut dyn FnMut(&Event),
-) -> Result<(), Error> {
+fn drain(running: &Running, output: &mut Output<Box<dyn Write>>, also: impl FnMut(&Event)) -> Result<(), Error> {
     let next = |wait| running.next_event(wait);
-    consume(next, output, |event| {
-        on_screen(event, screen);
-        observer(event);
-    })
+    consume(next, output, also)
 }
 
 /// Writes in batches while events are waiting, and everything as soon as none is.

@@ -14,11 +14,13 @@ use halfopen::{Cooldown, Discover, LinkKind, Method, Plan, PlanBuilder, Receive,
 use halfopen_results::record::{self, Show};
 use halfopen_results::sink::Wanted;
 use halfopen_results::{Choice, Destination, Form};
+use halfopen_services::top_ports;
 
 use crate::args::{
     CooldownArg, DiscoverArg, FormArg, LinkArg, MethodArg, OutputArg, ReceiveArg, ResolveArg, ScanArgs, ShowArg,
 };
 use crate::failure::Failure;
+use crate::port_names::ServiceNames;
 use crate::screen::Style;
 
 /// Plans up to this size get the verdicts of all states from the library when the account by host wants to say what is
@@ -99,8 +101,11 @@ impl Settings {
         if args.targets.is_empty() && args.input.is_empty() {
             return Err(Failure::NoTargets);
         }
-        let mut plan = Plan::builder().resolve(args.resolve.into()).blocklist(!args.no_blocklist);
+        let mut plan = Plan::builder().port_names(&ServiceNames);
+        plan = plan.resolve(args.resolve.into()).blocklist(!args.no_blocklist);
         plan = each(plan, &args.ports, |plan, text| Ok(plan.ports(text)?))?;
+        plan = each(plan, args.top_ports.as_slice(), |plan, &count| Ok(plan.ports(&top(count))?))?;
+        plan = each(plan, &args.exclude_ports, |plan, text| Ok(plan.exclude_ports(text)?))?;
         plan = each(plan, &args.targets, |plan, text| Ok(plan.targets(text)?))?;
         plan = each(plan, &args.input, |plan, file| input(plan, file))?;
         plan = each(plan, &args.exclude, |plan, text| Ok(plan.exclude(text)?))?;
@@ -146,7 +151,10 @@ impl Settings {
         let shows = self.outputs.iter().map(|output| self.wanted.show(output.form));
         let people = (self.human.is_some() || !self.human_files.is_empty()).then_some(self.show);
         let show = shows.chain(people).fold(Show::NONE, Show::with);
-        State::ALL.into_iter().filter(|&state| all || self.observed && state == State::Open || show.state(record::State::from(state))).collect()
+        State::ALL
+            .into_iter()
+            .filter(|&state| all || self.observed && state == State::Open || show.state(record::State::from(state)))
+            .collect()
     }
 }
 
@@ -270,6 +278,11 @@ impl From<ReceiveArg> for Receive {
             ReceiveArg::XdpNative => Receive::XdpNative,
         }
     }
+}
+
+/// The ranked ports as a list.
+fn top(count: u16) -> String {
+    top_ports(count.into()).iter().map(u16::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Gives a builder each item in turn.

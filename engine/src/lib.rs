@@ -72,7 +72,7 @@ pub use error::{Error, Place};
 pub use event::{Event, Phase, Progress, RateBound};
 pub use link::{LinkKind, Receive};
 pub use pace::{Pps, Rate};
-pub use plan::{AddressRange, Block, EgressId, Located, Plan, PlanBuilder, PortSet, Resolve};
+pub use plan::{AddressRange, Block, EgressId, Located, Plan, PlanBuilder, PortNames, PortSet, Resolve};
 pub use route::{Interface, InterfaceAddress, InterfaceKind, interfaces};
 pub use scan::{HostRate, Method, Order, Quiet, Ready, Running, Scan, ScanBuilder, Settings, Stopper};
 pub use sender::Cooldown;

@@ -298,12 +298,16 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// As typed, as are the next four.
+    /// As typed, as are the next six.
     pub targets: Vec<String>,
     /// Files of targets.
     pub input: Vec<String>,
     /// Ports.
     pub ports: Vec<String>,
+    /// How many of the ranked ports.
+    pub top_ports: Option<u16>,
+    /// Ports that were left out everywhere.
+    pub exclude_ports: Vec<String>,
     /// Exclusions.
     pub exclude: Vec<String>,
     /// Files of exclusions.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anstyle::Style;
 use halfopen::{State, Suspect, Suspicion, Verdict};
+use halfopen_services::tcp_name;
 
 use super::put;
 use super::text::{count, counted_states, round_trip};
-use crate::services;
 
 /// What a scan found, by host.
 #[derive(Default)]
@@ -133,7 +133,7 @@ impl Host {
 
     /// `22 ssh`, and what speaks against this port if not against all of the host.
     fn item(&self, port: u16, shown: &Shown) -> String {
-        let item = services::name(port).map_or_else(|| port.to_string(), |service| format!("{port} {service}"));
+        let item = tcp_name(port).map_or_else(|| port.to_string(), |service| format!("{port} {service}"));
         match self.suspicion {
             Some(told) if told.usual_ttl.is_none() => item,
             Some(told) if shown.state == State::Open && told.concerns_ttl(shown.ttl) => {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use anstyle::{AnsiColor, Style};
 use halfopen::{DownReason, State, Suspicion, Verdict};
+use halfopen_services::tcp_name;
 
 use halfopen_results::record::{self, Record};
 use halfopen_results::write;
@@ -15,7 +16,6 @@ use super::hosts::{Hosts, MOST};
 use super::text::{grouped, round_trip};
 use super::{Format, put};
 use crate::screen::paint;
-use crate::services;
 
 /// Stands where there is nothing to say, so that columns can be counted on.
 const NOTHING: &str = "-";
@@ -84,7 +84,7 @@ impl write::Lines for FileLines {
 
 fn file_verdict(verdict: &record::Verdict, out: &mut Vec<u8>) {
     let record::Verdict { address, port, state, reason, .. } = verdict;
-    let service = services::name(*port).unwrap_or(NOTHING);
+    let service = tcp_name(*port).unwrap_or(NOTHING);
     put(out, format_args!("{address} {port}/tcp {state} {reason} {service}"));
     extra("from", verdict.sender, out);
     extra("was", verdict.supersedes, out);
@@ -141,7 +141,7 @@ impl Format for Table {
         let (dim, style) = (self.dim(), self.state(verdict.state));
         self.address(verdict.target.address, out);
         let port = format!("{}/tcp", verdict.target.port);
-        let service = services::name(verdict.target.port).unwrap_or(NOTHING);
+        let service = tcp_name(verdict.target.port).unwrap_or(NOTHING);
         put(out, format_args!(" {port:>9}  {style}{:<8}{style:#}  {service:<15}", verdict.state));
         put(out, format_args!(" {dim}{}{dim:#}\n", evidence(verdict)));
         self.hosts = self.hosts.take().and_then(|hosts| hosts.with(verdict));
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn an_open_port_of_an_ipv4_address_does_not_wrap() {
         let target = Target { address: IpAddr::from([255; 4]), port: 22_333 };
-        assert_eq!(services::name(target.port).map(str::len), Some(15), "as long as names are");
+        assert_eq!(tcp_name(target.port).map(str::len), Some(15), "as long as names are");
         let widest = Verdict { target, ttl: Some(255), rtt: Some(Duration::from_micros(999_900)), ..samples::open() };
         let text = samples::printed(Human::Table { colours: false }, "all", &[Event::Verdict(widest)]);
         assert_eq!(text.trim_end().chars().count(), 79, "{text}");

@@ -2,6 +2,7 @@
 //! `halfopen-results` get besides. The forms for people are in the files beside this one; standard error is for `screen`.
 
 pub(crate) mod account;
+pub(crate) mod plaintext;
 mod hosts;
 mod human;
 #[cfg(test)]
@@ -18,10 +19,10 @@ use halfopen_results::address::{Addresses, Range};
 use halfopen_results::record::{self, HostDown, Message, Record, Show};
 use halfopen_results::sink::Error;
 use halfopen_results::{Filter, Sinks};
+use halfopen_services::tcp_name;
 
 use crate::failure;
 use crate::screen::Screen;
-use crate::services;
 use crate::settings::{Human, Settings};
 use account::Account;
 use withheld::Withheld;
@@ -76,7 +77,7 @@ impl Output<Box<dyn Write>> {
     /// The output of a scan of so many targets: all files are open, and none is touched yet.
     pub(crate) fn open(settings: &Settings, targets: u64, screen: &Screen) -> Result<Output<Box<dyn Write>>, Error> {
         let stdout = || -> Box<dyn Write> { Box::new(screen.results()) };
-        let mut sinks = Sinks::open(&settings.outputs, &settings.wanted, services::name, stdout)?;
+        let mut sinks = Sinks::open(&settings.outputs, &settings.wanted, tcp_name, stdout)?;
         for file in &settings.human_files {
             sinks.add(Box::new(human::FileLines), file, settings.show)?;
         }

@@ -121,6 +121,8 @@ fn effective() -> Settings {
         targets: vec!["127.0.0.1".into()],
         input: vec![],
         ports: vec!["-".into()],
+        top_ports: None,
+        exclude_ports: vec![],
         exclude: vec![],
         exclude_file: vec![],
         blocklist: true,

@@ -42,3 +42,8 @@ fn no_command_shows_the_commands() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("Usage: halfopen <COMMAND>"));
 }
+
+#[test]
+fn of_explain() {
+    insta::assert_snapshot!(help("explain --help"));
+}

@@ -3,7 +3,9 @@
 
 mod dry_run;
 mod errors;
+mod explain;
 mod help;
+mod ports;
 mod results;
 mod settings;
 

@@ -28,6 +28,15 @@ lab_test!(a_line_for_each_finding, |lab| {
     assert_eq!(lines[4..], ["SYN scan over raw_ip@lo, seed 7"], "{said}");
 });
 
+lab_test!(what_is_plaintext_is_said, |lab| {
+    let _listeners = ["127.0.0.1:22", "127.0.0.1:23", "127.0.0.1:80", "[::1]:23"].map(|address| lab.listen(address));
+    let said = text(&run("scan 127.0.0.1 ::1 -p 1-1024").stderr);
+    let line = "plaintext: 23 telnet on 2 hosts, use ssh; see halfopen explain 23";
+    assert!(said.lines().any(|said| said == line), "{said}");
+    let quiet = run("scan 127.0.0.1 ::1 -p 1-1024 --quiet");
+    assert_eq!(text(&quiet.stderr), "");
+});
+
 lab_test!(nothing_open_is_said_too, |_lab| {
     let output = run("scan 127.0.0.1 -p 1-1024");
     assert!(output.status.success() && output.stdout.is_empty());

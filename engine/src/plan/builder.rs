@@ -7,7 +7,9 @@ use super::blocklist::BLOCKLIST;
 use super::intake::{Intake, Resolve, Resolver, system_resolver};
 use super::layers::{AddressSet, Layers};
 use super::malformed::{Malformed, shortened};
+use super::port_names::{Names, PortNames};
 use super::ports::PortSet;
+use super::ranges::Range;
 use crate::error::{Error, Place};
 use std::fmt;
 use std::io::BufRead;
@@ -22,7 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 /// IPv4.
 ///
 /// **Ports** are numbers and ranges: `22,80,8000-8100`, `-1023` (from 1), `49152-` (to 65535), `-` (1-65535). Port 0 is
-/// scanned only if `0` is said.
+/// scanned only if `0` is said. With [`port_names`](Self::port_names) there may be names among them: `http,ssh,8000-8100`.
 ///
 /// **Files** have one or more targets a line; `#` begins a comment. Lines end in LF or CRLF and are at most 64 KiB
 /// long.
@@ -37,6 +39,8 @@ pub struct PlanBuilder {
     targets: Layers,
     exclusions: Layers,
     ports: Option<PortSet>,
+    excluded_ports: Option<PortSet>,
+    names: Names,
     blocklist: bool,
     resolve: Resolve,
     resolver: Resolver,
@@ -48,6 +52,8 @@ impl PlanBuilder {
             targets: Layers::default(),
             exclusions: Layers::default(),
             ports: None,
+            excluded_ports: None,
+            names: None,
             blocklist: true,
             resolve: Resolve::default(),
             resolver: system_resolver,
@@ -59,6 +65,14 @@ impl PlanBuilder {
     #[must_use]
     pub fn resolve(mut self, resolve: Resolve) -> Self {
         self.resolve = resolve;
+        self
+    }
+
+    /// Who knows what names of ports mean, here and behind targets (`192.0.2.7:https`). Texts are read when they come,
+    /// so this must come before them. Behind ports and a comma, a name that is known is a port and no host.
+    #[must_use]
+    pub fn port_names(mut self, names: &'static dyn PortNames) -> Self {
+        self.names = Some(names);
         self
     }
 
@@ -85,8 +99,16 @@ impl PlanBuilder {
     /// # Errors
     /// [`Error::Parse`].
     pub fn ports(mut self, text: &str) -> Result<Self, Error> {
-        let ports = PortSet::parse(text).map_err(|malformed| malformed_ports(text, malformed))?;
-        self.ports = Some(self.ports.map_or(ports.clone(), |before| before.with(&ports)));
+        self.ports = Some(self.more_ports(self.ports.as_ref(), "ports", text)?);
+        Ok(self)
+    }
+
+    /// Leaves out ports of every address, however they were asked for: by [`ports`](Self::ports), or behind a target.
+    ///
+    /// # Errors
+    /// [`Error::Parse`].
+    pub fn exclude_ports(mut self, text: &str) -> Result<Self, Error> {
+        self.excluded_ports = Some(self.more_ports(self.excluded_ports.as_ref(), "excluded ports", text)?);
         Ok(self)
     }
 
@@ -123,23 +145,30 @@ impl PlanBuilder {
     /// [`Error::EmptyPlan`] if nothing is left to scan, [`Error::PlanTooLarge`] above 2^63 targets, [`Error::Setting`]
     /// if an address has no ports.
     pub fn build(self) -> Result<Plan, Error> {
+        let everywhere = self.excluded_ports.clone();
         let (roles, sets) = self.layers()?;
         let (v4, v6): (Vec<_>, Vec<_>) = sets.into_iter().map(|set| (set.v4, set.v6)).unzip();
         let spared = spared(&roles);
         let mut assembly = Assembly::new(roles);
         let v4 = assembly.family(v4);
         let v6 = assembly.family(v6);
-        assembly.tally.check()?;
+        assembly.tally.check().map_err(|error| also_everywhere(error, everywhere.as_ref()))?;
         Ok(Plan::new((v4, v6), assembly.blocks, assembly.tally, spared))
     }
 
     fn target_intake<'a>(&'a mut self, source: &'a str) -> Intake<'a> {
-        let (resolve, resolver) = (self.resolve, self.resolver);
-        Intake { layers: &mut self.targets, resolve, resolver, source, line: None }
+        let PlanBuilder { resolve, resolver, names, .. } = *self;
+        Intake { layers: &mut self.targets, resolve, resolver, names, source, line: None }
     }
 
     fn exclusion_intake<'a>(&'a mut self, source: &'a str) -> Intake<'a> {
-        Intake { layers: &mut self.exclusions, resolve: Resolve::All, resolver: self.resolver, source, line: None }
+        let PlanBuilder { resolver, names, .. } = *self;
+        Intake { layers: &mut self.exclusions, resolve: Resolve::All, resolver, names, source, line: None }
+    }
+
+    fn more_ports(&self, before: Option<&PortSet>, source: &str, text: &str) -> Result<PortSet, Error> {
+        let ports = PortSet::parse(text, self.names).map_err(|malformed| malformed_ports(source, text, malformed))?;
+        Ok(before.map_or(ports.clone(), |before| before.with(&ports)))
     }
 
     /// Every layer that has addresses: what it does, and to which.
@@ -154,6 +183,7 @@ impl PlanBuilder {
         layers.extend(ported.into_iter().map(|(ports, set)| (Role::Scan(ports), set)));
         layers.push((Role::Exclude(None), bare_exclusions));
         layers.extend(ported_exclusions.into_iter().map(|(ports, set)| (Role::Exclude(Some(ports)), set)));
+        layers.extend(self.excluded_ports.map(|ports| (Role::Exclude(Some(ports)), everywhere())));
         layers.extend(blocked().filter(|_| self.blocklist));
         layers.retain(|(_, set)| !set.is_empty());
         Ok(layers.into_iter().unzip())
@@ -187,8 +217,24 @@ fn blocked() -> impl Iterator<Item = (Role, AddressSet)> {
     })
 }
 
-fn malformed_ports(text: &str, Malformed { problem, accepted }: Malformed) -> Error {
-    Error::Parse { place: Place { source: "ports".into(), line: None }, token: shortened(text), problem, accepted }
+/// All addresses of both families.
+fn everywhere() -> AddressSet {
+    let mut all = AddressSet::default();
+    all.v4.insert(Range { first: 0, last: u32::MAX });
+    all.v6.insert(Range { first: 0, last: u128::MAX });
+    all
+}
+
+/// Why nothing is left, with the ports that are left out whatever the address.
+fn also_everywhere(error: Error, ports: Option<&PortSet>) -> Error {
+    match (error, ports) {
+        (Error::EmptyPlan(why), Some(ports)) => Error::EmptyPlan(format!("{why} (everywhere: ports {ports})")),
+        (error, _) => error,
+    }
+}
+
+fn malformed_ports(source: &str, text: &str, Malformed { problem, accepted }: Malformed) -> Error {
+    Error::Parse { place: Place { source: source.into(), line: None }, token: shortened(text), problem, accepted }
 }
 
 fn no_ports(address: IpAddr) -> Error {
@@ -199,6 +245,7 @@ fn no_ports(address: IpAddr) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::port_names::tests::Few;
     use super::*;
     use proptest::prelude::*;
     use std::io;
@@ -347,6 +394,40 @@ mod tests {
         let plan =
             Plan::builder().ports("80").unwrap().targets("10.0.0.1").unwrap().ports("22").unwrap().build().unwrap();
         assert_eq!(plan.blocks()[0].ports.to_string(), "22,80");
+    }
+
+    fn shown(plan: &Plan) -> String {
+        let block = |block: &super::super::Block| block.ports.to_string();
+        format!("{} {}", ranges(plan), plan.blocks().iter().map(block).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn excluded_ports_win_over_everything() {
+        let plan = |builder: Result<PlanBuilder, Error>| builder.and_then(PlanBuilder::build);
+        let wide = Plan::builder().ports("1-10").unwrap().targets("10.0.0.0/30 10.0.0.9:3,443 2001:db8::1").unwrap();
+        let left = plan(wide.clone().exclude_ports("3-5").and_then(|plan| plan.exclude_ports("443,8"))).unwrap();
+        assert_eq!(
+            shown(&left),
+            "10.0.0.0/30 2001:db8::1 1-2,6-7,9-10",
+            "also of pairs, of every family, and added up"
+        );
+        assert!([3, 8, 443].into_iter().all(|port| left.spares(port)) && !left.spares(9), "nor for other purposes");
+        let error = plan(Plan::builder().targets("10.0.0.1:80").unwrap().exclude_ports("80")).unwrap_err();
+        assert_eq!(error.to_string(), "nothing to scan: the only address is excluded (everywhere: ports 80)");
+        let error = wide.exclude_ports("x").unwrap_err().to_string();
+        assert!(error.starts_with("excluded ports: cannot read \"x\": port \"x\" is not a number;"), "{error}");
+    }
+
+    #[test]
+    fn ports_by_name() {
+        let named = || Plan::builder().port_names(&Few);
+        let plan = named().ports("http,22").and_then(|plan| plan.targets("10.0.0.1 10.0.0.2:http-alt,443,x11"));
+        let plan = plan.and_then(|plan| plan.exclude_ports("X11")).and_then(|plan| plan.exclude("10.0.0.1:http"));
+        assert_eq!(shown(&plan.unwrap().build().unwrap()), "10.0.0.1 10.0.0.2 443,591,8008,8080 22");
+        let lines = named().target_lines("hosts.txt", &b"10.0.0.1\n10.0.0.2:htp\n"[..]).unwrap_err().to_string();
+        let expected = "hosts.txt:2: cannot read \"10.0.0.2:htp\": \"htp\" is no port and no name of one; expected ports \
+                        and services such as";
+        assert!(lines.starts_with(expected), "{lines}");
     }
 
     #[test]

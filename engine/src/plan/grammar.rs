@@ -7,7 +7,7 @@
 //! | `192.0.2.1-192.0.2.9`, `2001:db8::1-2001:db8::9` | a range, both ends included |
 //! | `192.0.0-3.1,5,7-9` | octet lists and ranges (`octets`), also with a prefix length |
 //! | `www.example.org` | a host name |
-//! | any of these, then `:22,80,8000-8100` | the same with ports of its own (`ports`); IPv6 needs brackets or a `/` |
+//! | any of these, then `:22,80,8000-8100` | the same with ports of its own (`ports`), by name where names are known (`port_names`); IPv6 needs brackets or a `/` |
 //!
 //! IPv4-mapped IPv6 (`::ffff:192.0.2.7`) is IPv4 (`layers`). A scope (`fe80::1%eth0`) is an error: the interface
 //! belongs to the scan, not to the address. What ends in a number is never a host name (as in the URL standard), so a
@@ -16,6 +16,7 @@
 use super::malformed::Malformed;
 use super::malformed::quoted;
 use super::octets::{Octets, is_octet_text};
+use super::port_names::Names;
 use super::ports::PortSet;
 use super::ranges::Range;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -45,12 +46,12 @@ const ACCEPTED_V4_PREFIX: &str = "expected a prefix length 0-32";
 const ACCEPTED_V6_PREFIX: &str = "expected a prefix length 0-128";
 
 /// Reads one token.
-pub(crate) fn parse(token: &str) -> Result<Spec<'_>, Malformed> {
+pub(crate) fn parse(token: &str, names: Names) -> Result<Spec<'_>, Malformed> {
     if token.contains("://") {
         return Err(complain("a URL is not a target".into()));
     }
     let (subject, ports) = split_ports(token);
-    let ports = ports.map(PortSet::parse).transpose()?;
+    let ports = ports.map(|ports| PortSet::parse(ports, names)).transpose()?;
     Ok(Spec { subject: parse_subject(subject)?, ports })
 }
 
@@ -274,12 +275,13 @@ fn complain_v6(problem: String) -> Malformed {
 
 #[cfg(test)]
 mod tests {
+    use super::super::port_names::tests::FEW;
     use super::*;
     use crate::plan::AddressRange;
     use proptest::prelude::*;
 
     fn shown(token: &str) -> String {
-        let Spec { subject, ports } = parse(token).unwrap_or_else(|malformed| panic!("{token}: {malformed:?}"));
+        let Spec { subject, ports } = parse(token, None).unwrap_or_else(|malformed| panic!("{token}: {malformed:?}"));
         let mut ranges = Vec::new();
         match subject {
             Subject::V4(range) => ranges.push(AddressRange::from(range).to_string()),
@@ -381,7 +383,7 @@ mod tests {
             ("[fe80::1%eth-0]:80", "an address with a scope (%eth-0) cannot be a target", "--interface"),
             ("fe80::1%eth0/64", "an address with a scope (%eth0) cannot be a target", "--interface"),
         ] {
-            let malformed = parse(token).expect_err(token);
+            let malformed = parse(token, None).expect_err(token);
             assert_eq!(malformed.problem, problem, "{token}");
             assert!(malformed.accepted.contains(accepted), "{token}: {}", malformed.accepted);
         }
@@ -424,7 +426,7 @@ mod tests {
                     IpAddr::V4(v4) => Subject::V4(Range::single(v4.to_bits())),
                     IpAddr::V6(v6) => Subject::V6(Range::single(v6.to_bits())),
                 };
-                prop_assert_eq!(parse(&text), Ok(Spec { subject, ports: port.map(PortSet::single) }));
+                prop_assert_eq!(parse(&text, None), Ok(Spec { subject, ports: port.map(PortSet::single) }));
             }
         }
 
@@ -437,7 +439,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in ".*", near in "[0-9a-f.:,/%*\\[\\]-]{0,40}", bytes: Vec<u8>) {
-            let _ = (parse(&text), parse(&near), parse_plain(&bytes));
+            let _ = (parse(&text, None), parse(&near, FEW), parse_plain(&bytes));
         }
     }
 }

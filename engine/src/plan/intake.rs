@@ -4,6 +4,7 @@ use super::grammar::{self, Spec, Subject};
 use super::layers::{AddressSet, Layers};
 use super::lines::Lines;
 use super::malformed::{Malformed, shortened};
+use super::port_names::Names;
 use super::tokens::tokens;
 use crate::error::{Error, Place};
 use std::io::{self, BufRead};
@@ -36,6 +37,7 @@ pub(crate) struct Intake<'a> {
     pub(crate) layers: &'a mut Layers,
     pub(crate) resolve: Resolve,
     pub(crate) resolver: Resolver,
+    pub(crate) names: Names,
     pub(crate) source: &'a str,
     pub(crate) line: Option<u64>,
 }
@@ -43,7 +45,7 @@ pub(crate) struct Intake<'a> {
 impl Intake<'_> {
     /// Adds every token of a text.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), Error> {
-        tokens(text).try_for_each(|token| self.token(token))
+        tokens(text, self.names).try_for_each(|token| self.token(token))
     }
 
     /// Adds every token of every line.
@@ -76,7 +78,8 @@ impl Intake<'_> {
     }
 
     fn token(&mut self, token: &str) -> Result<(), Error> {
-        let Spec { subject, ports } = grammar::parse(token).map_err(|malformed| self.malformed(token, malformed))?;
+        let Spec { subject, ports } =
+            grammar::parse(token, self.names).map_err(|malformed| self.malformed(token, malformed))?;
         let addresses = match &subject {
             Subject::Name(name) => self.addresses_of(name)?,
             _ => Vec::new(),

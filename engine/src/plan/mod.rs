@@ -19,6 +19,7 @@ mod lines;
 mod malformed;
 mod number;
 mod octets;
+mod port_names;
 mod ports;
 mod ranges;
 mod segments;
@@ -30,6 +31,7 @@ mod tokens;
 pub use address_range::AddressRange;
 pub use builder::PlanBuilder;
 pub use intake::Resolve;
+pub use port_names::PortNames;
 pub use ports::PortSet;
 pub(crate) use subset::Subset;
 

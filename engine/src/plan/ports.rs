@@ -3,6 +3,7 @@
 
 use super::divider::Divider;
 use super::malformed::{Malformed, quoted};
+use super::port_names::{Names, PortNames, is_name};
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -32,16 +33,24 @@ pub(crate) struct Span {
 const LISTED_PORTS_PER_SPAN: u32 = 8;
 
 const ACCEPTED: &str = "expected ports such as 22,80,8000-8100, -1023 (from 1), 49152- (to 65535) or - (1-65535)";
+const ACCEPTED_NAMED: &str =
+    "expected ports and services such as 22,http,8000-8100, -1023 (from 1), 49152- (to 65535) or - (1-65535)";
 
 impl PortSet {
-    /// Reads a comma-separated list of ports and ranges. A range without a beginning starts at 1, one without an end
-    /// ends at 65535; port 0 is in the set only if the list says `0`.
-    pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
+    /// Reads a comma-separated list of ports, ranges and, where there are any, names. A range without a beginning starts
+    /// at 1, one without an end ends at 65535; port 0 is in the set only if the list says `0`.
+    pub(crate) fn parse(text: &str, names: Names) -> Result<Self, Malformed> {
         let no_port = || Malformed { problem: "no port is named".into(), accepted: ACCEPTED };
         if text.trim().is_empty() {
             return Err(no_port());
         }
-        let ranges = text.split(',').map(str::trim).map(parse_range).collect::<Result<Vec<_>, _>>()?;
+        let mut ranges = Vec::new();
+        for piece in text.split(',').map(str::trim) {
+            match names.filter(|_| is_name(piece)) {
+                Some(names) => ranges.extend(parse_name(piece, names)?),
+                None => ranges.push(parse_range(piece)?),
+            }
+        }
         PortSet::from_ranges(ranges).ok_or_else(no_port)
     }
 
@@ -206,6 +215,15 @@ impl Borrow<[Span]> for PortSet {
     }
 }
 
+/// The ports of a name. A range is of numbers alone: a hyphen among letters belongs to the name.
+fn parse_name(name: &str, names: &dyn PortNames) -> Result<Vec<(u16, u16)>, Malformed> {
+    let ports = names.ports(name).filter(|ports| !ports.is_empty()).ok_or_else(|| Malformed {
+        problem: format!("{} {}", quoted(name), names.objection(name)),
+        accepted: ACCEPTED_NAMED,
+    })?;
+    Ok(ports.into_iter().map(|port| (port, port)).collect())
+}
+
 fn parse_range(piece: &str) -> Result<(u16, u16), Malformed> {
     if piece.is_empty() {
         return Err(Malformed { problem: "a port is missing at a comma".into(), accepted: ACCEPTED });
@@ -233,12 +251,42 @@ fn parse_port(text: &str) -> Result<u16, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::port_names::tests::FEW;
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     fn set(text: &str) -> PortSet {
-        PortSet::parse(text).unwrap()
+        PortSet::parse(text, None).unwrap()
+    }
+
+    #[test]
+    fn names_stand_for_their_ports() {
+        for (text, shown) in [
+            ("http", "80"),
+            ("HTTP,22", "22,80"),
+            ("http-alt", "591,8008,8080"),
+            ("x11, http ,10000-10100", "80,6000-6063,10000-10100"),
+            ("8080,http-alt", "591,8008,8080"),
+            ("-", "1-65535"),
+            ("60000-,http", "80,60000-65535"),
+        ] {
+            assert_eq!(PortSet::parse(text, FEW).unwrap().to_string(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_named() {
+        for (text, problem) in [
+            ("http,htp", "\"htp\" is no port and no name of one"),
+            ("http-8080", "\"http-8080\" is no port and no name of one"),
+            ("80-http", "\"80-http\" is no port and no name of one"),
+            ("http,,22", "a port is missing at a comma"),
+            ("http,65536", "port \"65536\" is above 65535"),
+            ("http,9-1", "ports \"9-1\" run backwards"),
+        ] {
+            assert_eq!(PortSet::parse(text, FEW).unwrap_err().problem, problem, "{text}");
+        }
     }
 
     #[test]
@@ -280,7 +328,7 @@ mod tests {
             ("8000 - 8100", "port \"8000 \" is not a number"),
             ("+80", "port \"+80\" is not a number"),
         ] {
-            assert_eq!(PortSet::parse(text).unwrap_err().problem, problem, "{text}");
+            assert_eq!(PortSet::parse(text, None).unwrap_err().problem, problem, "{text}");
         }
     }
 
@@ -336,7 +384,8 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in ".*") {
-            let _ = PortSet::parse(&text);
+            let _ = PortSet::parse(&text, None);
+            let _ = PortSet::parse(&text, FEW);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Splits a text into target tokens. White space always separates. A comma separates too, unless what follows it goes
 //! on with the list before it:
 //!
-//! - behind ports, another port or port range (`192.0.2.1:80,443` is one token);
+//! - behind ports, another port, port range or name of ports (`192.0.2.1:80,443` is one token, and so is
+//!   `192.0.2.1:80,https` where names of ports are known: write a space before a host that is called like one);
 //! - in octets, another octet or octet range, as long as both together have no more than four octets
 //!   (`192.0.2.1,5,7-9` and `192.0,2.2.1` are one token each, `192.0.2.1,192.0.2.5` is two).
 //!
@@ -9,15 +10,17 @@
 
 use super::grammar::split_ports;
 use super::octets::is_octet_text;
+use super::port_names::{Names, is_name};
 
 /// The tokens of a text, in their order; empty ones are skipped.
-pub(crate) fn tokens(text: &str) -> impl Iterator<Item = &str> {
-    text.split_whitespace().flat_map(|word| Tokens { rest: word })
+pub(crate) fn tokens(text: &str, names: Names) -> impl Iterator<Item = &str> {
+    text.split_whitespace().flat_map(move |word| Tokens { rest: word, names })
 }
 
 /// The tokens of one word.
 struct Tokens<'a> {
     rest: &'a str,
+    names: Names,
 }
 
 /// Which list a comma after the token's pieces so far would be in.
@@ -36,7 +39,7 @@ impl<'a> Iterator for Tokens<'a> {
         let mut list = List::after(&word[..end]);
         while let Some(next) = word[end..].strip_prefix(',') {
             let next_end = end_of_piece(next, 0);
-            let Some(longer) = list.go_on(&next[..next_end]) else { break };
+            let Some(longer) = list.go_on(&next[..next_end], self.names) else { break };
             list = longer;
             end += 1 + next_end;
         }
@@ -56,7 +59,7 @@ impl List {
     }
 
     /// The list with one more piece, if the piece goes on with it.
-    fn go_on(&self, piece: &str) -> Option<List> {
+    fn go_on(&self, piece: &str, names: Names) -> Option<List> {
         match self {
             List::Octets { dots: before } => {
                 let octets = piece.split([':', '/']).next().unwrap_or(piece);
@@ -64,7 +67,7 @@ impl List {
                 let is_next = is_octet_text(octets) && dots <= 3;
                 is_next.then(|| if octets == piece { List::Octets { dots } } else { List::after(piece) })
             }
-            List::Ports => is_port_text(piece).then_some(List::Ports),
+            List::Ports => (is_port_text(piece) || is_known(piece, names)).then_some(List::Ports),
             List::Nothing => None,
         }
     }
@@ -72,6 +75,10 @@ impl List {
 
 fn is_port_text(piece: &str) -> bool {
     !piece.is_empty() && piece.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+}
+
+fn is_known(piece: &str, names: Names) -> bool {
+    names.is_some_and(|names| is_name(piece) && names.ports(piece).is_some())
 }
 
 fn end_of_piece(text: &str, from: usize) -> usize {
@@ -84,6 +91,7 @@ fn dots(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::port_names::tests::FEW;
     use super::*;
     use proptest::prelude::*;
 
@@ -107,14 +115,29 @@ mod tests {
             ("[2001:db8::1]:80,443,2001:db8::2,80", "[2001:db8::1]:80,443|2001:db8::2|80"),
             ("www.example.org,10.0.0.1", "www.example.org|10.0.0.1"),
         ] {
-            assert_eq!(tokens(text).collect::<Vec<_>>().join("|"), expected, "{text}");
+            assert_eq!(tokens(text, None).collect::<Vec<_>>().join("|"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_ports_go_on_with_ports() {
+        for (text, expected) in [
+            ("192.0.2.1:22,http,443,x11", "192.0.2.1:22,http,443,x11"),
+            ("192.0.2.1:http-alt,http", "192.0.2.1:http-alt,http"),
+            ("192.0.2.1:22,www.example.org", "192.0.2.1:22|www.example.org"),
+            ("192.0.2.1:22,htp", "192.0.2.1:22|htp"),
+            ("192.0.2.1:22 http", "192.0.2.1:22|http"),
+            ("192.0.2.1,http", "192.0.2.1|http"),
+            ("[2001:db8::1]:http,x11", "[2001:db8::1]:http,x11"),
+        ] {
+            assert_eq!(tokens(text, FEW).collect::<Vec<_>>().join("|"), expected, "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn only_separators_are_lost(text in "[0-9a.:,/ \\[\\]-]{0,60}|.*") {
-            let kept: String = tokens(&text).collect();
+            let kept: String = tokens(&text, FEW).collect();
             let solid = |text: &str| text.chars().filter(|c| !c.is_whitespace() && *c != ',').collect::<String>();
             prop_assert_eq!(solid(&kept), solid(&text));
         }
