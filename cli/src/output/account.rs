@@ -63,8 +63,6 @@ fn effective(asked: &Settings, used: &halfopen::Settings) -> Effective {
         ports: targets.ports.clone(),
         top_ports: targets.top_ports,
         exclude_ports: targets.exclude_ports.clone(),
-        top_ports: targets.top_ports,
-        exclude_ports: targets.exclude_ports.clone(),
         exclude: targets.exclude.clone(),
         exclude_file: names(&targets.exclude_file),
         blocklist: !targets.no_blocklist,
