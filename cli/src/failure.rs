@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use halfopen_results::sink;
 use halfopen_phantom::EnclosureError;
+use halfopen_results::sink;
 
 use crate::screen;
 
@@ -47,6 +47,9 @@ pub(crate) enum Failure {
         /// Targets at most.
         most: u64,
     },
+    /// Nobody to write the statistics.
+    #[error("cannot start the thread that writes statistics: {0}")]
+    Stats(io::Error),
     /// Results could not be written.
     #[error(transparent)]
     Results(#[from] sink::Error),
@@ -94,7 +97,7 @@ impl Failure {
             Failure::Demo(_) => RUNTIME,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,
-            Failure::Results(_) | Failure::Signals(_) => RUNTIME,
+            Failure::Results(_) | Failure::Signals(_) | Failure::Stats(_) => RUNTIME,
         }
     }
 

@@ -16,6 +16,7 @@ mod screen;
 mod services;
 mod settings;
 mod signals;
+mod stats;
 mod values;
 
 use std::env;
