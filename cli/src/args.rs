@@ -373,6 +373,13 @@ pub(crate) struct OutputArgs {
     /// Show no progress bar
     #[arg(long, conflicts_with = "progress")]
     pub(crate) no_progress: bool,
+
+    /// Write how the scan goes to a file: one JSON line a second, and one at the end
+    ///
+    /// cli/STATS.md documents every field. A FIFO that nobody reads, or a full disk, never holds up the scan; /dev/fd/3 is a
+    /// descriptor that the caller has opened.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stats_json: Option<PathBuf>,
 }
 
 /// Through what it leaves.

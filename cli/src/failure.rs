@@ -55,6 +55,9 @@ pub(crate) enum Failure {
         /// Targets at most.
         most: u64,
     },
+    /// Nobody to write the statistics.
+    #[error("cannot start the thread that writes statistics: {0}")]
+    Stats(io::Error),
     /// Results could not be written.
     #[error(transparent)]
     Results(#[from] sink::Error),
@@ -106,7 +109,7 @@ impl Failure {
             Failure::Demo(_) => RUNTIME,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,
-            Failure::Results(_) | Failure::Signals(_) => RUNTIME,
+            Failure::Results(_) | Failure::Signals(_) | Failure::Stats(_) => RUNTIME,
         }
     }
 

@@ -17,6 +17,7 @@ mod run;
 mod screen;
 mod settings;
 mod signals;
+mod stats;
 mod values;
 
 use std::env;

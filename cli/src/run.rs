@@ -3,7 +3,7 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use halfopen::{Event, Method, Plan, Quiet, Running, ScanBuilder};
 use halfopen_results::Coverage;
@@ -22,6 +22,7 @@ use crate::output::{Output, summary};
 use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::signals;
+use crate::stats::Stats;
 
 /// How long to wait for an event when there is nothing left to write: it wakes up by itself when one comes.
 const LONG: Duration = Duration::from_secs(3600);
@@ -51,20 +52,25 @@ pub(crate) fn observed(settings: &Settings, plan: Plan, observer: &mut dyn FnMut
         return dry_run(settings, &builder, size, targets);
     }
     let screen = Screen::new(settings.style);
+    let mut stats = settings.args.output.stats_json.as_deref().map(Stats::open).transpose()?;
     // Files that cannot be written are no reason to have sent anything.
     let mut output = Output::open(settings, targets, &screen)?;
     let running = builder.start()?;
     let watch = signals::watch(running.stopper(), screen.clone()).map_err(Failure::Signals)?;
     let header = account::header(settings, running.settings(), (size, targets), coverage);
     let mut plaintext = Plaintext::default();
-    let also = |event: &Event| {
-        on_screen(event, &screen);
+    let mut also = |event: &Event| {
         plaintext.event(event);
         observer(event);
     };
-    let drained = output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, also));
+    let drained =
+        output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, &screen, &mut stats, &mut also));
     screen.clear();
-    conclude(settings, running, &header, (&mut output, drained), &screen)?;
+    let last = running.progress();
+    let concluded = conclude(settings, running, &header, (&mut output, drained), &screen);
+    let outcome = concluded.as_ref().map_or("failed", |account| &account.outcome);
+    stats.and_then(|mut stats| stats.end(&last, outcome)).iter().for_each(|text| screen.warn(text));
+    concluded?;
     if settings.summary {
         plaintext.line().iter().for_each(|line| screen.note(line));
     }
@@ -95,9 +101,34 @@ fn print_probes(scan: &ScanBuilder) -> io::Result<()> {
 }
 
 /// Takes every event of a scan until it is over.
-fn drain(running: &Running, output: &mut Output<Box<dyn Write>>, also: impl FnMut(&Event)) -> Result<(), Error> {
-    let next = |wait| running.next_event(wait);
-    consume(next, output, also)
+fn drain(
+    running: &Running,
+    output: &mut Output<Box<dyn Write>>,
+    screen: &Screen,
+    stats: &mut Option<Stats>,
+    observer: &mut dyn FnMut(&Event),
+) -> Result<(), Error> {
+    let next = |wait| next(running, stats.as_mut(), screen, wait);
+    consume(next, output, |event| {
+        on_screen(event, screen);
+        observer(event);
+    })
+}
+
+/// The next event, if one comes within this time; statistics are written meanwhile.
+fn next(running: &Running, stats: Option<&mut Stats>, screen: &Screen, wait: Duration) -> Result<Option<Event>, Quiet> {
+    let Some(stats) = stats else { return running.next_event(wait) };
+    let until = Instant::now() + wait;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let event = running.next_event(left.min(stats.due_in()));
+        if stats.due_in().is_zero() {
+            stats.tick(&running.progress()).iter().for_each(|text| screen.warn(text));
+        }
+        if event.is_ok() || left.is_zero() {
+            return event;
+        }
+    }
 }
 
 /// Writes in batches while events are waiting, and everything as soon as none is.
@@ -139,7 +170,7 @@ fn conclude(
     header: &Header,
     (output, drained): (&mut Output<Box<dyn Write>>, Result<(), Error>),
     screen: &Screen,
-) -> Result<(), Failure> {
+) -> Result<Account, Failure> {
     let method = running.settings().method;
     if let Err(error) = &drained {
         running.stopper().abort();
@@ -160,7 +191,7 @@ fn conclude(
             if settings.args.probing.method == MethodArg::Auto && method == Method::Connect {
                 screen.note(&format!("hint: {}", failure::grant()));
             }
-            Ok(())
+            Ok(account)
         }
         Err(error) => {
             // The error itself matters more than whether it could be written.
@@ -198,7 +229,7 @@ mod tests {
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+            Ok(account)
         }
     }
 

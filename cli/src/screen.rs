@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style as Ansi};
-use halfopen::{Phase, Progress};
+use halfopen::{Phase, Progress, RateBound};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::text::{duration, grouped};
@@ -34,14 +34,21 @@ const REDRAWS: u8 = 10;
 /// The bar counts in thousandths of the work.
 const BAR_LENGTH: u64 = 1000;
 const BAR: &str = "{bar:20} {percent:>3}%  {wide_msg}";
+/// Without the bar itself, where there is no room for it.
+const NARROW: &str = "{percent:>3}%  {wide_msg}";
+/// What both take beside the message, and the width from which there is room for a bar.
+const BESIDE_BAR: usize = 28;
+const BESIDE_PERCENT: usize = 7;
+const ROOMY: usize = 80;
+/// Assumed where the terminal does not say how wide it is.
+const USUAL: usize = 80;
 
 impl Screen {
     /// A screen; the bar appears with the first progress.
     pub(crate) fn new(style: Style) -> Screen {
         let target = if style.bar { ProgressDrawTarget::stderr_with_hz(REDRAWS) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), target);
-        let shape = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(shape.progress_chars("━╸─"));
+        bar.set_style(shape(BAR));
         Screen { style, bar }
     }
 
@@ -68,7 +75,10 @@ impl Screen {
     /// Draws how far the scan is.
     pub(crate) fn progress(&self, progress: &Progress) {
         if self.style.bar {
-            self.bar.set_message(self.status(progress));
+            let width = width();
+            let (template, beside) = if width < ROOMY { (NARROW, BESIDE_PERCENT) } else { (BAR, BESIDE_BAR) };
+            self.bar.set_style(shape(template));
+            self.bar.set_message(self.status(progress, width.saturating_sub(beside)));
             self.bar.set_position((progress.done.clamp(0.0, 1.0) * BAR_LENGTH as f64) as u64);
         }
     }
@@ -91,19 +101,82 @@ impl Screen {
         });
     }
 
-    fn status(&self, progress: &Progress) -> String {
-        let mut parts = vec![phase(progress.phase), format!("{}/s", grouped(progress.rate.round() as u64))];
-        parts.push(format!("{} open", grouped(progress.open)));
-        if progress.hosts_down > 0 {
-            parts.push(format!("{} down", grouped(progress.hosts_down)));
-        }
-        if progress.drops > 0 {
+    /// What is said beside the bar, in at most so many columns: what matters most, in a fixed order.
+    fn status(&self, progress: &Progress, columns: usize) -> String {
+        let paint = |text: &str| {
             let style = paint(self.style.colours, AnsiColor::Yellow.on_default());
-            parts.push(format!("{style}{} lost{style:#}", grouped(progress.drops)));
-        }
-        parts.extend(progress.remaining.map(|left| format!("ETA {}", duration(left))));
-        parts.join("  ")
+            format!("{style}{text}{style:#}")
+        };
+        let shown = fitting(parts(progress), columns).into_iter();
+        let texts = shown.map(|part| if part.alarms { paint(&part.text) } else { part.text });
+        texts.collect::<Vec<_>>().join(GAP)
     }
+}
+
+/// Something that the bar says.
+struct Part {
+    text: String,
+    /// What is left out first has the highest.
+    rank: u8,
+    /// Whether it is to catch the eye.
+    alarms: bool,
+}
+
+const GAP: &str = "  ";
+
+/// All there is to say, in order.
+fn parts(progress: &Progress) -> Vec<Part> {
+    let part = |rank, text| Some(Part { text, rank, alarms: false });
+    let some = |rank, count: u64, what: &str| (count > 0).then(|| part(rank, format!("{} {what}", grouped(count))));
+    let parts = [
+        part(2, phase(progress.phase)),
+        part(1, format!("{}/s", grouped(progress.rate.round() as u64))),
+        bound(progress.bound).and_then(|text| part(7, text.into())),
+        progress.loss.and_then(|loss| part(5, format!("{:.1} % lost", loss * 100.0))),
+        some(3, progress.drops, "dropped here").flatten().map(|part| Part { alarms: true, ..part }),
+        part(0, format!("{} open", grouped(progress.open))),
+        some(6, progress.hosts_down, "down").flatten(),
+        progress.remaining.and_then(|left| part(4, format!("ETA {}", duration(left)))),
+    ];
+    parts.into_iter().flatten().collect()
+}
+
+/// Those that fit into so many columns, the important ones first; in their order.
+fn fitting(mut parts: Vec<Part>, columns: usize) -> Vec<Part> {
+    let width = |part: &Part| part.text.chars().count() + GAP.len();
+    while parts.iter().map(width).sum::<usize>() > columns + GAP.len() && parts.len() > 1 {
+        let last = parts.iter().map(|part| part.rank).max();
+        parts.retain(|part| Some(part.rank) != last);
+    }
+    parts
+}
+
+/// What keeps the rate from being higher, where that is news.
+fn bound(bound: RateBound) -> Option<&'static str> {
+    match bound {
+        RateBound::Asked => Some("as asked"),
+        RateBound::Hosts => Some("no more for a host"),
+        RateBound::Blind => Some("no answers to go by"),
+        RateBound::Growing => Some("growing"),
+        RateBound::Loss => Some("more would be lost"),
+        RateBound::Rationing => Some("hosts ration answers"),
+        RateBound::Machine => Some("this machine's limit"),
+        _ => None,
+    }
+}
+
+fn shape(template: &str) -> ProgressStyle {
+    let shape = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    shape.progress_chars("━╸─")
+}
+
+/// Columns of the terminal, as it is now.
+fn width() -> usize {
+    rustix::termios::tcgetwinsize(io::stderr())
+        .map(|size| usize::from(size.ws_col))
+        .ok()
+        .filter(|&n| n > 0)
+        .unwrap_or(USUAL)
 }
 
 /// Standard output, written above the progress bar where both are on one terminal.
@@ -169,15 +242,38 @@ mod tests {
 
     #[test]
     fn status_of_a_quiet_beginning() {
-        assert_eq!(screen().status(&Progress::default()), "asking for link addresses  0/s  0 open");
+        assert_eq!(screen().status(&Progress::default(), 100), "asking for link addresses  0/s  0 open");
     }
 
-    #[test]
-    fn status_with_everything() {
+    fn busy() -> Progress {
         let mut progress = Progress::default();
         progress.phase = Phase::Probing { pass: 1 };
         (progress.rate, progress.remaining) = (9_998.4, Some(Duration::from_secs(75)));
         (progress.open, progress.hosts_down, progress.drops) = (1_234, 5, 6);
-        assert_eq!(screen().status(&progress), "pass 2  9,998/s  1,234 open  5 down  6 lost  ETA 1m15s");
+        (progress.loss, progress.bound) = (Some(0.0594), RateBound::Loss);
+        progress
+    }
+
+    #[test]
+    fn status_with_everything() {
+        let said = "pass 2  9,998/s  more would be lost  5.9 % lost  6 dropped here  1,234 open  5 down  ETA 1m15s";
+        assert_eq!(screen().status(&busy(), 100), said);
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_what_matters() {
+        let said = |columns| screen().status(&busy(), columns);
+        assert_eq!(said(70), "pass 2  9,998/s  5.9 % lost  6 dropped here  1,234 open  ETA 1m15s");
+        assert_eq!(said(40), "pass 2  9,998/s  1,234 open");
+        for columns in 10..120 {
+            assert!(said(columns).chars().count() <= columns, "{columns}: {}", said(columns));
+        }
+        assert_eq!(said(3), "1,234 open");
+    }
+
+    #[test]
+    fn drops_catch_the_eye() {
+        let screen = Screen::new(Style { quiet: false, bar: false, colours: true, person: false });
+        assert!(screen.status(&busy(), 100).contains("\x1b[33m6 dropped here\x1b[0m"));
     }
 }

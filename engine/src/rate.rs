@@ -519,13 +519,13 @@ mod tests {
         played(path, seconds, seed).0
     }
 
-    /// The same, and what bounds the rate in the end.
-    fn played(path: &Path<'_>, seconds: f64, seed: u64) -> (Vec<(f64, f64)>, RateBound) {
+    /// The same, and what bounds the rate at each of these times.
+    fn played(path: &Path<'_>, seconds: f64, seed: u64) -> (Vec<(f64, f64)>, Vec<RateBound>) {
         let epochs = Epochs::new();
         let mut control = RateControl::new(1.0, 1e9, Time::ZERO);
         let (mut state, mut owed, mut sent) = (seed, 0.0, 0.0);
         let mut draw = || crate::permute::splitmix64(&mut state) as f64 / u64::MAX as f64;
-        let mut rates = Vec::new();
+        let (mut rates, mut bounds) = (Vec::new(), Vec::new());
         for tick in 0..(seconds * 100.0) as u64 {
             let (now, time) = (Time(tick * 10_000_000), tick as f64 / 100.0);
             let canaries = tick > 20 && path.canaries > 0.0;
@@ -543,8 +543,9 @@ mod tests {
                 }
             }
             rates.push((time, control.rate()));
+            bounds.push(control.bound());
         }
-        (rates, control.bound())
+        (rates, bounds)
     }
 
     fn narrow(width: f64, loss: f64) -> impl Fn(f64, f64) -> f64 {
@@ -575,12 +576,15 @@ mod tests {
     #[test]
     fn what_bounds_it_is_told() {
         let lossless: &dyn Fn(f64, f64) -> f64 = &|_, _| 0.0;
-        let narrow = narrow(20_000.0, 0.01);
-        let bound = |lost, canaries, limit, seconds| played(&Path { lost, canaries, limit }, seconds, 1).1;
+        let narrow = narrow(50_000.0, 0.0);
+        let bounds = |lost, canaries, limit, seconds| played(&Path { lost, canaries, limit }, seconds, 1).1;
+        let bound = |lost, canaries, limit, seconds| bounds(lost, canaries, limit, seconds).pop().unwrap();
         assert_eq!(bound(lossless, 0.0, f64::INFINITY, 3.0), RateBound::Blind);
         assert_eq!(bound(lossless, 0.01, f64::INFINITY, 1.0), RateBound::Growing);
         assert_eq!(bound(lossless, 0.01, 1e5, 5.0), RateBound::Machine);
-        assert_eq!(bound(&narrow, 0.01, f64::INFINITY, 6.0), RateBound::Loss);
+        let held = bounds(&narrow, 0.01, f64::INFINITY, 25.0).split_off(500);
+        let by_loss = held.iter().filter(|bound| **bound == RateBound::Loss).count();
+        assert!(by_loss * 4 > held.len() * 3, "{by_loss} of {}", held.len());
         let mut control = RateControl::new(1.0, START, Time::ZERO);
         assert_eq!((control.rate(), control.bound()), (START, RateBound::Asked));
         control.set(START / 2.0);

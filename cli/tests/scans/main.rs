@@ -7,6 +7,7 @@ mod failing;
 mod findings;
 mod rights;
 mod seed;
+mod stats;
 mod terminal;
 
 use std::env;
