@@ -14,7 +14,7 @@
 //!
 //! Open and closed are counted apart: hosts limit their RSTs, and a RST that was never sent is no loss of the way.
 
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::counters::MAX_PASSES;
@@ -40,7 +40,9 @@ pub(crate) struct Ledger {
     /// First answers by kind, by the pass whose probe they answer, by group.
     answers: [Box<[Box<[AtomicU32]>]>; 2],
     /// Targets that pass 0 has probed, by group.
-    targets: Box<[AtomicU32]>,
+    targets: Box<[AtomicU64]>,
+    /// Targets whose first answer was an ICMP error, by group.
+    errors: Box<[AtomicU32]>,
     /// The passes that probed a group, as bits.
     passes: Box<[AtomicU16]>,
     /// Canaries by kind, by group: sent, and answered. Over all stripes.
@@ -71,7 +73,8 @@ impl Ledger {
         Ledger {
             prefixes,
             answers: [by_pass(), by_pass()],
-            targets: zeros(groups),
+            targets: (0..groups).map(|_| AtomicU64::new(0)).collect(),
+            errors: zeros(groups),
             passes: (0..groups).map(|_| AtomicU16::new(0)).collect(),
             canaries: [[zeros(groups), zeros(groups)], [zeros(groups), zeros(groups)]],
             waits: zeros(groups),
@@ -86,7 +89,8 @@ impl Ledger {
     /// Begins a stripe; the sender's, while nobody else writes. Canaries and times go on.
     pub(crate) fn reset(&self) {
         let answers = self.answers.iter().flatten().flat_map(|counts| counts.iter());
-        answers.chain(&self.targets).for_each(|count| count.store(0, Ordering::Relaxed));
+        answers.chain(&self.errors).for_each(|count| count.store(0, Ordering::Relaxed));
+        self.targets.iter().for_each(|count| count.store(0, Ordering::Relaxed));
         self.passes.iter().for_each(|passes| passes.store(0, Ordering::Relaxed));
     }
 
@@ -98,8 +102,13 @@ impl Ledger {
         }
     }
 
+    /// The receiver's: the first answer of a target of this group is an ICMP error.
+    pub(crate) fn error(&self, group: usize) {
+        count(&self.errors[group]);
+    }
+
     /// A walker's, at the end of its part of pass 0: so many targets were probed.
-    pub(crate) fn probed(&self, group: usize, targets: u32) {
+    pub(crate) fn probed(&self, group: usize, targets: u64) {
         self.targets[group].fetch_add(targets, Ordering::Relaxed);
     }
 
@@ -153,12 +162,23 @@ impl Ledger {
     }
 
     pub(crate) fn probed_targets(&self, group: usize) -> u64 {
-        load(&self.targets[group])
+        self.targets[group].load(Ordering::Relaxed)
     }
 
     /// Targets of this group that have answered.
     pub(crate) fn found(&self, kind: Kind, group: usize) -> u64 {
         self.answers[kind as usize].iter().map(|counts| load(&counts[group])).sum()
+    }
+
+    /// Targets of this group that drew an ICMP error.
+    pub(crate) fn errors(&self, group: usize) -> u64 {
+        load(&self.errors[group])
+    }
+
+    /// Targets of this group that drew nothing.
+    pub(crate) fn silent(&self, group: usize) -> u64 {
+        let found: u64 = Kind::ALL.into_iter().map(|kind| self.found(kind, group)).sum();
+        self.probed_targets(group).saturating_sub(found + self.errors(group))
     }
 
     /// The last pass that probed this group.

@@ -6,7 +6,8 @@
 //! groups of targets where most is missing, as many as it takes to leave little.
 //!
 //! Two refinements:
-//! - *Limited groups* (`group.rs`) get a leg of their own at the end of the pass, at the rate that is due to them.
+//! - *Limited groups* (`group.rs`) get a leg of their own at the end of the pass, at the rate that is due to them; so do those
+//!   that ration ICMP errors (`rationed.rs`).
 //! - *Vouching.* When nothing was lost, and it is only the number of canaries that does not suffice, it is cheaper to
 //!   probe those again than all that is silent.
 //!
@@ -14,13 +15,16 @@
 
 mod group;
 mod outlook;
+mod rationed;
 
 use std::collections::VecDeque;
 
 use self::group::{Group, silent, usual_loss};
 use self::outlook::Outlook;
+use self::rationed::Rationed;
 use crate::loss::{Evidence, Kind, Ledger, Missing};
 use crate::summary::{Completeness, Ended};
+use crate::time::Time;
 
 /// Passes over what never answers at all: one more, as nmap does.
 const UNHEARD: u8 = 2;
@@ -58,8 +62,9 @@ pub(crate) enum Next {
 /// What a leg was, and what is left.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Walked {
-    /// How long it took, in seconds.
-    pub(crate) seconds: f64,
+    /// When it began, and when its last probe left.
+    pub(crate) began: Time,
+    pub(crate) ended: Time,
     /// The rate at present, in probes a second.
     pub(crate) rate: f64,
     /// Targets that have not answered.
@@ -78,6 +83,7 @@ pub(crate) struct Passes {
     leg: Option<Leg>,
     /// By group.
     groups: Vec<Group>,
+    rationed: Rationed,
     vouched: bool,
     account: Account,
 }
@@ -104,6 +110,7 @@ impl Passes {
             waiting: VecDeque::new(),
             leg: None,
             groups: vec![Group::default(); groups],
+            rationed: Rationed::new(groups),
             vouched: false,
             account: Account::default(),
         }
@@ -113,13 +120,14 @@ impl Passes {
     pub(crate) fn begin(&mut self, ledger: &Ledger) -> Leg {
         (self.pass, self.vouched) = (0, false);
         self.groups.fill(Group::default());
+        self.rationed.begin();
         self.waiting.clear();
         self.enter(Leg { pass: 0, groups: None, rate: None }, ledger)
     }
 
     /// What comes next, now that the last leg is over and its answers have had their time.
     pub(crate) fn next(&mut self, walked: Walked, ledger: &Ledger) -> Next {
-        self.conclude(walked.seconds, ledger);
+        self.conclude(&walked, ledger);
         if let Some(leg) = self.waiting.pop_front() {
             return Next::Leg(self.enter(leg, ledger));
         }
@@ -127,27 +135,22 @@ impl Passes {
             return self.end(Ended::Answered, ledger);
         }
         let outlook = Outlook::of(ledger, &self.groups, self.account.passes == 0);
-        if self.is_enough(&outlook) {
-            return self.end(Ended::Complete, ledger);
-        }
-        let is_heard = self.is_heard(&outlook);
-        let most = if is_heard || self.completeness >= 1.0 { self.most } else { self.most.min(UNHEARD) };
-        if self.pass + 1 >= most {
-            return self.end(if is_heard { Ended::Passes } else { Ended::Unheard }, ledger);
-        }
-        if let Some(canaries) = self.vouchers(&outlook, &walked) {
-            self.vouched = true;
-            self.leg = None;
+        let enough = self.enough(&outlook);
+        if enough.is_none()
+            && let Some(canaries) = self.vouchers(&outlook, &walked)
+        {
+            (self.vouched, self.leg) = (true, None);
             return Next::Vouch(canaries);
         }
-        self.pass += 1;
-        self.plan(&outlook, ledger);
+        if self.pass + 1 < self.most {
+            self.plan(enough.is_none().then_some(&outlook), ledger);
+        }
         match self.waiting.pop_front() {
-            Some(leg) => Next::Leg(self.enter(leg, ledger)),
-            None => {
-                self.pass -= 1;
-                self.end(Ended::Complete, ledger)
+            Some(leg) => {
+                self.pass = leg.pass;
+                Next::Leg(self.enter(leg, ledger))
             }
+            None => self.end(enough.unwrap_or(Ended::Complete), ledger),
         }
     }
 
@@ -160,16 +163,29 @@ impl Passes {
         for group in leg.members(ledger) {
             ledger.enter(group, leg.pass);
             self.groups[group].enter(group, ledger);
+            self.rationed.enter(group, ledger);
         }
         self.leg = Some(leg.clone());
         leg
     }
 
     /// Notes what the leg has shown of each of its groups.
-    fn conclude(&mut self, seconds: f64, ledger: &Ledger) {
+    fn conclude(&mut self, walked: &Walked, ledger: &Ledger) {
         let Some(leg) = self.leg.take() else { return };
         for group in leg.members(ledger) {
-            self.groups[group].conclude(leg.pass, seconds, group, ledger);
+            self.groups[group].conclude(leg.pass, walked.seconds(), group, ledger);
+            self.rationed.conclude(&leg, walked, group, ledger);
+        }
+    }
+
+    /// Why no more is to be asked for, if so.
+    fn enough(&self, outlook: &Outlook) -> Option<Ended> {
+        let is_heard = self.is_heard(outlook);
+        let most = if is_heard || self.completeness >= 1.0 { self.most } else { self.most.min(UNHEARD) };
+        match () {
+            () if self.is_enough(outlook) => Some(Ended::Complete),
+            () if self.pass + 1 >= most => Some(if is_heard { Ended::Passes } else { Ended::Unheard }),
+            () => None,
         }
     }
 
@@ -215,21 +231,20 @@ impl Passes {
         (time < pass && canaries < walked.unanswered || is_cheap).then_some(canaries)
     }
 
-    /// Plans the legs of the next pass.
-    fn plan(&mut self, outlook: &Outlook, ledger: &Ledger) {
-        let pass = self.pass;
+    /// Plans the legs of the next pass: over what is missing, if anything is by the outlook, and over errors that were
+    /// not sent.
+    fn plan(&mut self, outlook: Option<&Outlook>, ledger: &Ledger) {
+        let pass = self.pass + 1;
         let leg = |groups, rate| Leg { pass, groups, rate };
-        let found = outlook.found[0] + outlook.found[1];
-        if self.completeness >= 1.0 || found == 0.0 {
+        let is_for_all = |outlook: &Outlook| self.completeness >= 1.0 || outlook.found == [0.0; 2];
+        if outlook.is_some_and(is_for_all) {
             return self.waiting.push_back(leg(None, None));
         }
-        let chosen = self.chosen(outlook);
-        let (usual, accepting) = (usual_loss(ledger), outlook.evidence[Kind::Open as usize]);
-        for &group in &chosen {
-            self.groups[group].adjust(group, usual, accepting, ledger);
-        }
-        let (limited, free): (Vec<_>, Vec<_>) =
-            chosen.into_iter().partition(|&group| self.groups[group].limit.is_some());
+        let mut chosen = outlook.map_or_else(Vec::new, |outlook| self.missing(outlook, ledger));
+        chosen.extend(self.rationed.due(ledger));
+        chosen.sort_unstable();
+        chosen.dedup();
+        let (limited, free): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|&group| self.limit(group).is_some());
         if !free.is_empty() {
             self.waiting.push_back(leg(Some(free), None));
         }
@@ -237,6 +252,22 @@ impl Passes {
             let rate = self.limited_rate(&limited, ledger);
             self.waiting.push_back(leg(Some(limited), Some(rate)));
         }
+    }
+
+    /// The groups where most is missing, slowed down where they ration.
+    fn missing(&mut self, outlook: &Outlook, ledger: &Ledger) -> Vec<usize> {
+        let chosen = self.chosen(outlook);
+        let (usual, accepting) = (usual_loss(ledger), outlook.evidence[Kind::Open as usize]);
+        for &group in &chosen {
+            self.groups[group].adjust(group, usual, accepting, ledger);
+        }
+        chosen
+    }
+
+    /// What a group gets at most, in probes a second.
+    fn limit(&self, group: usize) -> Option<f64> {
+        let [answers, errors] = [self.groups[group].limit, self.rationed.limit(group)];
+        answers.map_or(errors, |limit| Some(limit.min(errors.unwrap_or(limit))))
     }
 
     /// The groups where most is missing, as many as leave little.
@@ -259,7 +290,7 @@ impl Passes {
     /// targets; none should get more than its due.
     fn limited_rate(&self, groups: &[usize], ledger: &Ledger) -> f64 {
         let all: f64 = groups.iter().map(|&group| silent(group, ledger)).sum();
-        let limit = |group: usize| self.groups[group].limit.unwrap_or(f64::INFINITY);
+        let limit = |group: usize| self.limit(group).unwrap_or(f64::INFINITY);
         let rates = groups.iter().map(|&group| limit(group) * all / silent(group, ledger));
         rates.fold(f64::INFINITY, f64::min).max(1.0)
     }
@@ -307,6 +338,13 @@ fn all(ledger: &Ledger) -> impl Iterator<Item = (Kind, usize)> + '_ {
 
 fn later(ledger: &Ledger) -> Evidence {
     all(ledger).map(|(kind, group)| ledger.later_answers(kind, group)).sum()
+}
+
+impl Walked {
+    /// How long the leg took.
+    fn seconds(&self) -> f64 {
+        self.ended.since(self.began).as_secs_f64().max(0.001)
+    }
 }
 
 impl Leg {

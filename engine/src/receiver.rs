@@ -265,6 +265,9 @@ impl Receiver {
         match self.icmp_is_ours(icmp) {
             Ok((answer, target)) => {
                 let rtt = self.round_trip(&answer, at);
+                if self.shared.table.state(answer.offset).is_none() {
+                    self.shared.ledger.error(self.group(target.address));
+                }
                 let change = self.record(&answer, rtt)?;
                 let verdict = self.verdict(&answer, &change, target, at);
                 Some(Verdict { sender: Some(icmp.sender), ttl: Some(icmp.ttl), ..verdict })
@@ -348,7 +351,7 @@ impl Receiver {
     }
 
     /// What a target's first answer teaches of loss and round-trip times, and of whom to ask again. ICMP errors teach
-    /// nothing: they come from elsewhere, and rate limits delay them.
+    /// nothing of these: they come from elsewhere, and rate limits delay them.
     #[inline]
     fn learn(&mut self, answer: &Answer, tcp: &PlainTcp, place: &Place, rtt: Option<u64>) {
         let kind = if answer.meaning.0 == State::Open { Kind::Open } else { Kind::Closed };
@@ -486,8 +489,7 @@ impl Receiver {
 
     /// The same at the end: where the scan was stopped, the last leg has not come to all.
     fn probes_of_silent(&self, address: IpAddr, offset: u64) -> u8 {
-        let (family, number) = Family::number(address);
-        let group = self.shared.ledger.prefixes.group(family, number);
+        let group = self.group(address);
         let is_short = self.shared.pass() > 0
             && self.shared.ledger.took(group, self.shared.pass())
             && !self.shared.was_walked(offset);
@@ -496,9 +498,12 @@ impl Receiver {
 
     /// How often a target that has been silent until now has been probed.
     fn probes(&self, address: IpAddr) -> u8 {
+        self.shared.ledger.probes(self.group(address))
+    }
+
+    fn group(&self, address: IpAddr) -> usize {
         let (family, number) = Family::number(address);
-        let ledger = &self.shared.ledger;
-        ledger.probes(ledger.prefixes.group(family, number))
+        self.shared.ledger.prefixes.group(family, number)
     }
 
     /// Tells the sender and the readers of progress what the round-trip times say; once a batch is often enough.

@@ -110,7 +110,7 @@ pub(crate) struct Walker {
     sent: u64,
     last_sent: Time,
     /// Targets probed in pass 0, by group.
-    probed: Vec<u32>,
+    probed: Vec<u64>,
     /// Doubtful targets of earlier stripes.
     doubted: u64,
     /// Since when a batch waits to be sent; none while none does.

@@ -52,7 +52,7 @@ impl Group {
 
     /// Notes what the leg has shown.
     pub(super) fn conclude(&mut self, pass: u8, seconds: f64, group: usize, ledger: &Ledger) {
-        self.seconds = seconds.max(0.001);
+        self.seconds = seconds;
         self.silent = if pass == 0 { ledger.probed_targets(group) as f64 } else { self.silent };
         self.canaries = Kind::ALL.map(|kind| ledger.canaries(kind, group).since(self.before[kind as usize]));
         let loss = self.loss(group, ledger);
@@ -131,7 +131,7 @@ fn has_helped((before, answers): (f64, u64), loss: f64, answered: u64) -> bool {
 
 /// Targets of a group that have not answered, about; at least one.
 pub(super) fn silent(group: usize, ledger: &Ledger) -> f64 {
-    ledger.probed_targets(group).saturating_sub(found(group, ledger)).max(1) as f64
+    ledger.silent(group).max(1) as f64
 }
 
 fn found(group: usize, ledger: &Ledger) -> u64 {

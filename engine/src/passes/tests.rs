@@ -1,5 +1,7 @@
 //! Plays passes over targets whose answers are lost by chance, group by group.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -15,6 +17,8 @@ struct Group {
     silent: u64,
     loss: f64,
 }
+
+const SECOND: Duration = Duration::from_secs(1);
 
 struct Played {
     found: [u64; 2],
@@ -38,7 +42,7 @@ fn play(groups: &[Group], completeness: f64, most: u8, canaries: f64, seed: u64)
         let chosen = leg.groups.clone().unwrap_or_else(|| (0..groups.len()).collect());
         for group in chosen.into_iter().filter(|&group| group < groups.len()) {
             if leg.pass == 0 {
-                ledger.probed(group, left[group].iter().sum::<u64>() as u32);
+                ledger.probed(group, left[group].iter().sum::<u64>());
             }
             for kind in Kind::ALL {
                 let asked = left[group][kind as usize];
@@ -53,7 +57,7 @@ fn play(groups: &[Group], completeness: f64, most: u8, canaries: f64, seed: u64)
         }
         legs.push(leg.clone());
         let unanswered: u64 = left.iter().flatten().sum();
-        let walked = Walked { seconds: 1.0, rate: 1e5, unanswered, canaries: 1e4 };
+        let walked = Walked { began: Time::ZERO, ended: Time::from(SECOND), rate: 1e5, unanswered, canaries: 1e4 };
         let mut next = passes.next(walked, &ledger);
         if let Next::Vouch(sent) = next {
             vouched += sent;
@@ -200,7 +204,8 @@ fn who_rations_refusals_is_asked_slowly_and_alone() {
             (0..answered).for_each(|_| ledger.canary_answered(kind, group));
         }
     }
-    let walked = Walked { seconds: 10.0, rate: 400.0, unanswered: 450, canaries: 0.0 };
+    let walked =
+        Walked { began: Time::ZERO, ended: Time::from(SECOND * 10), rate: 400.0, unanswered: 450, canaries: 0.0 };
     let Next::Leg(leg) = passes.next(walked, &ledger) else { panic!("more is missing") };
     let mut legs = vec![leg];
     while let Next::Leg(leg) = passes.next(walked, &ledger) {
