@@ -6,20 +6,22 @@
 //! groups of targets where most is missing, as many as it takes to leave little.
 //!
 //! Two refinements:
-//! - *Limited groups* (`group.rs`) get a leg of their own at the end of the pass, at the rate that is due to them; so do those
-//!   that ration ICMP errors (`rationed.rs`).
+//! - *Limited networks* (`limits.rs`) get a leg of their own at the end of the pass, at the rate that is due to them; so do
+//!   groups that ration ICMP errors (`rationed.rs`).
 //! - *Vouching.* When nothing was lost, and it is only the number of canaries that does not suffice, it is cheaper to
 //!   probe those again than all that is silent.
 //!
 //! Without any answer there is no evidence at all: then everything is probed twice, and nobody vouches for it.
 
 mod group;
+mod limits;
 mod outlook;
 mod rationed;
 
 use std::collections::VecDeque;
 
-use self::group::{Group, silent, usual_loss};
+use self::group::Group;
+use self::limits::{Limits, usual_loss};
 use self::outlook::Outlook;
 use self::rationed::Rationed;
 use crate::loss::{Evidence, Kind, Ledger, Missing};
@@ -83,6 +85,7 @@ pub(crate) struct Passes {
     leg: Option<Leg>,
     /// By group.
     groups: Vec<Group>,
+    limits: Limits,
     rationed: Rationed,
     vouched: bool,
     account: Account,
@@ -91,7 +94,8 @@ pub(crate) struct Passes {
 /// What all stripes say.
 #[derive(Debug, Default)]
 struct Account {
-    missing: [Missing; 2],
+    missing_open: Missing,
+    missing: Missing,
     later: Evidence,
     heard: bool,
     /// Groups that had stopped to answer at the end.
@@ -102,15 +106,16 @@ struct Account {
 
 impl Passes {
     /// At most so many passes, for this completeness: a share of the answers.
-    pub(crate) fn new(completeness: f64, most: u8, groups: usize) -> Self {
+    pub(crate) fn new(completeness: f64, most: u8, ledger: &Ledger) -> Self {
         Passes {
             completeness,
             most,
             pass: 0,
             waiting: VecDeque::new(),
             leg: None,
-            groups: vec![Group::default(); groups],
-            rationed: Rationed::new(groups),
+            groups: vec![Group::default(); ledger.len()],
+            limits: Limits::new(ledger.groups.networks.len()),
+            rationed: Rationed::new(ledger.len()),
             vouched: false,
             account: Account::default(),
         }
@@ -120,6 +125,7 @@ impl Passes {
     pub(crate) fn begin(&mut self, ledger: &Ledger) -> Leg {
         (self.pass, self.vouched) = (0, false);
         self.groups.fill(Group::default());
+        self.limits.begin();
         self.rationed.begin();
         self.waiting.clear();
         self.enter(Leg { pass: 0, groups: None, rate: None }, ledger)
@@ -160,11 +166,13 @@ impl Passes {
     }
 
     fn enter(&mut self, leg: Leg, ledger: &Ledger) -> Leg {
-        for group in leg.members(ledger) {
+        let members = leg.members(ledger);
+        for &group in &members {
             ledger.enter(group, leg.pass);
             self.groups[group].enter(group, ledger);
             self.rationed.enter(group, ledger);
         }
+        self.limits.enter(&members, &self.groups, ledger);
         self.leg = Some(leg.clone());
         leg
     }
@@ -172,10 +180,12 @@ impl Passes {
     /// Notes what the leg has shown of each of its groups.
     fn conclude(&mut self, walked: &Walked, ledger: &Ledger) {
         let Some(leg) = self.leg.take() else { return };
-        for group in leg.members(ledger) {
-            self.groups[group].conclude(leg.pass, walked.seconds(), group, ledger);
+        let members = leg.members(ledger);
+        for &group in &members {
+            self.groups[group].conclude(group, ledger);
             self.rationed.conclude(&leg, walked, group, ledger);
         }
+        self.limits.conclude(leg.pass, walked.seconds(), &members, &self.groups, ledger);
     }
 
     /// Why no more is to be asked for, if so.
@@ -244,7 +254,7 @@ impl Passes {
         chosen.extend(self.rationed.due(ledger));
         chosen.sort_unstable();
         chosen.dedup();
-        let (limited, free): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|&group| self.limit(group).is_some());
+        let (limited, free): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|&group| self.is_limited(group, ledger));
         if !free.is_empty() {
             self.waiting.push_back(leg(Some(free), None));
         }
@@ -257,17 +267,13 @@ impl Passes {
     /// The groups where most is missing, slowed down where they ration.
     fn missing(&mut self, outlook: &Outlook, ledger: &Ledger) -> Vec<usize> {
         let chosen = self.chosen(outlook);
-        let (usual, accepting) = (usual_loss(ledger), outlook.evidence[Kind::Open as usize]);
-        for &group in &chosen {
-            self.groups[group].adjust(group, usual, accepting, ledger);
-        }
+        let usually = (usual_loss(ledger), outlook.evidence[Kind::Open as usize]);
+        self.limits.adjust(&chosen, usually, &self.groups, ledger);
         chosen
     }
 
-    /// What a group gets at most, in probes a second.
-    fn limit(&self, group: usize) -> Option<f64> {
-        let [answers, errors] = [self.groups[group].limit, self.rationed.limit(group)];
-        answers.map_or(errors, |limit| Some(limit.min(errors.unwrap_or(limit))))
+    fn is_limited(&self, group: usize, ledger: &Ledger) -> bool {
+        self.limits.limit(group, ledger).is_some() || self.rationed.limit(group).is_some()
     }
 
     /// The groups where most is missing, as many as leave little.
@@ -289,10 +295,11 @@ impl Passes {
     /// The rate of a leg over limited groups. The order mixes them evenly, so that each gets its share of the silent
     /// targets; none should get more than its due.
     fn limited_rate(&self, groups: &[usize], ledger: &Ledger) -> f64 {
-        let all: f64 = groups.iter().map(|&group| silent(group, ledger)).sum();
-        let limit = |group: usize| self.limit(group).unwrap_or(f64::INFINITY);
-        let rates = groups.iter().map(|&group| limit(group) * all / silent(group, ledger));
-        rates.fold(f64::INFINITY, f64::min).max(1.0)
+        let silent = |group: usize| ledger.silent(group).max(1) as f64;
+        let all: f64 = groups.iter().map(|&group| silent(group)).sum();
+        let by_network = self.limits.seconds(groups, &self.groups, ledger);
+        let by_group = groups.iter().filter_map(|&group| Some(silent(group) / self.rationed.limit(group)?));
+        (all / by_group.fold(by_network, f64::max)).max(1.0)
     }
 
     fn end(&mut self, ended: Ended, ledger: &Ledger) -> Next {
@@ -306,7 +313,8 @@ impl Passes {
         account.later = account.later + later(ledger);
         account.gone += self.groups.iter().filter(|group| group.is_gone()).count() as u64;
         if ended != Ended::Answered {
-            account.missing = [0, 1].map(|kind| account.missing[kind] + outlook.by_kind[kind]);
+            account.missing_open = account.missing_open + outlook.stated(&[Kind::Open], ledger);
+            account.missing = account.missing + outlook.stated(&Kind::ALL, ledger);
         }
         Next::End(ended)
     }
@@ -316,13 +324,12 @@ impl Passes {
         let account = &self.account;
         let canaries: Evidence = all(ledger).map(|(kind, group)| ledger.canaries(kind, group)).sum();
         let seen = canaries + account.later;
-        let [open, closed] = account.missing;
         let said = account.heard.then_some(());
         Completeness {
             asked: self.completeness,
             loss: said.filter(|()| seen.probes() > 0.0).map(|()| seen.interval()),
-            missing_open: said.map(|()| open.interval()),
-            missing: said.map(|()| (open + closed).interval()),
+            missing_open: said.map(|()| account.missing_open.interval()),
+            missing: said.map(|()| account.missing.interval()),
             gone: account.gone,
             passes: account.passes,
             ended: account.ended.unwrap_or(Ended::Stopped),

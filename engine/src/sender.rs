@@ -125,7 +125,7 @@ impl Sender {
         let (least, most) = (lead.bounds.0 as f64, lead.bounds.1 as f64);
         Sender {
             control: RateControl::new(least, most, now),
-            passes: Passes::new(lead.completeness, lead.passes, shared.ledger.len()),
+            passes: Passes::new(lead.completeness, lead.passes, &shared.ledger),
             shared,
             lead,
             looked: now,

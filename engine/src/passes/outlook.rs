@@ -1,12 +1,15 @@
 //! What can be expected to be missing still, group by group and in all: the estimate by which passes are planned and ended,
 //! and which the completeness states. What follows from it is `passes.rs`' to decide.
 //!
-//! A group's loss is its own evidence and the scan's, weighed by how alike groups are. Missing in it is the larger of two
+//! A group's loss is its own evidence, its network's and the scan's, weighed by how alike groups and networks are. Missing in it is the larger of two
 //! figures: the answers to its last pass times `l / (1 - l)`, and its found targets times `q / (1 - q)`, `q` being the chance
 //! of losing every probe so far (the second sees groups that have gone silent altogether). Groups from which nothing was heard miss,
 //! all of them together, about as many as there are groups with a single answer, times the loss (Good and Turing's estimate).
 
-use super::group::{Group, silent};
+use super::group::Group;
+use std::ops::Add;
+
+use super::all;
 use crate::counters::MAX_PASSES;
 use crate::loss::{Evidence, Kind, Ledger, Missing};
 
@@ -57,15 +60,17 @@ impl Outlook {
         // Half a target is always assumed to have been there at first: what nobody has answered may still hold one.
         let passes = (0..ledger.len()).map(|group| ledger.probes(group)).max().unwrap_or(0);
         let assumed = if self.is_first { 0.5 * odds * scan.loss().powi(i32::from(passes) - 1) } else { 0.0 };
-        let borrowed = scan.worth(alike(kind, scan.loss(), ledger).min(scan.probes()));
+        let (known, within) = known(kind, scan, ledger);
+        let in_last_leg = in_last_leg(kind, groups, ledger);
         let last = last_answers(kind, ledger);
         let (mut single, mut dark, mut sum, mut unsure) = (0u64, 0u64, 0.0, 0.0);
         for group in 0..ledger.len() {
             let found = ledger.found(kind, group);
             (single, dark) = (single + u64::from(found == 1), dark + u64::from(is_dark(group, ledger)));
             if found > 0 {
-                let known = own(kind, group, ledger) + borrowed;
-                let in_last = (groups[group].canaries[kind as usize] + known.worth(LAST_LEG)).loss();
+                let known = known[group];
+                let (seen, beside) = in_last_leg[group];
+                let in_last = (seen + beside.at_most(within) + known.worth(LAST_LEG)).loss();
                 let earlier = i32::from(ledger.probes(group).saturating_sub(1));
                 let never = known.loss().powi(earlier) * in_last;
                 let by_all = found as f64 * never / (1.0 - never).max(0.01);
@@ -73,7 +78,7 @@ impl Outlook {
                 if groups[group].is_gone() {
                     // What is silent there may be as what has answered.
                     let share = found as f64 / ledger.probed_targets(group).max(1) as f64;
-                    missing = missing.max(silent(group, ledger) * share / 2.0);
+                    missing = missing.max(ledger.silent(group).max(1) as f64 * share / 2.0);
                     unsure += missing * missing;
                 }
                 self.by_group[group] += missing;
@@ -107,6 +112,20 @@ impl Outlook {
         })
     }
 
+    /// What is said of the missing of a kind, or of all. What is known of few answers is not known well: no more may be missing
+    /// than their loss, were it as high as it may be, would have left.
+    pub(super) fn stated(&self, kinds: &[Kind], ledger: &Ledger) -> Missing {
+        let missing = kinds.iter().map(|&kind| self.by_kind[kind as usize]).fold(Missing::default(), Missing::add);
+        let found: f64 = kinds.iter().map(|&kind| self.found[kind as usize]).sum();
+        let seen: Evidence = all(ledger).map(|(kind, group)| own(kind, group, ledger)).sum();
+        if seen.probes() >= THIN {
+            return missing;
+        }
+        let passes = (0..ledger.len()).map(|group| ledger.probes(group)).max().unwrap_or(0);
+        let never = seen.interval().high.powi(passes.into());
+        Missing { least_high: (found * never / (1.0 - never).max(0.05)).ceil(), ..missing }
+    }
+
     /// The same, if so many canaries more of each kind had been answered.
     pub(super) fn with(&self, more: Evidence) -> Outlook {
         let rescaled = |kind: usize| {
@@ -129,49 +148,90 @@ pub(super) fn own(kind: Kind, group: usize, ledger: &Ledger) -> Evidence {
     ledger.later_answers(kind, group) + ledger.canaries(kind, group)
 }
 
-/// How alike the groups' losses are: what the scan says of one is worth so many probes to it. (The precision of a beta
-/// distribution of their losses, by the method of moments.)
-fn alike(kind: Kind, loss: f64, ledger: &Ledger) -> f64 {
-    let seen = || (0..ledger.len()).map(|group| own(kind, group, ledger)).filter(|seen| seen.probes() > 0.0);
-    let (mut n, mut squares, mut spread, mut groups) = (0.0, 0.0, 0.0, 0.0);
-    for group in seen() {
-        let probes = group.probes();
-        (n, squares, groups) = (n + probes, squares + probes * probes, groups + 1.0);
-        spread += probes * (group.loss() - loss).powi(2);
-    }
-    if groups < 2.0 {
-        return BORROWED.1;
-    }
-    let chance = loss * (1.0 - loss);
-    let between = (spread - (groups - 1.0) * chance) / (n - squares / f64::max(n, 1.0)).max(1.0);
-    if between > 0.0 { (chance / between - 1.0).clamp(BORROWED.0, BORROWED.1) } else { BORROWED.1 }
+/// What is known of each group's loss: what was seen of itself, and what its network's others and the scan say of it; and how
+/// many probes the former are worth to it.
+fn known(kind: Kind, scan: Evidence, ledger: &Ledger) -> (Vec<Evidence>, f64) {
+    let all: Vec<(usize, Evidence)> =
+        (0..ledger.len()).map(|group| (ledger.groups.network_of(group), own(kind, group, ledger))).collect();
+    let mut networks = vec![Evidence::default(); ledger.groups.networks.len()];
+    all.iter().for_each(|&(network, seen)| networks[network] = networks[network] + seen);
+    let within = alike(&all, &networks);
+    let among: Vec<(usize, Evidence)> = networks.iter().map(|&seen| (0, seen)).collect();
+    let of_scan = scan.at_most(alike(&among, &[scan]));
+    let known = |&(network, seen): &(usize, Evidence)| seen + (networks[network].since(seen) + of_scan).at_most(within);
+    (all.iter().map(known).collect(), within)
 }
 
-/// Answers to the last pass over each group, evened out: in a group that happened to have none, as many can be missing as
-/// in its neighbours, in proportion to what was found there. (The mean of a gamma distribution around the group's share,
-/// after what was seen; sums over the groups of the same last pass are kept.)
-fn last_answers(kind: Kind, ledger: &Ledger) -> Vec<f64> {
-    let groups = ledger.len();
-    let seen: Vec<f64> = (0..groups).map(|group| ledger.last(kind, group) as f64).collect();
-    let found: Vec<f64> = (0..groups).map(|group| ledger.found(kind, group) as f64).collect();
-    let mut sums = [(0.0, 0.0, 0.0); MAX_PASSES as usize + 1];
-    let sum_of = |group: usize| ledger.last_pass(group).map_or(0, |pass| pass as usize + 1);
-    for group in 0..groups {
-        let sum = &mut sums[sum_of(group)];
-        (sum.0, sum.1) = (sum.0 + seen[group], sum.1 + found[group]);
+/// The canaries of each group in its last leg, and those of its network's others in theirs.
+fn in_last_leg(kind: Kind, groups: &[Group], ledger: &Ledger) -> Vec<(Evidence, Evidence)> {
+    let seen = |group: usize| groups[group].canaries[kind as usize];
+    let mut networks = vec![Evidence::default(); ledger.groups.networks.len()];
+    for group in 0..ledger.len() {
+        let network = &mut networks[ledger.groups.network_of(group)];
+        *network = *network + seen(group);
     }
-    let evened = |group: usize| {
-        let (all, found_in_all, _) = sums[sum_of(group)];
-        let share = if found_in_all > 0.0 { all * found[group] / found_in_all } else { 0.0 };
-        if share > 0.0 { (seen[group] + SHAPE) / (1.0 + SHAPE / share) } else { 0.0 }
+    let beside = |group: usize| networks[ledger.groups.network_of(group)].since(seen(group));
+    (0..ledger.len()).map(|group| (seen(group), beside(group))).collect()
+}
+
+/// How alike the losses of groups are that belong together: what is known of the whole is worth so many probes to each. (The
+/// precision of a beta distribution of their losses, by the method of moments.) Each comes with the number of its whole.
+fn alike(groups: &[(usize, Evidence)], wholes: &[Evidence]) -> f64 {
+    let mut sums = vec![(0.0, 0.0, 0.0); wholes.len()];
+    let mut spread = 0.0;
+    for &(whole, seen) in groups.iter().filter(|(_, seen)| seen.probes() > 0.0) {
+        let (n, sum) = (seen.probes(), &mut sums[whole]);
+        (sum.0, sum.1, sum.2) = (sum.0 + n, sum.1 + n * n, sum.2 + 1.0);
+        spread += n * (seen.loss() - wholes[whole].loss()).powi(2);
+    }
+    let (mut by_chance, mut chance, mut n, mut weight) = (0.0, 0.0, 0.0, 0.0);
+    for ((probes, squares, groups), whole) in sums.into_iter().zip(wholes).filter(|((_, _, groups), _)| *groups > 1.0) {
+        let of_one = whole.loss() * (1.0 - whole.loss());
+        by_chance += (groups - 1.0) * of_one;
+        (chance, n) = (chance + probes * of_one, n + probes);
+        weight += probes - squares / probes;
+    }
+    let between = (spread - by_chance) / f64::max(weight, 1.0);
+    if n > 0.0 && between > 0.0 { (chance / n / between - 1.0).clamp(BORROWED.0, BORROWED.1) } else { BORROWED.1 }
+}
+
+/// Answers to the last pass over each group, evened out among the groups of the same last pass: in one that happened to have none,
+/// as many can be missing as in its neighbours, in proportion to what was found there. First among networks, then within each.
+fn last_answers(kind: Kind, ledger: &Ledger) -> Vec<f64> {
+    const PASSES: usize = MAX_PASSES as usize + 1;
+    let pass = |group| ledger.last_pass(group).map_or(0, |pass| pass as usize + 1);
+    let class = |group| ledger.groups.network_of(group) * PASSES + pass(group);
+    let seen = |group| (ledger.last(kind, group) as f64, ledger.found(kind, group) as f64);
+    let groups: Vec<_> = (0..ledger.len()).map(|group| (class(group), seen(group))).collect();
+    let classes = sums(&groups, ledger.groups.networks.len() * PASSES);
+    let classes: Vec<_> = (0..).map(|class| class % PASSES).zip(classes).collect();
+    let all: Vec<f64> = sums(&classes, PASSES).iter().map(|(seen, _)| *seen).collect();
+    evened_out(&groups, &evened_out(&classes, &all))
+}
+
+/// By number, what was seen and what was found.
+fn sums(parts: &[(usize, (f64, f64))], wholes: usize) -> Vec<(f64, f64)> {
+    let mut sums = vec![(0.0, 0.0); wholes];
+    for &(whole, (seen, found)) in parts {
+        sums[whole] = (sums[whole].0 + seen, sums[whole].1 + found);
+    }
+    sums
+}
+
+/// The mean of a gamma distribution around each part's share of its whole, after what was seen there; in all as much as the
+/// wholes have.
+fn evened_out(parts: &[(usize, (f64, f64))], wholes: &[f64]) -> Vec<f64> {
+    let found = sums(parts, wholes.len());
+    let evened = |&(whole, (seen, of_found)): &(usize, (f64, f64))| {
+        let share = if found[whole].1 > 0.0 { wholes[whole] * of_found / found[whole].1 } else { 0.0 };
+        (whole, (if share > 0.0 { (seen + SHAPE) / (1.0 + SHAPE / share) } else { 0.0 }, 0.0))
     };
-    let evened: Vec<f64> = (0..groups).map(evened).collect();
-    (0..groups).for_each(|group| sums[sum_of(group)].2 += evened[group]);
-    let kept = |group: usize| {
-        let (all, _, evened_in_all) = sums[sum_of(group)];
-        if evened_in_all > 0.0 { evened[group] * all / evened_in_all } else { 0.0 }
+    let evened: Vec<_> = parts.iter().map(evened).collect();
+    let in_all = sums(&evened, wholes.len());
+    let kept = |&(whole, (evened, _)): &(usize, (f64, f64))| {
+        if in_all[whole].0 > 0.0 { evened * wholes[whole] / in_all[whole].0 } else { 0.0 }
     };
-    (0..groups).map(kept).collect()
+    evened.iter().map(kept).collect()
 }
 
 /// Whether a group has targets and none has answered.
