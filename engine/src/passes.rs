@@ -1,7 +1,7 @@
 //! Which pass comes next: probes go where evidence says that answers are missing, and stop when too few of them are.
 //!
 //! After every pass the ledger (`loss.rs`) says what came of it, and `outlook.rs` how many targets can be expected to answer
-//! that have not yet. When, for the open ones and for all, a tenth of what the asked completeness allows is expected and the
+//! that have not yet. When, for the open ones and for all, a tenth of what the asked completeness allows (a twentieth, once losses were seen) is expected and the
 //! upper end of the 95 % interval is within it (or is a single one), that was the last pass. Else the next one takes the
 //! groups of targets where most is missing, as many as it takes to leave little.
 //!
@@ -32,6 +32,8 @@ use crate::time::Time;
 const UNHEARD: u8 = 2;
 /// The share of what may be missing that is expected to be when passes end: chance may then take several times as much.
 const MARGIN: f64 = 0.1;
+/// The same where losses were seen: by so few as say that little is missing, twice as much may be.
+const MARGIN_OF_LOSSY: f64 = 0.05;
 /// Less than this is as good as nothing, however little was found.
 const LITTLE: f64 = 0.025;
 /// The share of that which may be left out of a pass.
@@ -202,9 +204,10 @@ impl Passes {
     /// Whether what is missing is within what is allowed: much less is expected to be, and no more is, as surely as 39 in
     /// 40.
     fn is_enough(&self, outlook: &Outlook) -> bool {
+        let margin = margin(outlook);
         let within = |missing: Missing, found: f64| {
             let allowed = self.allowed(missing, found);
-            missing.mean <= (allowed * MARGIN).max(LITTLE) && missing.quantile(0.975) <= allowed.floor().max(1.0)
+            missing.mean <= (allowed * margin).max(LITTLE) && missing.quantile(0.975) <= allowed.floor().max(1.0)
         };
         let [open, closed] = outlook.by_kind;
         self.is_heard(outlook)
@@ -225,9 +228,7 @@ impl Passes {
 
     /// How many canaries would do instead of a pass, if that is cheaper and nothing speaks against it.
     fn vouchers(&self, outlook: &Outlook, walked: &Walked) -> Option<u64> {
-        // Half a loss is assumed of each kind.
-        let lost: f64 = outlook.evidence.iter().map(|evidence| evidence.lost - 0.5).sum();
-        if self.vouched || self.completeness >= 1.0 || lost > 0.5 || walked.canaries <= 0.0 {
+        if self.vouched || self.completeness >= 1.0 || outlook.has_losses() || walked.canaries <= 0.0 {
             return None;
         }
         let enough = |more: u64| {
@@ -283,10 +284,10 @@ impl Passes {
         groups.sort_by(|&a, &b| missing[a].total_cmp(&missing[b]));
         let [open, closed] = outlook.by_kind;
         let allowed = self.allowed(open + closed, outlook.found[0] + outlook.found[1]);
-        let mut left_out = 0.0;
+        let (margin, mut left_out) = (margin(outlook), 0.0);
         let first = groups.iter().position(|&group| {
             left_out += missing[group];
-            left_out > (allowed * MARGIN).max(LITTLE) * LEFT_OUT
+            left_out > (allowed * margin).max(LITTLE) * LEFT_OUT
         });
         // With everything within bounds, it is the sum of chances that is not: take the half where more is missing.
         groups.split_off(first.unwrap_or(groups.len() / 2))
@@ -337,6 +338,10 @@ impl Passes {
             canaries_lost: canaries.lost as u64,
         }
     }
+}
+
+fn margin(outlook: &Outlook) -> f64 {
+    if outlook.has_losses() { MARGIN_OF_LOSSY } else { MARGIN }
 }
 
 fn all(ledger: &Ledger) -> impl Iterator<Item = (Kind, usize)> + '_ {

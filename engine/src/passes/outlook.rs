@@ -126,6 +126,11 @@ impl Outlook {
         Missing { least_high: (found * never / (1.0 - never).max(0.05)).ceil(), ..missing }
     }
 
+    /// Whether anything is known to have been lost. Half a loss is assumed of each kind.
+    pub(super) fn has_losses(&self) -> bool {
+        self.evidence.iter().map(|evidence| evidence.lost - 0.5).sum::<f64>() > 0.5
+    }
+
     /// The same, if so many canaries more of each kind had been answered.
     pub(super) fn with(&self, more: Evidence) -> Outlook {
         let rescaled = |kind: usize| {
