@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use halfopen::link::sim::Network;
-use halfopen::{Discover, Ended, HostRate, Index, Plan, Pps, Rate, Scan, ScanBuilder, State, Time};
+use halfopen::{Discover, Ended, HostRate, Index, Plan, Pps, Rate, Reason, Scan, ScanBuilder, State, Time};
 use halfopen_lab::{
-    Change, Found, HostKind, Scenario, Spread, Stretch, Watched, plan, simulated, simulated_on, simulated_until,
+    Behaviour, Change, Expected, Found, HostKind, Scenario, Spread, Stretch, Watched, plan, simulated, simulated_on,
+    simulated_until,
 };
 use proptest::prelude::*;
 
@@ -37,8 +38,8 @@ fn missed(found: &Found, scenario: &Scenario, plan: &Plan) -> (u64, u64) {
     let (mut open, mut missed) = (0, 0);
     for target in (0..plan.len()).filter_map(|index| plan.target(Index(index))) {
         let (is, said) = (scenario.expected(target), found.verdicts.get(&target));
-        let lost = |state| state == State::Filtered && is.state != State::Filtered;
-        assert!(said.is_none_or(|said| *said == is || lost(said.state)), "{target}: {said:?}, and it is {is:?}");
+        let is_silent = |said: &Expected| said.reason == Reason::NoResponse;
+        assert!(said.is_none_or(|said| *said == is || is_silent(said)), "{target}: {said:?}, and it is {is:?}");
         open += u64::from(is.state == State::Open);
         missed += u64::from(is.state == State::Open && said.is_none_or(|said| said.state != State::Open));
     }
@@ -101,6 +102,44 @@ fn a_host_that_rations_its_resets_takes_as_long_as_these_need() {
     let took = found.summary.elapsed.as_secs_f64();
     assert!(took < 1.2 * forced, "{took} s, and {forced} s had to be");
     assert!(found.summary.filtered < 20, "{:?}", found.summary);
+}
+
+/// A host that refuses each port by an ICMP error, but sends only so many a second.
+fn refusing(errors: u32) -> HostKind {
+    HostKind::silent().ports("-", Behaviour::Icmp { kind: 3, code: 13 }).icmp_rate(errors)
+}
+
+/// How many targets were silent, and how long it took.
+fn silent(targets: &str, ports: &str, scenario: &Scenario) -> (u64, Duration) {
+    let plan = plan(targets, ports);
+    let found = simulated(builder(plan.clone()).discover(Discover::Off), &Watched::new(scenario));
+    assert_eq!(missed(&found, scenario, &plan).1, 0);
+    (found.summary.silent, found.summary.elapsed)
+}
+
+#[test]
+fn a_host_that_rations_its_errors_is_asked_more_slowly_and_nobody_else() {
+    let scenario = hosts(5, far());
+    let (usual, took) = silent("10.65.0.0/25", "1-1000", &scenario);
+    let scenario = Scenario::seeded(5).network(far()).router("gateway", "10.7.0.1").hosts("10.65.1.9", refusing(50));
+    let (alone, slowly) = silent("10.65.1.9", "1-1000", &scenario);
+    assert!(alone <= 20, "{alone} of 1000 are silent");
+    assert!(slowly < Duration::from_secs(45), "20 s had to be: {slowly:?}");
+    let scenario = scenario.hosts("10.65.0.0/22", HostKind::population(0.02, 0.23).echo());
+    let (beside, slowly) = silent("10.65.0.0/25,10.65.1.9", "1-1000", &scenario);
+    assert!(beside < usual + 50, "{beside} are silent, and {usual} without it");
+    assert!(slowly < took + Duration::from_secs(45), "{took:?} without it, and {slowly:?} with it");
+}
+
+/// As Linux does it: asking all would take long, and would teach nothing but the reason of verdicts.
+#[test]
+fn who_sends_an_error_a_second_is_not_waited_for() {
+    for (targets, ports) in [("10.65.0.9", "1-1000"), ("10.65.0.0/24", "1-100"), ("10.65.0.0/24", "1-1000")] {
+        let network = || Scenario::seeded(5).network(far()).router("gateway", "10.7.0.1");
+        let (_, took) = silent(targets, ports, &network().hosts("10.65.0.0/24", HostKind::silent()));
+        let (_, slowly) = silent(targets, ports, &network().hosts("10.65.0.0/24", refusing(1)));
+        assert!(slowly < took + Duration::from_secs(10), "{targets} {ports}: {took:?}, and {slowly:?} with errors");
+    }
 }
 
 /// A network, and when which host of 10.65.0.0/24 was sent something.

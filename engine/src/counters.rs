@@ -43,6 +43,8 @@ use crate::controls::Questions;
 use crate::event::{Phase, RateBound};
 use crate::loss::Ledger;
 use crate::permute::Stripe;
+use crate::prefix::Groups;
+#[cfg(test)]
 use crate::prefix::Prefixes;
 use crate::rtt::{SendLog, WAIT_UNHEARD};
 use crate::summary::{Completeness, Strays};
@@ -220,16 +222,17 @@ impl Shared {
     /// The same for so many walkers.
     #[cfg(test)]
     pub(crate) fn with_walkers(cells: u64, passes: u8, walkers: usize) -> Self {
-        Shared::of(cells, passes, walkers, Prefixes::new(1), Duration::from_millis(250))
+        Shared::of(cells, passes, walkers, Prefixes::new(1).into(), Duration::from_millis(250))
     }
 
-    /// For at least one walker, and for the groups of these prefixes. No canary is probed more often than that.
-    pub(crate) fn of(cells: u64, passes: u8, walkers: usize, prefixes: Prefixes, canaries: Duration) -> Self {
-        let groups = (0..prefixes.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+    /// For at least one walker, and for these groups of targets. No canary is probed more often than that.
+    pub(crate) fn of(cells: u64, passes: u8, walkers: usize, groups: Groups, canaries: Duration) -> Self {
+        let ledger = Ledger::new(groups, passes);
+        let groups = (0..ledger.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         Shared {
             table: VerdictTable::new(cells),
             log: SendLog::new(cells),
-            ledger: Ledger::new(prefixes, passes),
+            ledger,
             canaries: Canaries::new(canaries),
             sender: CachePadded::default(),
             walkers: (0..walkers.max(1)).map(|_| CachePadded::default()).collect(),

@@ -24,7 +24,7 @@ use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx, O
 use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
 use crate::plan::{AddressRange, EgressId, Plan};
-use crate::prefix::Prefixes;
+use crate::prefix::Groups;
 use crate::progress;
 use crate::random;
 use crate::receiver::Receiver;
@@ -127,7 +127,7 @@ fn is_far(routed: &Routed, egress: EgressId) -> bool {
 pub(crate) fn shared(settings: &Settings, plan: &Plan) -> Shared {
     let (cells, host_rate) = (settings.cells(plan.len()), settings.host_cap(plan).map(|cap| cap.0));
     let canaries = canary::interval(host_rate, is_loopback(plan));
-    Shared::of(cells, settings.max_passes, settings.senders.into(), Prefixes::of(plan), canaries)
+    Shared::of(cells, settings.max_passes, settings.senders.into(), Groups::of(plan), canaries)
 }
 
 /// How its walkers walk.

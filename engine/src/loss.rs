@@ -14,11 +14,11 @@
 //!
 //! Open and closed are counted apart: hosts limit their RSTs, and a RST that was never sent is no loss of the way.
 
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::counters::MAX_PASSES;
-use crate::prefix::Prefixes;
+use crate::prefix::Groups;
 use crate::rtt::WAIT_UNHEARD;
 
 /// The kinds of answers that a probe can lose. ICMP errors are none: they come from elsewhere, and are rationed.
@@ -36,16 +36,18 @@ impl Kind {
 /// between two passes all of it is the sender's. `Relaxed` throughout: counts publish nothing but themselves.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    pub(crate) prefixes: Prefixes,
+    pub(crate) groups: Groups,
     /// First answers by kind, by the pass whose probe they answer, by group.
     answers: [Box<[Box<[AtomicU32]>]>; 2],
     /// Targets that pass 0 has probed, by group.
-    targets: Box<[AtomicU32]>,
+    targets: Box<[AtomicU64]>,
+    /// Targets whose first answer was an ICMP error, by group.
+    errors: Box<[AtomicU32]>,
     /// The passes that probed a group, as bits.
     passes: Box<[AtomicU16]>,
     /// Canaries by kind, by group: sent, and answered. Over all stripes.
     canaries: [[Box<[AtomicU32]>; 2]; 2],
-    /// Milliseconds that an answer from a group may take; 0 while none was heard.
+    /// Milliseconds that an answer may take, by network; 0 while none was heard.
     waits: Box<[AtomicU32]>,
 }
 
@@ -65,16 +67,18 @@ fn count(count: &AtomicU32) {
 
 impl Ledger {
     /// For so many passes.
-    pub(crate) fn new(prefixes: Prefixes, passes: u8) -> Self {
-        let groups = prefixes.len();
+    pub(crate) fn new(groups: impl Into<Groups>, passes: u8) -> Self {
+        let all: Groups = groups.into();
+        let groups = all.prefixes.len();
         let by_pass = || (0..passes.min(MAX_PASSES)).map(|_| zeros(groups)).collect();
         Ledger {
-            prefixes,
+            waits: zeros(all.networks.len()),
+            groups: all,
             answers: [by_pass(), by_pass()],
-            targets: zeros(groups),
+            targets: (0..groups).map(|_| AtomicU64::new(0)).collect(),
+            errors: zeros(groups),
             passes: (0..groups).map(|_| AtomicU16::new(0)).collect(),
             canaries: [[zeros(groups), zeros(groups)], [zeros(groups), zeros(groups)]],
-            waits: zeros(groups),
         }
     }
 
@@ -86,7 +90,8 @@ impl Ledger {
     /// Begins a stripe; the sender's, while nobody else writes. Canaries and times go on.
     pub(crate) fn reset(&self) {
         let answers = self.answers.iter().flatten().flat_map(|counts| counts.iter());
-        answers.chain(&self.targets).for_each(|count| count.store(0, Ordering::Relaxed));
+        answers.chain(&self.errors).for_each(|count| count.store(0, Ordering::Relaxed));
+        self.targets.iter().for_each(|count| count.store(0, Ordering::Relaxed));
         self.passes.iter().for_each(|passes| passes.store(0, Ordering::Relaxed));
     }
 
@@ -98,8 +103,13 @@ impl Ledger {
         }
     }
 
+    /// The receiver's: the first answer of a target of this group is an ICMP error.
+    pub(crate) fn error(&self, group: usize) {
+        count(&self.errors[group]);
+    }
+
     /// A walker's, at the end of its part of pass 0: so many targets were probed.
-    pub(crate) fn probed(&self, group: usize, targets: u32) {
+    pub(crate) fn probed(&self, group: usize, targets: u64) {
         self.targets[group].fetch_add(targets, Ordering::Relaxed);
     }
 
@@ -118,16 +128,16 @@ impl Ledger {
         count(&self.canaries[kind as usize][1][group]);
     }
 
-    /// The receiver's: how long an answer from this group may take.
+    /// The receiver's: how long an answer from this network may take.
     #[inline]
-    pub(crate) fn set_wait(&self, group: usize, wait: Duration) {
-        self.waits[group].store((wait.as_millis() as u32).max(1), Ordering::Relaxed);
+    pub(crate) fn set_wait(&self, network: usize, wait: Duration) {
+        self.waits[network].store((wait.as_millis() as u32).max(1), Ordering::Relaxed);
     }
 
-    /// Whether a round-trip time from this group is known.
+    /// Whether a round-trip time from this network is known.
     #[inline]
-    pub(crate) fn is_heard(&self, group: usize) -> bool {
-        load(&self.waits[group]) > 0
+    pub(crate) fn is_heard(&self, network: usize) -> bool {
+        load(&self.waits[network]) > 0
     }
 
     /// How long to wait for answers to the last probes of a pass: as long as one from any group that was probed in it may
@@ -139,7 +149,7 @@ impl Ledger {
     }
 
     fn wait(&self, group: usize) -> Option<Duration> {
-        let wait = load(&self.waits[group]);
+        let wait = load(&self.waits[self.groups.network_of(group)]);
         (wait > 0).then(|| Duration::from_millis(wait))
     }
 
@@ -153,12 +163,23 @@ impl Ledger {
     }
 
     pub(crate) fn probed_targets(&self, group: usize) -> u64 {
-        load(&self.targets[group])
+        self.targets[group].load(Ordering::Relaxed)
     }
 
     /// Targets of this group that have answered.
     pub(crate) fn found(&self, kind: Kind, group: usize) -> u64 {
         self.answers[kind as usize].iter().map(|counts| load(&counts[group])).sum()
+    }
+
+    /// Targets of this group that drew an ICMP error.
+    pub(crate) fn errors(&self, group: usize) -> u64 {
+        load(&self.errors[group])
+    }
+
+    /// Targets of this group that drew nothing.
+    pub(crate) fn silent(&self, group: usize) -> u64 {
+        let found: u64 = Kind::ALL.into_iter().map(|kind| self.found(kind, group)).sum();
+        self.probed_targets(group).saturating_sub(found + self.errors(group))
     }
 
     /// The last pass that probed this group.
@@ -253,6 +274,11 @@ impl Evidence {
         Evidence { answered: self.answered * share, lost: self.lost * share }
     }
 
+    /// The same shares, as if from no more probes than so many.
+    pub(crate) fn at_most(self, probes: f64) -> Evidence {
+        self.worth(probes.min(self.probes()))
+    }
+
     /// The loss of a probe.
     pub(crate) fn loss(self) -> f64 {
         if self.probes() > 0.0 { self.lost / self.probes() } else { 0.0 }
@@ -303,13 +329,19 @@ impl Interval {
 pub(crate) struct Missing {
     pub(crate) mean: f64,
     pub(crate) variance: f64,
+    /// The least that the upper end of the interval is, whatever these say.
+    pub(crate) least_high: f64,
 }
 
 impl std::ops::Add for Missing {
     type Output = Missing;
 
     fn add(self, other: Missing) -> Missing {
-        Missing { mean: self.mean + other.mean, variance: self.variance + other.variance }
+        Missing {
+            mean: self.mean + other.mean,
+            variance: self.variance + other.variance,
+            least_high: self.least_high.max(other.least_high),
+        }
     }
 }
 
@@ -323,18 +355,18 @@ impl Missing {
     pub(crate) fn scaled(mean: f64, evidence: Evidence) -> Missing {
         let (odds, spread) = evidence.odds();
         let relative = if odds > 0.0 { spread / (odds * odds) } else { 0.0 };
-        Missing { mean, variance: OVERDISPERSION * mean * (1.0 + odds) + mean * mean * relative }
+        Missing { mean, variance: OVERDISPERSION * mean * (1.0 + odds) + mean * mean * relative, least_high: 0.0 }
     }
 
     /// With a 95 % interval of whole targets: that of the negative binomial distribution of this mean and variance.
     pub(crate) fn interval(self) -> Interval {
         let (low, high) = (self.quantile(0.025), self.quantile(0.975));
-        Interval { expected: self.mean, low: low.min(self.mean), high: high.max(self.mean) }
+        Interval { expected: self.mean, low: low.min(self.mean), high: high.max(self.mean).max(self.least_high) }
     }
 
     /// The least number of which it is that likely that no more are missing.
     pub(crate) fn quantile(self, share: f64) -> f64 {
-        let Missing { mean, variance } = self;
+        let Missing { mean, variance, .. } = self;
         if mean <= 0.0 {
             return 0.0;
         }
@@ -363,6 +395,7 @@ const MOST_TERMS: f64 = 1e5;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prefix::Prefixes;
 
     fn evidence(answered: f64, lost: f64) -> Evidence {
         Evidence { answered, lost }
@@ -446,12 +479,12 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_known_distributions() {
         // Poisson with mean 3: P(<= 6) = 0.9665, P(<= 7) = 0.988; P(<= 0) = 0.0498.
-        let poisson = Missing { mean: 3.0, variance: 3.0 };
+        let poisson = Missing { mean: 3.0, variance: 3.0, least_high: 0.0 };
         assert_eq!((poisson.quantile(0.975), poisson.quantile(0.025)), (7.0, 0.0));
         // Geometric with mean 1: P(<= k) = 1 - 2^-(k+1).
-        let geometric = Missing { mean: 1.0, variance: 2.0 };
+        let geometric = Missing { mean: 1.0, variance: 2.0, least_high: 0.0 };
         assert_eq!(geometric.quantile(0.975), 5.0);
-        let large = Missing { mean: 1e6, variance: 1e6 };
+        let large = Missing { mean: 1e6, variance: 1e6, least_high: 0.0 };
         assert_eq!(large.quantile(0.975), 1_001_960.0);
     }
 }

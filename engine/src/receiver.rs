@@ -45,8 +45,8 @@ pub(crate) struct Receiver {
     started: SystemTime,
     origins: Origins,
     rtt: RttEstimator,
-    /// By group of prefixes.
-    prefix_rtt: Box<[RttEstimator]>,
+    /// By group of networks.
+    network_rtt: Box<[RttEstimator]>,
     impostors: Impostors,
     /// Segments that were read and not yet judged; at most [`TOGETHER`].
     waiting: Vec<Waiting>,
@@ -105,10 +105,10 @@ impl Receiver {
     pub(crate) fn new(work: Arc<Work>, shared: Arc<Shared>, started: SystemTime) -> Self {
         let (origins, waiting) = (work.origins(), Vec::with_capacity(TOGETHER));
         let rtt = RttEstimator::default();
-        let prefix_rtt = vec![rtt; shared.ledger.len()].into_boxed_slice();
+        let network_rtt = vec![rtt; shared.ledger.groups.networks.len()].into_boxed_slice();
         let impostors = Impostors::new(work.plan.hosts(), work.seed, work.controls);
         let (stripe, closing, skipped) = (None, 0, 0);
-        Receiver { work, shared, started, origins, rtt, prefix_rtt, impostors, waiting, stripe, closing, skipped }
+        Receiver { work, shared, started, origins, rtt, network_rtt, impostors, waiting, stripe, closing, skipped }
     }
 
     /// Looks whose turn it is with the table; to be called before each batch of frames.
@@ -265,6 +265,9 @@ impl Receiver {
         match self.icmp_is_ours(icmp) {
             Ok((answer, target)) => {
                 let rtt = self.round_trip(&answer, at);
+                if self.shared.table.state(answer.offset).is_none() {
+                    self.shared.ledger.error(self.group(target.address));
+                }
                 let change = self.record(&answer, rtt)?;
                 let verdict = self.verdict(&answer, &change, target, at);
                 Some(Verdict { sender: Some(icmp.sender), ttl: Some(icmp.ttl), ..verdict })
@@ -327,9 +330,10 @@ impl Receiver {
         let Some(index) = place.index else { return };
         let answered = self.shared.canaries.answered(index, (tcp.source, tcp.source_port), at);
         if let Some((kind, rtt)) = answered {
-            let group = self.shared.ledger.prefixes.group(tcp.family, tcp.source);
-            self.shared.ledger.canary_answered(kind, group);
-            self.sample(group, u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX));
+            let groups = &self.shared.ledger.groups;
+            let network = groups.networks.group(tcp.family, tcp.source);
+            self.shared.ledger.canary_answered(kind, groups.prefixes.group(tcp.family, tcp.source));
+            self.sample(network, u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX));
         }
     }
 
@@ -348,12 +352,13 @@ impl Receiver {
     }
 
     /// What a target's first answer teaches of loss and round-trip times, and of whom to ask again. ICMP errors teach
-    /// nothing: they come from elsewhere, and rate limits delay them.
+    /// nothing of these: they come from elsewhere, and rate limits delay them.
     #[inline]
     fn learn(&mut self, answer: &Answer, tcp: &PlainTcp, place: &Place, rtt: Option<u64>) {
         let kind = if answer.meaning.0 == State::Open { Kind::Open } else { Kind::Closed };
-        let group = self.shared.ledger.prefixes.group(tcp.family, tcp.source);
-        self.shared.ledger.answered(kind, answer.pass, group);
+        let groups = &self.shared.ledger.groups;
+        let network = groups.networks.group(tcp.family, tcp.source);
+        self.shared.ledger.answered(kind, answer.pass, groups.prefixes.group(tcp.family, tcp.source));
         // What is kept by prefix and by host lies all over memory: some answers say as much as all.
         let is_sample = answer.offset.is_multiple_of(SAMPLED);
         if let Some(index) = place.index
@@ -362,18 +367,18 @@ impl Receiver {
             self.shared.canaries.offer(kind, index, tcp.source, tcp.source_port);
         }
         match rtt {
-            Some(rtt) if is_sample || !self.shared.ledger.is_heard(group) => self.sample(group, rtt),
+            Some(rtt) if is_sample || !self.shared.ledger.is_heard(network) => self.sample(network, rtt),
             Some(rtt) => self.rtt.sample_nanos(rtt),
             None => {}
         }
     }
 
     #[inline]
-    fn sample(&mut self, group: usize, rtt: u64) {
+    fn sample(&mut self, network: usize, rtt: u64) {
         self.rtt.sample_nanos(rtt);
-        let prefix = &mut self.prefix_rtt[group];
-        prefix.sample_nanos(rtt);
-        self.shared.ledger.set_wait(group, prefix.wait());
+        let of_network = &mut self.network_rtt[network];
+        of_network.sample_nanos(rtt);
+        self.shared.ledger.set_wait(network, of_network.wait());
     }
 
     /// Records an answer, and gives what changed if that is to be reported.
@@ -486,8 +491,7 @@ impl Receiver {
 
     /// The same at the end: where the scan was stopped, the last leg has not come to all.
     fn probes_of_silent(&self, address: IpAddr, offset: u64) -> u8 {
-        let (family, number) = Family::number(address);
-        let group = self.shared.ledger.prefixes.group(family, number);
+        let group = self.group(address);
         let is_short = self.shared.pass() > 0
             && self.shared.ledger.took(group, self.shared.pass())
             && !self.shared.was_walked(offset);
@@ -496,9 +500,12 @@ impl Receiver {
 
     /// How often a target that has been silent until now has been probed.
     fn probes(&self, address: IpAddr) -> u8 {
+        self.shared.ledger.probes(self.group(address))
+    }
+
+    fn group(&self, address: IpAddr) -> usize {
         let (family, number) = Family::number(address);
-        let ledger = &self.shared.ledger;
-        ledger.probes(ledger.prefixes.group(family, number))
+        self.shared.ledger.groups.prefixes.group(family, number)
     }
 
     /// Tells the sender and the readers of progress what the round-trip times say; once a batch is often enough.

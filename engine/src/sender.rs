@@ -125,7 +125,7 @@ impl Sender {
         let (least, most) = (lead.bounds.0 as f64, lead.bounds.1 as f64);
         Sender {
             control: RateControl::new(least, most, now),
-            passes: Passes::new(lead.completeness, lead.passes, shared.ledger.len()),
+            passes: Passes::new(lead.completeness, lead.passes, &shared.ledger),
             shared,
             lead,
             looked: now,
@@ -176,12 +176,8 @@ impl Sender {
     /// How many probes a later leg will take, about.
     fn expected(&self, leg: &Leg) -> u64 {
         let ledger = &self.shared.ledger;
-        let silent = |group: usize| {
-            let found: u64 = Kind::ALL.into_iter().map(|kind| ledger.found(kind, group)).sum();
-            ledger.probed_targets(group).saturating_sub(found)
-        };
         match &leg.groups {
-            Some(groups) => groups.iter().map(|&group| silent(group)).sum::<u64>().min(self.shared.silent()),
+            Some(groups) => groups.iter().map(|&group| ledger.silent(group)).sum::<u64>().min(self.shared.silent()),
             None => self.shared.silent(),
         }
     }
@@ -233,7 +229,8 @@ impl Sender {
 
     fn after_leg(&mut self, since: Time, now: Time) -> Step {
         let walked = Walked {
-            seconds: self.shared.last_sent().since(since).as_secs_f64(),
+            began: since,
+            ended: self.shared.last_sent(),
             rate: self.shared.rate() as f64,
             unanswered: self.shared.silent().saturating_sub(self.skipped()),
             canaries: self.shared.canaries.rate(),

@@ -110,7 +110,7 @@ pub(crate) struct Walker {
     sent: u64,
     last_sent: Time,
     /// Targets probed in pass 0, by group.
-    probed: Vec<u32>,
+    probed: Vec<u64>,
     /// Doubtful targets of earlier stripes.
     doubted: u64,
     /// Since when a batch waits to be sent; none while none does.
@@ -417,7 +417,7 @@ impl Walker {
                 break;
             }
             Turns::sent(&self.shared.canaries, kind, slot, now);
-            self.shared.ledger.canary_sent(kind, out.group(self.shared.ledger.prefixes));
+            self.shared.ledger.canary_sent(kind, out.group(self.shared.ledger.groups.prefixes));
             let templates = &self.templates[usize::from(self.work.canary())];
             links[out.link].probe(templates[usize::from(out.egress.0)], &out.probe());
             sent += 1;
@@ -461,7 +461,7 @@ impl Walker {
     ) -> Result<(Run, u64), Lost> {
         let (pass, round) = (self.lap.pass, self.round);
         let (work, shared, templates) = (&*self.work, &*self.shared, &self.templates[usize::from(pass)]);
-        let (origins, prefixes) = (self.origins.of(pass), shared.ledger.prefixes);
+        let (origins, prefixes) = (self.origins.of(pass), shared.ledger.groups.prefixes);
         // Where hosts that are down are passed over, the others share the rate unevenly from the beginning.
         let governed = pass > 0 || round > 0 || self.on_link;
         for _ in 0..LOOKED_AT {
