@@ -13,6 +13,7 @@ use halfopen_results::{Field, Filter, Form};
 
 use crate::config::ConfigArgs;
 use crate::demo::DemoArgs;
+use crate::diff::DiffArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
 use crate::values;
@@ -99,6 +100,11 @@ pub(crate) enum Command {
     /// Makes a network of its own (a network namespace) with hosts that lose packets, reject, ration, forge or keep silent,
     /// scans it for real, and holds what was found against what is true. It takes some seconds and leaves nothing behind.
     Demo(DemoArgs),
+    /// Compare two scans: hosts and ports that appeared, went, changed
+    ///
+    /// Reads what `halfopen scan -o` writes (the form is recognised), and nmap's XML. Only what both scans covered is compared:
+    /// what was not probed is unknown, not closed. Exit codes: 0 nothing changed, 1 something did, 2 error.
+    Diff(Box<DiffArgs>),
 }
 
 const SHORT_EXAMPLES: &str = "\
@@ -294,15 +300,16 @@ pub(crate) struct OutputArgs {
     /// table of verdicts. list: address:port, one a line. grepable and xml: as nmap writes them, by host. Without a file, or with
     /// - for it, it goes to standard output, where one of them can; if none does, human is there. Files that are there are
     /// replaced: jsonl, csv and list grow while the scan runs; json, grepable and xml replace it when it ends, and until then
-    /// what was found is in FILE.part, as JSON records.
+    /// what was found is in FILE.part, as JSON records. sqlite: a database,
+    /// to which the scan is added.
     #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = values::output)]
     pub(crate) output: Vec<OutputArg>,
 
-    /// Write every form to a file: BASE.jsonl, .json, .csv, .list, .gnmap, .xml
+    /// Write every form to a file: BASE.jsonl, .json, .csv, .list, .gnmap, .xml, .sqlite
     #[arg(long, value_name = "BASE")]
     pub(crate) output_all: Option<PathBuf>,
 
-    /// Which findings are written, separated by commas [default: open; with jsonl, json: open,down]
+    /// Which findings are written, separated by commas [default: open; with jsonl, json, sqlite: open,down]
     ///
     /// Counts in the summary are complete whatever is shown.
     #[arg(long, value_name = "STATES", value_enum, value_delimiter = ',')]

@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use halfopen_results::sink;
 use halfopen_phantom::EnclosureError;
+use halfopen_results::{read, sink};
 
 use crate::screen;
 
@@ -50,6 +50,9 @@ pub(crate) enum Failure {
     /// Results could not be written.
     #[error(transparent)]
     Results(#[from] sink::Error),
+    /// A scan could not be read.
+    #[error(transparent)]
+    Scan(#[from] read::Error),
     /// More than one form for standard output.
     #[error("{one} and {other} cannot both go to standard output; give one a file, such as -o {other}=FILE")]
     TwoOnStdout {
@@ -90,7 +93,7 @@ impl Failure {
             Failure::Engine(error) => engine_code(error),
             Failure::Arguments(error) => u8::try_from(error.exit_code()).unwrap_or(USAGE),
             Failure::NoTargets | Failure::Open { .. } | Failure::Setting(_) | Failure::DemoTooLarge { .. } => USAGE,
-            Failure::TwoOnStdout { .. } | Failure::NoFields => USAGE,
+            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::Scan(_) => USAGE,
             Failure::Demo(_) => RUNTIME,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,

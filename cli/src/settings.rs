@@ -146,7 +146,10 @@ impl Settings {
         let shows = self.outputs.iter().map(|output| self.wanted.show(output.form));
         let people = (self.human.is_some() || !self.human_files.is_empty()).then_some(self.show);
         let show = shows.chain(people).fold(Show::NONE, Show::with);
-        State::ALL.into_iter().filter(|&state| all || self.observed && state == State::Open || show.state(record::State::from(state))).collect()
+        State::ALL
+            .into_iter()
+            .filter(|&state| all || self.observed && state == State::Open || show.state(record::State::from(state)))
+            .collect()
     }
 }
 
@@ -353,7 +356,7 @@ mod tests {
     fn every_form_beside_a_base() {
         let outputs = outputs(&[], Some(Path::new("out/net.1")));
         let files: Vec<_> = outputs.iter().map(|output| format!("{:?}", output.to)).collect();
-        let expected = ["jsonl", "json", "csv", "list", "gnmap", "xml"];
+        let expected = ["jsonl", "json", "csv", "list", "gnmap", "xml", "sqlite"];
         assert_eq!(files, expected.map(|suffix| format!("File(\"out/net.1.{suffix}\")")));
     }
 
