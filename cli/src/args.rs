@@ -14,6 +14,7 @@ use halfopen_services::RANKED;
 
 use crate::config::ConfigArgs;
 use crate::demo::DemoArgs;
+use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
@@ -106,6 +107,11 @@ pub(crate) enum Command {
     /// In plain words: what a port is for, whether it is encrypted, what to use instead, what an open one means on a
     /// local network and on the Internet, and what to do.
     Explain(ExplainArgs),
+    /// Compare two scans: hosts and ports that appeared, went, changed
+    ///
+    /// Reads what `halfopen scan -o` writes (the form is recognised), and nmap's XML. Only what both scans covered is compared:
+    /// what was not probed is unknown, not closed. Exit codes: 0 nothing changed, 1 something did, 2 error.
+    Diff(Box<DiffArgs>),
 }
 
 const SHORT_EXAMPLES: &str = "\
@@ -323,15 +329,16 @@ pub(crate) struct OutputArgs {
     /// table of verdicts. list: address:port, one a line. grepable and xml: as nmap writes them, by host. Without a file, or with
     /// - for it, it goes to standard output, where one of them can; if none does, human is there. Files that are there are
     /// replaced: jsonl, csv and list grow while the scan runs; json, grepable and xml replace it when it ends, and until then
-    /// what was found is in FILE.part, as JSON records.
+    /// what was found is in FILE.part, as JSON records. sqlite: a database,
+    /// to which the scan is added.
     #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = values::output)]
     pub(crate) output: Vec<OutputArg>,
 
-    /// Write every form to a file: BASE.jsonl, .json, .csv, .list, .gnmap, .xml
+    /// Write every form to a file: BASE.jsonl, .json, .csv, .list, .gnmap, .xml, .sqlite
     #[arg(long, value_name = "BASE")]
     pub(crate) output_all: Option<PathBuf>,
 
-    /// Which findings are written, separated by commas [default: open; with jsonl, json: open,down]
+    /// Which findings are written, separated by commas [default: open; with jsonl, json, sqlite: open,down]
     ///
     /// Counts in the summary are complete whatever is shown.
     #[arg(long, value_name = "STATES", value_enum, value_delimiter = ',')]

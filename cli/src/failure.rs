@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use halfopen_phantom::EnclosureError;
-use halfopen_results::sink;
+use halfopen_results::{read, sink};
 
 use crate::screen;
 
@@ -61,6 +61,9 @@ pub(crate) enum Failure {
     /// Results could not be written.
     #[error(transparent)]
     Results(#[from] sink::Error),
+    /// A scan could not be read.
+    #[error(transparent)]
+    Scan(#[from] read::Error),
     /// More than one form for standard output.
     #[error("{one} and {other} cannot both go to standard output; give one a file, such as -o {other}=FILE")]
     TwoOnStdout {
@@ -105,7 +108,7 @@ impl Failure {
             | Failure::Open { .. }
             | Failure::Setting(_)
             | Failure::DemoTooLarge { .. } => USAGE,
-            Failure::TwoOnStdout { .. } | Failure::NoFields => USAGE,
+            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::Scan(_) => USAGE,
             Failure::Demo(_) => RUNTIME,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,

@@ -366,7 +366,7 @@ mod tests {
     fn every_form_beside_a_base() {
         let outputs = outputs(&[], Some(Path::new("out/net.1")));
         let files: Vec<_> = outputs.iter().map(|output| format!("{:?}", output.to)).collect();
-        let expected = ["jsonl", "json", "csv", "list", "gnmap", "xml"];
+        let expected = ["jsonl", "json", "csv", "list", "gnmap", "xml", "sqlite"];
         assert_eq!(files, expected.map(|suffix| format!("File(\"out/net.1.{suffix}\")")));
     }
 

@@ -94,6 +94,7 @@ pub(crate) fn output(text: &str) -> Result<OutputArg, String> {
         name => FormArg::Of(name.parse::<Form>().map_err(|_| format!("expected one of {}", forms()))?),
     };
     match file {
+        None | Some("-") if form == FormArg::Of(Form::Sqlite) => Err("sqlite needs a file: sqlite=FILE".into()),
         Some("") => Err(format!("the name of a file is missing after {name}=")),
         None | Some("-") => Ok(OutputArg { form, file: None }),
         Some(file) => Ok(OutputArg { form, file: Some(file.into()) }),
@@ -145,11 +146,12 @@ mod tests {
         assert_eq!(output("human"), of(FormArg::Human, None));
         assert_eq!(output("csv=-"), of(FormArg::Of(Form::Csv), None));
         assert_eq!(output("xml=a=b.xml"), of(FormArg::Of(Form::Xml), Some("a=b.xml")));
-        for form in Form::ALL {
+        for form in Form::ALL.into_iter().filter(|form| form.streams()) {
             assert_eq!(output(form.name()), of(FormArg::Of(form), None));
         }
+        assert_eq!(output("sqlite").unwrap_err(), "sqlite needs a file: sqlite=FILE");
         assert_eq!(output("xml=").unwrap_err(), "the name of a file is missing after xml=");
-        let known = "expected one of human, jsonl, json, csv, list, grepable, xml, perhaps with =FILE";
+        let known = "expected one of human, jsonl, json, csv, list, grepable, xml, sqlite, perhaps with =FILE";
         for text in ["", "=x", "XML", "toml=x"] {
             assert_eq!(output(text).unwrap_err(), known, "{text}");
         }

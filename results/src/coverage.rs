@@ -62,6 +62,19 @@ impl Ports {
         Ports(self.0.iter().flat_map(meet).collect())
     }
 
+    /// The ports of this set that are not in the other.
+    pub fn without(&self, other: &Ports) -> Ports {
+        let ends = |next: Option<u16>| next.map_or(u32::from(u16::MAX) + 1, u32::from);
+        let mut gaps = Vec::new();
+        let mut next = 0;
+        for &(first, last) in &other.0 {
+            gaps.extend((next < u32::from(first)).then(|| (next as u16, first - 1)));
+            next = ends(last.checked_add(1));
+        }
+        gaps.extend(u16::try_from(next).ok().map(|next| (next, u16::MAX)));
+        self.intersection(&Ports(gaps))
+    }
+
     /// The ports of either.
     pub fn union(&self, other: &Ports) -> Ports {
         self.0.iter().chain(&other.0).copied().collect()
@@ -346,6 +359,20 @@ mod tests {
         assert_eq!("5,1-3,4,2".parse::<Ports>().unwrap().to_string(), "1-5");
         for text in [",", "a", "2-1", "65536", "1-", "-"] {
             assert!(text.parse::<Ports>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ports_without_others() {
+        let of = |text: &str| text.parse::<Ports>().unwrap();
+        for (one, other, left) in [
+            ("1-10", "3,5-6", "1-2,4,7-10"),
+            ("0-65535", "0,65535", "1-65534"),
+            ("0-65535", "", "0-65535"),
+            ("5", "0-65535", ""),
+            ("22,80", "80-90", "22"),
+        ] {
+            assert_eq!(of(one).without(&of(other)).to_string(), left, "{one} without {other}");
         }
     }
 

@@ -151,7 +151,7 @@ fn same_family(address: IpAddr, range: &Range) -> bool {
     address.is_ipv4() == range.first().is_ipv4()
 }
 
-fn within<T: Ord>(value: T, first: T, last: T) -> Ordering {
+fn within<T: Ord + Copy>(value: T, first: T, last: T) -> Ordering {
     match () {
         () if value < first => Ordering::Less,
         () if value > last => Ordering::Greater,

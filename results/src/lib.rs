@@ -22,8 +22,12 @@ pub mod filter;
 // Where it goes.
 pub mod sink;
 pub mod write;
+// Where it comes from, and what became of it.
+pub mod diff;
+pub mod read;
 
 pub use coverage::Coverage;
+pub use diff::Difference;
 pub use field::Field;
 pub use filter::Filter;
 pub use record::Record;

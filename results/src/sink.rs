@@ -5,8 +5,9 @@
 //! |---|---|---|---|
 //! | jsonl, csv, list | FILE grows by whole lines, as found | the last line | FILE has what was found; at worst its last line is cut off, and has no line break |
 //! | json, grepable, xml | FILE.part grows, as JSON records | FILE.tmp is written from it and renamed to FILE, FILE.part is removed | FILE is what it was before; FILE.part is read like any JSON lines |
+//! | sqlite | FILE gets transactions, twice a second | the account | FILE is sound, with what was written before |
 //!
-//! A file that is there is replaced: streams begin anew, documents when the new one is whole. Files are locked, so that no
+//! A file that is there is replaced (but a database, to which the scan is added): streams begin anew, documents when the new one is whole. Files are locked, so that no
 //! two scans mix. They are opened before the first probe, and touched when the scan has begun. Pipes and devices are
 //! written directly; documents on their way to them, or to standard output, wait in memory.
 
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::field::Field;
 use crate::filter::Filter;
 use crate::record::{Header, Record, Rest, Show, Verdict};
+use crate::write::sqlite::Database;
 use crate::write::{Document, Form, Lines, ServiceNames, Writer, jsonl};
 
 /// An output that is wanted.
@@ -109,8 +111,8 @@ impl Error {
 pub struct Mark {
     /// The file that grows while the scan runs.
     pub file: PathBuf,
-    /// How long it was.
-    pub bytes: u64,
+    /// How many bytes it had; of a database, the number of the scan.
+    pub at: u64,
 }
 
 /// All outputs of a scan.
@@ -167,7 +169,7 @@ impl Sinks {
 
     /// How far they have come, those that are files.
     pub fn marks(&mut self) -> Result<Vec<Mark>, Error> {
-        self.flush()?;
+        self.each(Sink::write_all)?;
         Ok(self.sinks.iter_mut().filter_map(Sink::mark).collect())
     }
 
@@ -235,6 +237,8 @@ struct Sink {
 enum Way {
     /// As they come.
     Stream(Place),
+    /// Into a database.
+    Database(Box<Database>),
     /// Kept until the end, as JSON records.
     Document { spool: Spool, to: Place },
 }
@@ -259,7 +263,7 @@ const BATCH: usize = 1 << 16;
 
 fn way(writer: &Writer, to: Place) -> Way {
     match writer {
-        Writer::Lines(_) => Way::Stream(to),
+        Writer::Lines(_) | Writer::Database => Way::Stream(to),
         Writer::Document(_) => Way::Document { spool: Spool::Memory(Vec::new()), to },
     }
 }
@@ -273,6 +277,9 @@ impl Sink {
             return Ok(way(writer, Place::Direct(Box::new(opened))));
         }
         match writer {
+            Writer::Database => {
+                Ok(Way::Database(Box::new(Database::open(&path).map_err(|source| refused(&path, source))?)))
+            }
             Writer::Lines(_) => Ok(Way::Stream(Place::Growing(Growing::open(&path)?))),
             Writer::Document(_) => {
                 // A directory would only be in the way at the end.
@@ -291,20 +298,33 @@ impl Sink {
             _ => {}
         }
         let settings = crate::record::Settings { show: self.show, ..header.settings.clone() };
-        self.record(&Record::Scan(Box::new(Header { settings, ..header.clone() })))?;
+        let header = Header { settings, ..header.clone() };
+        if let Way::Database(database) = &mut self.way {
+            return database.begin(&header);
+        }
+        self.record(&Record::Scan(Box::new(header)))?;
         self.flush()
     }
 
     fn resume(&mut self, marks: &[Mark]) -> Result<(), Error> {
+        if let Way::Database(database) = &mut self.way {
+            let mark = marks.iter().find(|mark| mark.file == database.path());
+            let scan = mark.map_or(0, |mark| i64::try_from(mark.at).unwrap_or(i64::MAX));
+            return database.resume(scan).map_err(|source| Error::Write { name: self.name.clone(), source });
+        }
         let Some(file) = self.growing() else { return Ok(()) };
         let mark = marks.iter().find(|mark| mark.file == file.path);
-        file.resume(mark.map_or(0, |mark| mark.bytes))
+        file.resume(mark.map_or(0, |mark| mark.at))
     }
 
     fn mark(&mut self) -> Option<Mark> {
-        let failed = self.failed;
-        let file = self.growing().filter(|_| !failed)?;
-        Some(Mark { file: file.path.clone(), bytes: file.length })
+        if self.failed {
+            return None;
+        }
+        if let Way::Database(database) = &self.way {
+            return Some(Mark { file: database.path().into(), at: u64::try_from(database.scan()?).ok()? });
+        }
+        self.growing().map(|file| Mark { file: file.path.clone(), at: file.length })
     }
 
     fn growing(&mut self) -> Option<&mut Growing> {
@@ -324,9 +344,10 @@ impl Sink {
     }
 
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        match &mut self.writer {
-            Writer::Lines(lines) => lines.record(record, &mut self.waiting),
-            Writer::Document(_) => jsonl::spool(record, &mut self.waiting),
+        match (&mut self.writer, &mut self.way) {
+            (_, Way::Database(database)) => database.record(record)?,
+            (Writer::Lines(lines), _) => lines.record(record, &mut self.waiting),
+            (Writer::Document(_) | Writer::Database, _) => jsonl::spool(record, &mut self.waiting),
         }
         if let Record::Verdict(verdict) = record {
             self.uncount(verdict);
@@ -354,17 +375,25 @@ impl Sink {
         rest.into_iter().for_each(|rest| rest.count -= 1);
     }
 
+    /// Writes what waits, also what could wait longer.
+    fn write_all(&mut self) -> io::Result<()> {
+        if let Way::Database(database) = &mut self.way { database.commit() } else { self.flush() }
+    }
+
     fn flush(&mut self) -> io::Result<()> {
+        if let Way::Database(database) = &mut self.way {
+            return database.flush();
+        }
         if self.waiting.is_empty() {
             return Ok(());
         }
         match &mut self.way {
             Way::Stream(Place::Direct(out)) => out.write_all(&self.waiting).and_then(|()| out.flush())?,
             Way::Stream(Place::Growing(file)) | Way::Document { spool: Spool::File(file), .. } => {
-                file.append(&self.waiting)?
+                file.append(&self.waiting)?;
             }
             Way::Document { spool: Spool::Memory(kept), .. } => kept.extend_from_slice(&self.waiting),
-            Way::Stream(Place::Replaced(_)) => {}
+            Way::Stream(Place::Replaced(_)) | Way::Database(_) => {}
         }
         self.waiting.clear();
         Ok(())
@@ -382,7 +411,7 @@ impl Sink {
             self.record(&Record::Rest(rest))?;
         }
         self.record(&shown)?;
-        self.flush()?;
+        self.write_all()?;
         match (&self.writer, &mut self.way) {
             (Writer::Document(document), Way::Document { spool, to }) => conclude(&**document, spool, to),
             _ => Ok(()),

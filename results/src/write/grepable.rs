@@ -31,7 +31,7 @@ impl Grepable {
 
     fn ports(&self, host: &Host) -> String {
         let ports: Vec<_> = host.ports.values().map(|verdict| self.port(verdict)).collect();
-        let ignored = host.extra().first().map(|(state, count, _)| format!("\tIgnored State: {state} ({count})"));
+        let ignored = host.extra().first().map(|extra| format!("\tIgnored State: {} ({})", extra.state, extra.count));
         format!("Ports: {}{}", ports.join(", "), ignored.unwrap_or_default())
     }
 }

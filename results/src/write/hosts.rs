@@ -88,16 +88,24 @@ fn down(summary: &Summary) -> u64 {
     summary.hosts_down + summary.discovery.as_ref().map_or(0, |found| found.skipped_hosts)
 }
 
+/// The ports of a host in a state that are not listed.
+pub(super) struct Extra<'a> {
+    pub(super) state: State,
+    pub(super) count: u32,
+    /// How many for each reason.
+    pub(super) reasons: Vec<(&'a str, u32)>,
+}
+
 impl Host {
-    /// The ports that are not listed, by state, with how many they are for each reason; most first.
-    pub(super) fn extra(&self) -> Vec<(State, u32, Vec<(&str, u32)>)> {
+    /// The ports that are not listed, by state; most first.
+    pub(super) fn extra(&self) -> Vec<Extra<'_>> {
         let of = |state: State| {
             let rest = self.rest.iter().filter(|rest| rest.state == state && rest.count > 0);
             let reasons: Vec<_> = rest.map(|rest| (&*rest.reason, rest.count)).collect();
-            (state, reasons.iter().map(|(_, count)| count).sum::<u32>(), reasons)
+            Extra { state, count: reasons.iter().map(|(_, count)| count).sum(), reasons }
         };
-        let mut extra: Vec<_> = State::ALL.map(of).into_iter().filter(|(_, count, _)| *count > 0).collect();
-        extra.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+        let mut extra: Vec<_> = State::ALL.map(of).into_iter().filter(|extra| extra.count > 0).collect();
+        extra.sort_by_key(|extra| std::cmp::Reverse(extra.count));
         extra
     }
 }

@@ -7,6 +7,7 @@ mod hosts;
 pub mod json;
 pub mod jsonl;
 pub mod list;
+pub(crate) mod sqlite;
 pub mod xml;
 
 use std::fmt;
@@ -34,11 +35,14 @@ pub enum Form {
     Grepable,
     /// nmap's XML.
     Xml,
+    /// A database, to which each scan adds itself.
+    Sqlite,
 }
 
 impl Form {
     /// All of them.
-    pub const ALL: [Form; 6] = [Form::Jsonl, Form::Json, Form::Csv, Form::List, Form::Grepable, Form::Xml];
+    pub const ALL: [Form; 7] =
+        [Form::Jsonl, Form::Json, Form::Csv, Form::List, Form::Grepable, Form::Xml, Form::Sqlite];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -49,6 +53,7 @@ impl Form {
             Form::List => "list",
             Form::Grepable => "grepable",
             Form::Xml => "xml",
+            Form::Sqlite => "sqlite",
         }
     }
 
@@ -60,10 +65,10 @@ impl Form {
         }
     }
 
-    /// Which findings it has when nobody says: the JSON forms also have hosts that are down.
+    /// Which findings it has when nobody says: the JSON forms and the database also have hosts that are down.
     pub fn usual(self) -> Show {
         match self {
-            Form::Jsonl | Form::Json => Show::OPEN_DOWN,
+            Form::Jsonl | Form::Json | Form::Sqlite => Show::OPEN_DOWN,
             Form::Csv | Form::List | Form::Grepable | Form::Xml => Show::OPEN,
         }
     }
@@ -71,6 +76,11 @@ impl Form {
     /// Whether it has a place for the account of the scan.
     pub fn has_summary(self) -> bool {
         !matches!(self, Form::Csv | Form::List)
+    }
+
+    /// Whether it can go to standard output.
+    pub fn streams(self) -> bool {
+        self != Form::Sqlite
     }
 
     /// Whether `--fields` chooses what it has of a verdict.
@@ -113,6 +123,8 @@ pub trait Document {
 
 /// How a form is written.
 pub(crate) enum Writer {
+    /// By the database itself.
+    Database,
     Lines(Box<dyn Lines>),
     Document(Box<dyn Document>),
 }
@@ -121,6 +133,7 @@ impl Writer {
     /// Of a form, with these fields of a verdict (all if none are named).
     pub(crate) fn new(form: Form, show: Show, fields: &[Field], names: ServiceNames) -> Writer {
         match form {
+            Form::Sqlite => Writer::Database,
             Form::Jsonl => Writer::Lines(Box::new(jsonl::Jsonl::new(fields))),
             Form::Csv => Writer::Lines(Box::new(csv::Csv::new(fields))),
             Form::List => Writer::Lines(Box::new(list::List::new(show))),

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::IpAddr;
 
-use super::hosts::{Told, nmap_reason};
+use super::hosts::{Extra, Told, nmap_reason};
 use super::{Document, ServiceNames};
 use crate::record::{Record, Verdict};
 use crate::scan::Host;
@@ -44,7 +44,7 @@ impl Xml {
 
     fn ports(&self, host: &Host, out: &mut dyn Write) -> io::Result<()> {
         write!(out, "<ports>")?;
-        for (state, count, reasons) in host.extra() {
+        for Extra { state, count, reasons } in host.extra() {
             writeln!(out, "<extraports state=\"{state}\" count=\"{count}\">")?;
             for (reason, count) in reasons {
                 writeln!(

@@ -1,0 +1,427 @@
+//! What changed between two scans, as far as both know. A target counts where each scan says what it is, or at least what it
+//! is not: one that was covered and is not among the findings has a state that was not shown. What a scan did not probe it
+//! knows nothing of: hosts that were down or skipped, what was not reached before a stop, what another shard had. Where a form
+//! has no place for the plan (list, csv), it is taken to be that of the other scan.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::coverage::Coverage;
+use crate::record::{Name, Show, State};
+use crate::scan::{Host, Scan};
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Whether nothing did.
+    pub same: bool,
+    /// By host, in their order.
+    pub hosts: Vec<HostChange>,
+    /// How many targets were compared; none where neither scan says what it covered.
+    pub compared: Option<u64>,
+    /// Findings of the first scan of which the second knows nothing,
+    pub unknown_in_b: u64,
+    /// and the other way round.
+    pub unknown_in_a: u64,
+    /// What is to be said of it, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// What changed at a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostChange {
+    /// The host.
+    pub address: IpAddr,
+    /// Whether it was down in one of the scans, and not in the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<UpOrDown>,
+    /// Its ports.
+    pub ports: Vec<PortChange>,
+}
+
+/// A host that came or went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UpOrDown {
+    /// Appeared, or gone.
+    pub change: Change,
+    /// Why it is known to be down in the one.
+    pub reason: Name,
+    /// Its open ports in the other.
+    pub open: Vec<u16>,
+}
+
+/// What changed at a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PortChange {
+    /// The port.
+    pub port: u16,
+    /// What became of it.
+    pub change: Change,
+    /// What it may have been; one state, if it was a finding,
+    pub before: Vec<State>,
+    /// and what it may be now.
+    pub after: Vec<State>,
+}
+
+/// What became of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// It is open now, and was not; or the host is up.
+    Appeared,
+    /// It was open, and is not any more; or the host is down.
+    Gone,
+    /// It is something else, neither open before nor now.
+    Changed,
+}
+
+impl Difference {
+    /// From one scan to another.
+    pub fn between(a: &Scan, b: &Scan) -> Difference {
+        let (one, other) = (View::new(a), View::new(b));
+        let addresses: BTreeSet<_> = a.hosts.keys().chain(b.hosts.keys()).copied().collect();
+        let mut unknown = (0, 0);
+        let hosts = addresses.into_iter().filter_map(|address| host(address, &one, &other, &mut unknown));
+        let hosts: Vec<_> = hosts.collect();
+        Difference {
+            same: hosts.is_empty(),
+            hosts,
+            compared: compared(&one, &other),
+            unknown_in_b: unknown.1,
+            unknown_in_a: unknown.0,
+            notes: notes(&one, &other),
+        }
+    }
+
+    /// How many ports appeared, went, and changed otherwise.
+    pub fn ports(&self) -> [usize; 3] {
+        let of = |change| self.hosts.iter().flat_map(|host| &host.ports).filter(|port| port.change == change).count();
+        [Change::Appeared, Change::Gone, Change::Changed].map(of)
+    }
+
+    /// How many hosts came up and went down.
+    pub fn hosts(&self) -> [usize; 2] {
+        let of =
+            |change| self.hosts.iter().filter(|host| host.host.as_ref().is_some_and(|it| it.change == change)).count();
+        [Change::Appeared, Change::Gone].map(of)
+    }
+}
+
+/// What a scan knows.
+struct View<'a> {
+    scan: &'a Scan,
+    covers: Covers,
+    show: Show,
+}
+
+enum Covers {
+    /// The plan without what was not probed.
+    Plan(Coverage),
+    /// Nothing but what it has found, and why.
+    Findings(&'static str),
+    /// It does not say.
+    Unsaid,
+}
+
+impl<'a> View<'a> {
+    fn new(scan: &'a Scan) -> View<'a> {
+        let shown = |state| state == State::Open || scan.count(state) > 0;
+        let [open, closed, filtered] = State::ALL.map(shown);
+        let unsaid = Show { open, closed, filtered, down: false };
+        let Some(header) = &scan.header else { return View { scan, covers: Covers::Unsaid, show: unsaid } };
+        let covers = match &scan.summary {
+            _ if header.shard.is_some() => Covers::Findings("is one part of a scan"),
+            _ if header.settings.filter.is_some() => Covers::Findings("was filtered"),
+            Some(summary) if summary.outcome == "complete" => Covers::Plan(header.coverage.without(&summary.unprobed)),
+            Some(_) => Covers::Findings("was stopped"),
+            None => Covers::Findings("did not end"),
+        };
+        View { scan, covers, show: header.settings.show }
+    }
+
+    fn host(&self, address: IpAddr) -> Option<&'a Host> {
+        self.scan.hosts.get(&address)
+    }
+
+    /// What a target may be; nothing if nobody knows.
+    fn states(&self, address: IpAddr, port: u16) -> Vec<State> {
+        let host = self.host(address);
+        if let Some(verdict) = host.and_then(|host| host.ports.get(&port)) {
+            return vec![verdict.state];
+        }
+        let covered = match &self.covers {
+            Covers::Plan(plan) => plan.contains(address, port),
+            Covers::Findings(_) => false,
+            Covers::Unsaid => true,
+        };
+        if !covered || host.is_some_and(|host| host.down.is_some()) { Vec::new() } else { self.others(host) }
+    }
+
+    /// What a target may be that is not among the findings.
+    fn others(&self, host: Option<&Host>) -> Vec<State> {
+        let counted =
+            |state: State| host.is_some_and(|host| host.rest.iter().any(|rest| rest.state == state && rest.count > 0));
+        let is_counted = State::ALL.into_iter().any(counted);
+        let hidden = self.scan.summary.as_ref().is_some_and(|summary| summary.suspects_hidden > 0);
+        let may = |&state: &State| {
+            let unlisted = if is_counted { counted(state) } else { !self.show.state(state) };
+            unlisted || (hidden && state == State::Open)
+        };
+        State::ALL.into_iter().filter(may).collect()
+    }
+
+    /// Whether something of it was heard.
+    fn is_up(&self, address: IpAddr) -> bool {
+        let answers = |host: &Host| host.ports.values().any(|verdict| verdict.state != State::Filtered);
+        self.host(address).is_some_and(answers)
+    }
+
+    fn down(&self, address: IpAddr) -> Option<&'a Name> {
+        self.host(address).and_then(|host| host.down.as_ref())
+    }
+
+    fn findings(&self) -> Coverage {
+        self.scan
+            .hosts
+            .iter()
+            .flat_map(|(&address, host)| host.ports.keys().map(move |&port| (address, port)))
+            .collect()
+    }
+}
+
+fn host(address: IpAddr, a: &View<'_>, b: &View<'_>, unknown: &mut (u64, u64)) -> Option<HostChange> {
+    let ports = |view: &View<'_>| {
+        view.host(address).into_iter().flat_map(|host| host.ports.keys().copied()).collect::<BTreeSet<_>>()
+    };
+    let up_or_down = up_or_down(address, a, b);
+    let mut changes = Vec::new();
+    for port in &ports(a) | &ports(b) {
+        let (before, after) = (a.states(address, port), b.states(address, port));
+        match (before.is_empty(), after.is_empty()) {
+            _ if up_or_down.is_some() => {}
+            (true, _) => unknown.0 += 1,
+            (_, true) => unknown.1 += 1,
+            _ => changes.extend(change(port, before, after)),
+        }
+    }
+    let changed = up_or_down.is_some() || !changes.is_empty();
+    changed.then_some(HostChange { address, host: up_or_down, ports: changes })
+}
+
+fn up_or_down(address: IpAddr, a: &View<'_>, b: &View<'_>) -> Option<UpOrDown> {
+    let (change, reason, other) = match (a.down(address), b.down(address)) {
+        (Some(reason), None) if b.is_up(address) => (Change::Appeared, reason, b),
+        (None, Some(reason)) if a.is_up(address) => (Change::Gone, reason, a),
+        _ => return None,
+    };
+    let open = other.host(address).into_iter().flat_map(|host| host.ports.values());
+    let open = open.filter(|verdict| verdict.state == State::Open).map(|verdict| verdict.port).collect();
+    Some(UpOrDown { change, reason: reason.clone(), open })
+}
+
+/// It has changed if it cannot be what it was.
+fn change(port: u16, before: Vec<State>, after: Vec<State>) -> Option<PortChange> {
+    if before.iter().any(|state| after.contains(state)) {
+        return None;
+    }
+    let change = match () {
+        () if after == [State::Open] => Change::Appeared,
+        () if before == [State::Open] => Change::Gone,
+        () => Change::Changed,
+    };
+    Some(PortChange { port, change, before, after })
+}
+
+/// How many targets both scans know something of.
+fn compared(a: &View<'_>, b: &View<'_>) -> Option<u64> {
+    let of = |view: &View<'_>, other: &View<'_>| match (&view.covers, &other.covers) {
+        (Covers::Plan(plan), _) | (Covers::Unsaid, Covers::Plan(plan)) => Some(plan.clone()),
+        (Covers::Findings(_), _) => Some(view.findings()),
+        (Covers::Unsaid, Covers::Findings(_)) => Some(other.findings()),
+        (Covers::Unsaid, Covers::Unsaid) => None,
+    };
+    let both = of(a, b)?.intersection(&of(b, a)?);
+    Some(u64::try_from(both.targets()).unwrap_or(u64::MAX))
+}
+
+fn notes(a: &View<'_>, b: &View<'_>) -> Vec<String> {
+    let of = |(view, name): (&View<'_>, &str)| match &view.covers {
+        Covers::Plan(_) => None,
+        Covers::Findings(why) => Some(format!("{name} {why}: it is compared only in what it has found")),
+        Covers::Unsaid => Some(format!("{name} does not say what it covered: it is taken to be what the other did")),
+    };
+    let warned = |(view, name): (&View<'_>, &str)| {
+        let cut = view.scan.warnings.iter().find(|warning| warning.starts_with("its last line"));
+        cut.map(|warning| format!("{name}: {warning}"))
+    };
+    let views = [(a, "the first scan"), (b, "the second scan")];
+    views.into_iter().filter_map(of).chain(views.into_iter().filter_map(warned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::record::{Header, HostDown, Record, Rest, Settings, Summary, Verdict};
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    /// A scan of some hosts by ports 1-10 that shows this, complete.
+    fn scan(hosts: &str, show: Show, findings: &[(u8, u16, State)]) -> Scan {
+        let ports = Arc::new("1-10".parse().unwrap());
+        let coverage = [(hosts.parse().unwrap(), ports)].into_iter().collect();
+        let settings = Settings { show, ..Settings::default() };
+        let summary = Summary { outcome: "complete".into(), ..Summary::default() };
+        let mut scan = Scan::default();
+        scan.add(Record::Scan(Box::new(Header { settings, coverage, ..Header::default() })));
+        findings
+            .iter()
+            .for_each(|&(host, port, state)| scan.add(Record::Verdict(Verdict::bare(address(host), port, state))));
+        scan.add(Record::Summary(Box::new(summary)));
+        scan
+    }
+
+    fn list(findings: &[(u8, u16)]) -> Scan {
+        let mut scan = Scan::default();
+        findings
+            .iter()
+            .for_each(|&(host, port)| scan.add(Record::Verdict(Verdict::bare(address(host), port, State::Open))));
+        scan
+    }
+
+    fn shown(difference: &Difference) -> Vec<String> {
+        let of = |host: &HostChange| {
+            let it = host.host.iter().map(|it| format!("{} {:?} {} {:?}", host.address, it.change, it.reason, it.open));
+            let ports = host
+                .ports
+                .iter()
+                .map(|p| format!("{}:{} {:?} {:?} {:?}", host.address, p.port, p.change, p.before, p.after));
+            it.chain(ports).collect::<Vec<_>>()
+        };
+        difference.hosts.iter().flat_map(of).collect()
+    }
+
+    use State::{Closed, Filtered, Open};
+    const NET: &str = "192.0.2.0/24";
+
+    #[test]
+    fn a_scan_is_the_same_as_itself() {
+        let one = scan(NET, Show::ALL, &[(1, 1, Open), (1, 2, Closed), (2, 3, Filtered)]);
+        let difference = Difference::between(&one, &one);
+        assert!(difference.same && difference.hosts.is_empty());
+        assert_eq!((difference.compared, difference.unknown_in_a, difference.unknown_in_b), (Some(2560), 0, 0));
+        assert!(difference.notes.is_empty());
+    }
+
+    #[test]
+    fn what_appeared_went_and_changed() {
+        let before = scan(NET, Show::ALL, &[(1, 1, Open), (1, 2, Closed), (1, 3, Closed), (1, 4, Open)]);
+        let after = scan(NET, Show::ALL, &[(1, 1, Closed), (1, 2, Open), (1, 3, Filtered), (1, 4, Open)]);
+        let difference = Difference::between(&before, &after);
+        let expected = [
+            "192.0.2.1:1 Gone [Open] [Closed]",
+            "192.0.2.1:2 Appeared [Closed] [Open]",
+            "192.0.2.1:3 Changed [Closed] [Filtered]",
+        ];
+        assert_eq!(shown(&difference), expected);
+        assert_eq!((difference.ports(), difference.same), ([1, 1, 1], false));
+    }
+
+    #[test]
+    fn what_is_not_shown_is_known_not_to_be_open() {
+        let before = scan(NET, Show::OPEN, &[(1, 1, Open), (2, 2, Open)]);
+        let after = scan(NET, Show::OPEN, &[(1, 1, Open), (3, 3, Open)]);
+        let expected = ["192.0.2.2:2 Gone [Open] [Closed, Filtered]", "192.0.2.3:3 Appeared [Closed, Filtered] [Open]"];
+        assert_eq!(shown(&Difference::between(&before, &after)), expected);
+        // Closed is one of the things that it may have been.
+        let closed = scan(NET, Show::ALL, &[(1, 1, Open), (2, 2, Open), (9, 9, Closed)]);
+        assert!(Difference::between(&before, &closed).same);
+    }
+
+    #[test]
+    fn only_where_both_covered_it() {
+        let before = scan("192.0.2.0/25", Show::OPEN, &[(1, 1, Open), (2, 2, Open)]);
+        let after = scan("192.0.2.2-192.0.2.255", Show::OPEN, &[(200, 1, Open)]);
+        let difference = Difference::between(&before, &after);
+        assert_eq!(shown(&difference), ["192.0.2.2:2 Gone [Open] [Closed, Filtered]"]);
+        assert_eq!((difference.compared, difference.unknown_in_a, difference.unknown_in_b), (Some(1260), 1, 1));
+    }
+
+    #[test]
+    fn a_host_that_is_down_is_unknown_or_gone() {
+        let up = scan(NET, Show::ALL, &[(1, 1, Open), (1, 2, Closed), (2, 1, Filtered)]);
+        let mut down = scan(NET, Show::ALL, &[]);
+        for host in [1, 2, 3] {
+            down.add(Record::HostDown(HostDown { address: address(host), reason: "no-arp".into() }));
+        }
+        let unprobed = ["192.0.2.1-192.0.2.3".parse().unwrap()].into_iter().collect();
+        down.summary = down.summary.map(|summary| Summary { unprobed, ..summary });
+        let difference = Difference::between(&up, &down);
+        assert_eq!(shown(&difference), ["192.0.2.1 Gone no-arp [1]"]);
+        assert_eq!((difference.hosts(), difference.unknown_in_b, difference.compared), ([0, 1], 1, Some(2530)));
+        assert_eq!(shown(&Difference::between(&down, &up)), ["192.0.2.1 Appeared no-arp [1]"]);
+    }
+
+    #[test]
+    fn a_scan_that_did_not_end_knows_what_it_found() {
+        let before = scan(NET, Show::OPEN, &[(1, 1, Open), (2, 2, Open)]);
+        for outcome in [Some("stopped"), None] {
+            let mut after = scan(NET, Show::ALL, &[(1, 1, Closed), (3, 3, Open)]);
+            after.summary = outcome.map(|outcome| Summary { outcome: outcome.into(), ..Summary::default() });
+            let difference = Difference::between(&before, &after);
+            let expected = ["192.0.2.1:1 Gone [Open] [Closed]", "192.0.2.3:3 Appeared [Closed, Filtered] [Open]"];
+            assert_eq!(shown(&difference), expected);
+            assert_eq!((difference.compared, difference.unknown_in_b), (Some(2), 1));
+            assert_eq!(difference.notes.len(), 1);
+        }
+    }
+
+    #[test]
+    fn shards_and_filters_cover_what_they_found() {
+        let before = scan(NET, Show::OPEN, &[(1, 1, Open)]);
+        let mut shard = scan(NET, Show::OPEN, &[]);
+        let mut filtered = shard.clone();
+        shard.header = shard.header.map(|header| Header { shard: Some("1/2".into()), ..header });
+        filtered.header = filtered.header.map(|header| {
+            let settings = Settings { filter: Some("port > 1".into()), ..header.settings };
+            Header { settings, ..header }
+        });
+        for after in [shard, filtered] {
+            let difference = Difference::between(&before, &after);
+            assert!(difference.same, "{difference:?}");
+            assert_eq!((difference.compared, difference.unknown_in_b), (Some(0), 1));
+        }
+    }
+
+    #[test]
+    fn lists_are_taken_to_cover_what_the_other_did() {
+        let difference = Difference::between(&list(&[(1, 1), (2, 2)]), &list(&[(1, 1), (3, 3)]));
+        assert_eq!((difference.ports(), difference.compared), ([1, 1, 0], None));
+        assert_eq!(difference.notes.len(), 2);
+        let narrow = scan("192.0.2.1", Show::OPEN, &[]);
+        let difference = Difference::between(&list(&[(1, 1), (2, 2)]), &narrow);
+        assert_eq!(shown(&difference), ["192.0.2.1:1 Gone [Open] [Closed, Filtered]"]);
+        assert_eq!((difference.compared, difference.unknown_in_b), (Some(10), 1));
+    }
+
+    #[test]
+    fn what_was_counted_is_known() {
+        let before = scan(NET, Show::ALL, &[(1, 1, Filtered)]);
+        let mut after = scan(NET, Show::ALL, &[(1, 2, Open)]);
+        after.add(Record::Rest(Rest { address: address(1), state: Closed, reason: "rst".into(), count: 9 }));
+        assert_eq!(shown(&Difference::between(&before, &after)), ["192.0.2.1:1 Changed [Filtered] [Closed]"]);
+    }
+
+    #[test]
+    fn what_was_left_out_as_suspect_may_be_open() {
+        let before = scan(NET, Show::OPEN, &[(1, 1, Open)]);
+        let mut after = scan(NET, Show::OPEN, &[]);
+        after.summary = after.summary.map(|summary| Summary { suspects_hidden: 1, ..summary });
+        assert!(Difference::between(&before, &after).same);
+    }
+}
