@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use halfopen_results::sink;
 use halfopen_phantom::EnclosureError;
+use halfopen_results::sink;
 
 use crate::screen;
 
@@ -47,6 +47,25 @@ pub(crate) enum Failure {
         /// Targets at most.
         most: u64,
     },
+    /// Nothing allows the scan.
+    #[error("{what}")]
+    Refused {
+        /// What is not allowed.
+        what: String,
+        /// What to do instead.
+        instead: String,
+    },
+    /// A scan could not be recorded.
+    #[error("cannot write the audit log {name}: {source}")]
+    Audit {
+        /// The log.
+        name: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The end of the hours could not be watched for.
+    #[error("cannot watch the clock: {0}")]
+    Curfew(io::Error),
     /// Results could not be written.
     #[error(transparent)]
     Results(#[from] sink::Error),
@@ -70,6 +89,10 @@ pub(crate) enum Failure {
 pub(crate) const DONE: u8 = 0;
 const RUNTIME: u8 = 1;
 const USAGE: u8 = 2;
+/// Nothing allows the scan; nothing was sent.
+const REFUSED: u8 = 3;
+/// The hours of the scope ended before the scan did.
+pub(crate) const CUT_SHORT: u8 = 4;
 /// As the shell reports a program that SIGPIPE (13) ended: the reader of the results went away.
 const READER_GONE: u8 = 128 + 13;
 
@@ -94,7 +117,8 @@ impl Failure {
             Failure::Demo(_) => RUNTIME,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,
-            Failure::Results(_) | Failure::Signals(_) => RUNTIME,
+            Failure::Refused { .. } => REFUSED,
+            Failure::Results(_) | Failure::Signals(_) | Failure::Audit { .. } | Failure::Curfew(_) => RUNTIME,
         }
     }
 
@@ -103,6 +127,10 @@ impl Failure {
             Failure::NoTargets => Some("for example: halfopen scan 192.0.2.0/24 -p 22,80,443".into()),
             Failure::Engine(halfopen::Error::Privilege { .. }) => Some(grant()),
             Failure::Demo(EnclosureError::Forbidden { remedy, .. }) => Some(allow(*remedy)),
+            Failure::Refused { instead, .. } => Some(instead.clone()).filter(|instead| !instead.is_empty()),
+            Failure::Audit { .. } => {
+                Some("under a scope nothing is scanned without a record; `audit-log` names its file".into())
+            }
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! The program `halfopen`: SYN scans from the command line.
 //!
 //! The way of a command: `args` (as typed) -> `layers` (over environment and file) -> `settings` (resolved with the
-//! terminal) -> `run` (drives the library's scan) -> `output` (findings, on standard output) and `screen` (everything else, on standard
+//! terminal) -> `permit` (whether it may be done) -> `run` (drives the library's scan) -> `output` (findings, on standard output) and `screen` (everything else, on standard
 //! error). `failure` says what each error is worth as a text and an exit code.
 
 mod args;
@@ -11,6 +11,7 @@ mod demo;
 mod failure;
 mod layers;
 mod output;
+mod permit;
 mod run;
 mod screen;
 mod services;

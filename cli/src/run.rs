@@ -17,6 +17,7 @@ use crate::failure::{self, DONE, Failure};
 use crate::layers::Effective;
 use crate::output::account::{self, Account, PlanSize};
 use crate::output::{Output, summary};
+use crate::permit::{Permit, Session};
 use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::signals;
@@ -38,25 +39,40 @@ fn scan(settings: &Settings) -> Result<u8, Failure> {
     observed(settings, settings.plan()?, &mut |_| {})
 }
 
-/// Scans a plan, and has `observer` see every event.
+/// Scans a plan that may be scanned, and has `observer` see every event.
 pub(crate) fn observed(settings: &Settings, plan: Plan, observer: &mut dyn FnMut(&Event)) -> Result<u8, Failure> {
+    let permit = Permit::of(&settings.args.permit, &plan)?;
     let size = PlanSize::of(&plan);
     let targets = plan.len();
     let coverage = if settings.outputs.is_empty() { Coverage::default() } else { Coverage::from(&plan) };
-    let builder = settings.scan(plan);
+    let screen = Screen::new(settings.style);
+    let builder = permit.bound(settings.scan(plan), &screen)?;
     if settings.args.probing.dry_run {
         return dry_run(settings, &builder, size, targets);
     }
-    let screen = Screen::new(settings.style);
+    let mut session = permit.begin(builder.settings(), targets)?;
+    let result = carry_out(settings, builder, (size, targets, coverage), &screen, observer, &mut session);
+    session.end(result)
+}
+
+fn carry_out(
+    settings: &Settings,
+    builder: ScanBuilder,
+    (size, targets, coverage): (PlanSize, u64, Coverage),
+    screen: &Screen,
+    observer: &mut dyn FnMut(&Event),
+    session: &mut Session,
+) -> Result<u8, Failure> {
     // Files that cannot be written are no reason to have sent anything.
-    let mut output = Output::open(settings, targets, &screen)?;
+    let mut output = Output::open(settings, targets, screen)?;
     let running = builder.start()?;
     let watch = signals::watch(running.stopper(), screen.clone()).map_err(Failure::Signals)?;
+    session.watch(running.stopper(), screen.clone())?;
     let header = account::header(settings, running.settings(), (size, targets), coverage);
-    let drained = output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, &screen, observer));
+    let drained = output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, screen, observer));
     screen.clear();
-    conclude(settings, running, &header, (&mut output, drained), &screen)?;
-    Ok(watch.code().unwrap_or(DONE))
+    conclude(settings, running, &header, (&mut output, drained), screen, session)?;
+    Ok(watch.code().or_else(|| session.code()).unwrap_or(DONE))
 }
 
 /// A person who typed `-i -` should not wonder what the program is waiting for.
@@ -135,6 +151,7 @@ fn conclude(
     header: &Header,
     (output, drained): (&mut Output<Box<dyn Write>>, Result<(), Error>),
     screen: &Screen,
+    session: &mut Session,
 ) -> Result<(), Failure> {
     let method = running.settings().method;
     if let Err(error) = &drained {
@@ -147,6 +164,7 @@ fn conclude(
             let released = output.release();
             let account = Account::from((header, &summary));
             let account = Account { suspects_hidden: output.left_out(), unprobed: output.unprobed(), ..account };
+            session.account(&account);
             let ended = output.end(&account);
             drained.and(released).and(ended)?;
             if settings.summary {

@@ -146,7 +146,10 @@ impl Settings {
         let shows = self.outputs.iter().map(|output| self.wanted.show(output.form));
         let people = (self.human.is_some() || !self.human_files.is_empty()).then_some(self.show);
         let show = shows.chain(people).fold(Show::NONE, Show::with);
-        State::ALL.into_iter().filter(|&state| all || self.observed && state == State::Open || show.state(record::State::from(state))).collect()
+        State::ALL
+            .into_iter()
+            .filter(|&state| all || self.observed && state == State::Open || show.state(record::State::from(state)))
+            .collect()
     }
 }
 

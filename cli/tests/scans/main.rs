@@ -6,6 +6,7 @@ mod ending;
 mod failing;
 mod findings;
 mod rights;
+mod scope;
 mod seed;
 mod terminal;
 
