@@ -11,12 +11,15 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use halfopen::{HostRate, MacAddr, Pps, Rate};
 use halfopen_results::{Field, Filter, Form};
 
+use crate::completion::CompletionArgs;
 use crate::config::ConfigArgs;
 use crate::demo::DemoArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
+use crate::man::ManArgs;
 use crate::permit::PermitArgs;
 use crate::values;
+use crate::version::VersionArgs;
 
 /// A command line, with what else counts.
 #[derive(Debug)]
@@ -78,7 +81,7 @@ fn is_command(word: &str) -> bool {
 /// For networks that you are responsible for or are authorised to test: halfopen never hides who is asking.
 #[derive(Debug, Parser)]
 #[command(name = "halfopen", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
-#[command(after_help = "Example: halfopen scan 127.0.0.1 -p 1-1024")]
+#[command(after_help = "Example: halfopen scan 127.0.0.1 -p 1-1024", after_long_help = PROGRAM)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -100,7 +103,30 @@ pub(crate) enum Command {
     /// Makes a network of its own (a network namespace) with hosts that lose packets, reject, ration, forge or keep silent,
     /// scans it for real, and holds what was found against what is true. It takes some seconds and leaves nothing behind.
     Demo(DemoArgs),
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+    /// Print a manual page, or write all of them
+    Man(ManArgs),
+    /// Print the version, and what this program was built with
+    Version(VersionArgs),
 }
+
+const PROGRAM: &str = "\
+Examples:
+  The first 1024 ports of this machine:
+    halfopen scan 127.0.0.1 -p 1-1024
+  Everything about scans, with examples:
+    halfopen scan --help
+  What is set, and by whom:
+    halfopen config
+
+Environment:
+  HALFOPEN_RATE and so on  the options of a scan, by their long names in capitals
+  HALFOPEN_CONFIG          the file of settings, or none
+  NO_COLOR                 no colours
+
+Files:
+  ~/.config/halfopen/config.toml  settings; $XDG_CONFIG_HOME in place of ~/.config where it is set";
 
 const SHORT_EXAMPLES: &str = "\
 Examples:

@@ -28,6 +28,14 @@ pub(crate) enum Failure {
         /// The system's word.
         source: io::Error,
     },
+    /// A file could not be written.
+    #[error("cannot write {name}: {source}")]
+    Write {
+        /// The file.
+        name: String,
+        /// The system's word.
+        source: io::Error,
+    },
     /// Something is wrong in a file of settings or the environment: where, what, and what instead.
     #[error("{0}")]
     Setting(String),
@@ -118,7 +126,11 @@ impl Failure {
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,
             Failure::Refused { .. } => REFUSED,
-            Failure::Results(_) | Failure::Signals(_) | Failure::Audit { .. } | Failure::Curfew(_) => RUNTIME,
+            Failure::Results(_)
+            | Failure::Signals(_)
+            | Failure::Audit { .. }
+            | Failure::Curfew(_)
+            | Failure::Write { .. } => RUNTIME,
         }
     }
 

@@ -4,12 +4,16 @@
 //! terminal) -> `permit` (whether it may be done) -> `run` (drives the library's scan) -> `output` (findings, on standard output) and `screen` (everything else, on standard
 //! error). `failure` says what each error is worth as a text and an exit code.
 
+#[cfg(test)]
+mod agreement;
 mod args;
+mod completion;
 mod config;
 mod document;
 mod demo;
 mod failure;
 mod layers;
+mod man;
 mod output;
 mod permit;
 mod run;
@@ -18,6 +22,7 @@ mod services;
 mod settings;
 mod signals;
 mod values;
+mod version;
 
 use std::env;
 use std::process::ExitCode;

@@ -11,8 +11,6 @@ use halfopen_results::record::Header;
 use halfopen_results::sink::Error;
 
 use crate::args::{Command, MethodArg};
-use crate::config;
-use crate::demo;
 use crate::failure::{self, DONE, Failure};
 use crate::layers::Effective;
 use crate::output::account::{self, Account, PlanSize};
@@ -21,6 +19,7 @@ use crate::permit::{Permit, Session};
 use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::signals;
+use crate::{completion, config, demo, man, version};
 
 /// How long to wait for an event when there is nothing left to write: it wakes up by itself when one comes.
 const LONG: Duration = Duration::from_secs(3600);
@@ -31,6 +30,9 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Scan(args) => scan(&Settings::new(*args)?),
         Command::Config(args) => config::run(&args, effective),
         Command::Demo(args) => demo::run(&args),
+        Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Version(args) => version::run(&args),
     }
 }
 

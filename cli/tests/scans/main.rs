@@ -5,6 +5,7 @@ mod demo;
 mod ending;
 mod failing;
 mod findings;
+mod options;
 mod rights;
 mod scope;
 mod seed;

@@ -2,7 +2,7 @@
 //! and who is asked. The networks have no way out, so that a scan that should have been refused reaches nobody.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -214,13 +214,9 @@ fn answered(answer: &str) -> (String, Option<i32>) {
     command.stdin(terminal.try_clone().unwrap()).stdout(terminal.try_clone().unwrap()).stderr(terminal);
     let mut child = command.spawn().unwrap();
     drop(command);
-    let mut master = File::from(master);
-    master.write_all(answer.as_bytes()).unwrap();
-    let (mut said, mut part) = (Vec::new(), [0; 4096]);
-    while let Ok(count @ 1..) = master.read(&mut part) {
-        said.extend_from_slice(&part[..count]);
-    }
-    (text(&said).replace("\r\n", "\n"), child.wait().unwrap().code())
+    File::from(master.try_clone().unwrap()).write_all(answer.as_bytes()).unwrap();
+    let said = super::terminal::read_all(master.into());
+    (said, child.wait().unwrap().code())
 }
 
 lab_test!(a_person_is_asked, |_lab| {
