@@ -12,13 +12,17 @@ use halfopen::{HostRate, MacAddr, Pps, Rate};
 use halfopen_results::{Field, Filter, Form};
 use halfopen_services::RANKED;
 
+use crate::completion::CompletionArgs;
 use crate::config::ConfigArgs;
 use crate::demo::DemoArgs;
 use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
+use crate::man::ManArgs;
+use crate::permit::PermitArgs;
 use crate::values;
+use crate::version::VersionArgs;
 
 /// A command line, with what else counts.
 #[derive(Debug)]
@@ -80,7 +84,7 @@ fn is_command(word: &str) -> bool {
 /// For networks that you are responsible for or are authorised to test: halfopen never hides who is asking.
 #[derive(Debug, Parser)]
 #[command(name = "halfopen", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
-#[command(after_help = "Example: halfopen scan 127.0.0.1 -p 1-1024")]
+#[command(after_help = "Example: halfopen scan 127.0.0.1 -p 1-1024", after_long_help = PROGRAM)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -112,7 +116,30 @@ pub(crate) enum Command {
     /// Reads what `halfopen scan -o` writes (the form is recognised), and nmap's XML. Only what both scans covered is compared:
     /// what was not probed is unknown, not closed. Exit codes: 0 nothing changed, 1 something did, 2 error.
     Diff(Box<DiffArgs>),
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+    /// Print a manual page, or write all of them
+    Man(ManArgs),
+    /// Print the version, and what this program was built with
+    Version(VersionArgs),
 }
+
+const PROGRAM: &str = "\
+Examples:
+  The first 1024 ports of this machine:
+    halfopen scan 127.0.0.1 -p 1-1024
+  Everything about scans, with examples:
+    halfopen scan --help
+  What is set, and by whom:
+    halfopen config
+
+Environment:
+  HALFOPEN_RATE and so on  the options of a scan, by their long names in capitals
+  HALFOPEN_CONFIG          the file of settings, or none
+  NO_COLOR                 no colours
+
+Files:
+  ~/.config/halfopen/config.toml  settings; $XDG_CONFIG_HOME in place of ~/.config where it is set";
 
 const SHORT_EXAMPLES: &str = "\
 Examples:
@@ -133,11 +160,13 @@ Examples:
     inventory | halfopen scan -i - --show all -o jsonl > scan.jsonl
   For people here, for nmap's tools there:
     halfopen scan 192.0.2.0/24 -p 1-1024 -o xml=scan.xml -o list=open.txt
+  A scan that an authorisation covers, and that is recorded:
+    halfopen scan 192.0.2.0/24 -p- --scope scope.toml
   What would be sent, in sending order, without sending it:
     halfopen scan 2001:db8::/120 -p 1-1024 --seed 42 --dry-run
 
-Exit codes: 0 done, 1 runtime error, 2 usage error, 130 interrupted (143 by SIGTERM), 141 when the reader of the \
-results went away.
+Exit codes: 0 done, 1 runtime error, 2 usage error, 3 not permitted (by the scope, or nobody confirmed it), 4 stopped \
+at the end of the scope's hours, 130 interrupted (143 by SIGTERM), 141 when the reader of the results went away.
 
 Rights: raw sockets need CAP_NET_RAW. Run as root (sudo halfopen ...), or grant it once with \
 `sudo setcap cap_net_raw+ep $(command -v halfopen)`. Without it, --method auto falls back to connect(). XDP \
@@ -155,6 +184,8 @@ pub(crate) struct ScanArgs {
     pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) permit: PermitArgs,
     #[command(flatten)]
     pub(crate) layers: LayerArgs,
     /// Print help: -h in short, --help with everything

@@ -1,14 +1,13 @@
 //! `halfopen config`: the settings that count for a scan and where each is from; where the file of settings is; an
 //! example of one.
 
-use std::io::{self, Write};
-
 use clap::{Arg, Args, Command};
 use serde_json::json;
 
 use crate::args::{self, ScanArgs};
 use crate::failure::{self, DONE, Failure};
 use crate::layers::{self, Effective, Location, Variables};
+use crate::screen;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,14 +65,8 @@ pub(crate) fn run(args: &ConfigArgs, settings: &[Effective]) -> Result<u8, Failu
         ConfigArgs { json: true, .. } => json(&location, settings),
         _ => lines(settings),
     };
-    print(&text).map_err(failure::stdout)?;
+    screen::print(&text).map_err(failure::stdout)?;
     Ok(DONE)
-}
-
-fn print(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
 }
 
 /// One setting a line: name, values, origin.

@@ -40,6 +40,11 @@ impl Document {
         &self.name
     }
 
+    /// Its text.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Its keys and values.
     pub(crate) fn table(&self) -> Result<DeTable<'_>, Failure> {
         DeTable::parse(&self.text).map(Spanned::into_inner).map_err(|error| self.unreadable(&error))

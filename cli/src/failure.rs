@@ -36,6 +36,14 @@ pub(crate) enum Failure {
         /// The system's word.
         source: io::Error,
     },
+    /// A file could not be written.
+    #[error("cannot write {name}: {source}")]
+    Write {
+        /// The file.
+        name: String,
+        /// The system's word.
+        source: io::Error,
+    },
     /// Something is wrong in a file of settings or the environment: where, what, and what instead.
     #[error("{0}")]
     Setting(String),
@@ -58,6 +66,25 @@ pub(crate) enum Failure {
     /// Nobody to write the statistics.
     #[error("cannot start the thread that writes statistics: {0}")]
     Stats(io::Error),
+    /// Nothing allows the scan.
+    #[error("{what}")]
+    Refused {
+        /// What is not allowed.
+        what: String,
+        /// What to do instead.
+        instead: String,
+    },
+    /// A scan could not be recorded.
+    #[error("cannot write the audit log {name}: {source}")]
+    Audit {
+        /// The log.
+        name: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The end of the hours could not be watched for.
+    #[error("cannot watch the clock: {0}")]
+    Curfew(io::Error),
     /// Results could not be written.
     #[error(transparent)]
     Results(#[from] sink::Error),
@@ -84,6 +111,10 @@ pub(crate) enum Failure {
 pub(crate) const DONE: u8 = 0;
 const RUNTIME: u8 = 1;
 const USAGE: u8 = 2;
+/// Nothing allows the scan; nothing was sent.
+const REFUSED: u8 = 3;
+/// The hours of the scope ended before the scan did.
+pub(crate) const CUT_SHORT: u8 = 4;
 /// As the shell reports a program that SIGPIPE (13) ended: the reader of the results went away.
 const READER_GONE: u8 = 128 + 13;
 
@@ -112,7 +143,13 @@ impl Failure {
             Failure::Demo(_) => RUNTIME,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,
-            Failure::Results(_) | Failure::Signals(_) | Failure::Stats(_) => RUNTIME,
+            Failure::Refused { .. } => REFUSED,
+            Failure::Results(_)
+            | Failure::Signals(_)
+            | Failure::Stats(_)
+            | Failure::Audit { .. }
+            | Failure::Curfew(_)
+            | Failure::Write { .. } => RUNTIME,
         }
     }
 
@@ -125,6 +162,10 @@ impl Failure {
                 Some("give ports such as 443 or 53/udp, or names such as telnet".into())
             }
             Failure::NoService { near, .. } => Some(format!("did you mean {}?", near.join(" or "))),
+            Failure::Refused { instead, .. } => Some(instead.clone()).filter(|instead| !instead.is_empty()),
+            Failure::Audit { .. } => {
+                Some("under a scope nothing is scanned without a record; `audit-log` names its file".into())
+            }
             _ => None,
         }
     }

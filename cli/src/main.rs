@@ -1,10 +1,13 @@
 //! The program `halfopen`: SYN scans from the command line.
 //!
 //! The way of a command: `args` (as typed) -> `layers` (over environment and file) -> `settings` (resolved with the
-//! terminal) -> `run` (drives the library's scan) -> `output` (findings, on standard output) and `screen` (everything else, on standard
+//! terminal) -> `permit` (whether it may be done) -> `run` (drives the library's scan) -> `output` (findings, on standard output) and `screen` (everything else, on standard
 //! error). `failure` says what each error is worth as a text and an exit code.
 
+#[cfg(test)]
+mod agreement;
 mod args;
+mod completion;
 mod config;
 mod diff;
 mod document;
@@ -12,14 +15,17 @@ mod demo;
 mod explain;
 mod failure;
 mod layers;
+mod man;
 mod output;
 mod port_names;
+mod permit;
 mod run;
 mod screen;
 mod settings;
 mod signals;
 mod stats;
 mod values;
+mod version;
 
 use std::env;
 use std::process::ExitCode;

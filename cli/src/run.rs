@@ -11,19 +11,17 @@ use halfopen_results::record::Header;
 use halfopen_results::sink::Error;
 
 use crate::args::{Command, MethodArg};
-use crate::config;
-use crate::demo;
-use crate::diff;
-use crate::explain;
 use crate::failure::{self, DONE, Failure};
 use crate::layers::Effective;
 use crate::output::account::{self, Account, PlanSize};
 use crate::output::plaintext::Plaintext;
 use crate::output::{Output, summary};
+use crate::permit::{Permit, Session};
 use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::signals;
 use crate::stats::Stats;
+use crate::{completion, config, demo, diff, explain, man, version};
 
 /// How long to wait for an event when there is nothing left to write: it wakes up by itself when one comes.
 const LONG: Duration = Duration::from_secs(3600);
@@ -36,6 +34,9 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Diff(args) => diff::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Version(args) => version::run(&args),
     }
 }
 
@@ -44,21 +45,36 @@ fn scan(settings: &Settings) -> Result<u8, Failure> {
     observed(settings, settings.plan()?, &mut |_| {})
 }
 
-/// Scans a plan, and has `observer` see every event.
+/// Scans a plan that may be scanned, and has `observer` see every event.
 pub(crate) fn observed(settings: &Settings, plan: Plan, observer: &mut dyn FnMut(&Event)) -> Result<u8, Failure> {
+    let permit = Permit::of(&settings.args.permit, &plan)?;
     let size = PlanSize::of(&plan);
     let targets = plan.len();
     let coverage = if settings.outputs.is_empty() { Coverage::default() } else { Coverage::from(&plan) };
-    let builder = settings.scan(plan);
+    let screen = Screen::new(settings.style);
+    let builder = permit.bound(settings.scan(plan), &screen)?;
     if settings.args.probing.dry_run {
         return dry_run(settings, &builder, size, targets);
     }
-    let screen = Screen::new(settings.style);
+    let mut session = permit.begin(builder.settings(), targets)?;
+    let result = carry_out(settings, builder, (size, targets, coverage), &screen, observer, &mut session);
+    session.end(result)
+}
+
+fn carry_out(
+    settings: &Settings,
+    builder: ScanBuilder,
+    (size, targets, coverage): (PlanSize, u64, Coverage),
+    screen: &Screen,
+    observer: &mut dyn FnMut(&Event),
+    session: &mut Session,
+) -> Result<u8, Failure> {
     let mut stats = settings.args.output.stats_json.as_deref().map(Stats::open).transpose()?;
     // Files that cannot be written are no reason to have sent anything.
-    let mut output = Output::open(settings, targets, &screen)?;
+    let mut output = Output::open(settings, targets, screen)?;
     let running = builder.start()?;
     let watch = signals::watch(running.stopper(), screen.clone()).map_err(Failure::Signals)?;
+    session.watch(running.stopper(), screen.clone())?;
     let header = account::header(settings, running.settings(), (size, targets), coverage);
     let mut plaintext = Plaintext::default();
     let mut also = |event: &Event| {
@@ -66,17 +82,17 @@ pub(crate) fn observed(settings: &Settings, plan: Plan, observer: &mut dyn FnMut
         observer(event);
     };
     let drained =
-        output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, &screen, &mut stats, &mut also));
+        output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, screen, &mut stats, &mut also));
     screen.clear();
     let last = running.progress();
-    let concluded = conclude(settings, running, &header, (&mut output, drained), &screen);
+    let concluded = conclude(settings, running, &header, (&mut output, drained), screen, session);
     let outcome = concluded.as_ref().map_or("failed", |account| &account.outcome);
     stats.and_then(|mut stats| stats.end(&last, outcome)).iter().for_each(|text| screen.warn(text));
     concluded?;
     if settings.summary {
         plaintext.line().iter().for_each(|line| screen.note(line));
     }
-    Ok(watch.code().unwrap_or(DONE))
+    Ok(watch.code().or_else(|| session.code()).unwrap_or(DONE))
 }
 
 /// A person who typed `-i -` should not wonder what the program is waiting for.
@@ -172,6 +188,7 @@ fn conclude(
     header: &Header,
     (output, drained): (&mut Output<Box<dyn Write>>, Result<(), Error>),
     screen: &Screen,
+    session: &mut Session,
 ) -> Result<Account, Failure> {
     let method = running.settings().method;
     if let Err(error) = &drained {
@@ -184,6 +201,7 @@ fn conclude(
             let released = output.release();
             let account = Account::from((header, &summary));
             let account = Account { suspects_hidden: output.left_out(), unprobed: output.unprobed(), ..account };
+            session.account(&account);
             let ended = output.end(&account);
             drained.and(released).and(ended)?;
             if settings.summary {

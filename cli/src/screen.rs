@@ -208,6 +208,13 @@ pub(crate) fn error(text: &str, hint: Option<&str>) {
     }
 }
 
+/// Prints a text that is no finding: what somebody asked this program about itself.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
 /// Warns when no screen is up.
 pub(crate) fn warning(text: &str) {
     let style = AnsiColor::Yellow.on_default().bold();

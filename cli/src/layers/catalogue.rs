@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, Command};
 
 /// Options that only the command line has: what is done once, what a person answers for, where settings are from, and
 /// how `halfopen config` shows them. Targets have no name, and so are none either.
-const TYPED_ONLY: [&str; 7] = ["config", "dry-run", "example", "help", "input", "json", "path"];
+const TYPED_ONLY: [&str; 8] = ["config", "dry-run", "example", "help", "input", "json", "path", "yes"];
 /// Before the names of environment variables.
 pub(crate) const PREFIX: &str = "HALFOPEN_";
 /// As clap has it for its own suggestions: the least similarity of a slip of the fingers.
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn options_are_settings_unless_they_are_for_once() {
         let settings = settings();
-        for name in ["rate", "ports", "exclude", "quiet", "show", "interface", "profile"] {
+        for name in ["rate", "ports", "exclude", "quiet", "show", "interface", "profile", "scope"] {
             assert!(settings.iter().any(|setting| setting == name), "{name}");
         }
         for name in TYPED_ONLY {

@@ -1,6 +1,7 @@
 //! The program as its users meet it: help, settings, error texts, exit codes, dry runs, and results nobody takes. Nothing here
 //! sends a packet.
 
+mod about;
 mod dry_run;
 mod errors;
 mod explain;

@@ -29,7 +29,7 @@ fn on_terminal(line: &str, environment: &[(&str, &str)]) -> String {
 }
 
 /// Until the last writer is gone: then a pseudo-terminal gives EIO.
-fn read_all(mut master: File) -> String {
+pub(crate) fn read_all(mut master: File) -> String {
     let (mut written, mut part) = (Vec::new(), [0; 4096]);
     while let Ok(count @ 1..) = master.read(&mut part) {
         written.extend_from_slice(&part[..count]);
