@@ -363,6 +363,10 @@ pub(crate) struct OutputArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
+    /// Also say which rights the scan keeps
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
     /// Show the progress bar also when results go into a pipe
     ///
     /// There is a bar when standard error is a terminal; not when standard output is a pipe, because what reads the
@@ -413,6 +417,13 @@ pub(crate) struct NetworkArgs {
     /// received by af_packet, with a warning.
     #[arg(long, value_name = "WAY", value_enum, default_value_t = ReceiveArg::Auto)]
     pub(crate) receive: ReceiveArg,
+
+    /// Keep all rights while scanning
+    ///
+    /// Without this, once everything is open and before the first reply is read, the scan gives up its user (root becomes who
+    /// called sudo, or nobody), all capabilities, and all files and system calls that it has no use for.
+    #[arg(long)]
+    pub(crate) no_drop: bool,
 }
 
 /// From where settings come that are not typed.
