@@ -14,6 +14,7 @@ use halfopen_services::RANKED;
 
 use crate::config::ConfigArgs;
 use crate::demo::DemoArgs;
+use crate::doctor::DoctorArgs;
 use crate::explain::ExplainArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
@@ -106,6 +107,11 @@ pub(crate) enum Command {
     /// In plain words: what a port is for, whether it is encrypted, what to use instead, what an open one means on a
     /// local network and on the Internet, and what to do.
     Explain(ExplainArgs),
+    /// Say what on this machine helps or hinders scans, and what to do about it
+    ///
+    /// Rights, interfaces and the links that would work there, routes and gateways, limits, firewall, clock, other scanners.
+    /// Sends nothing.
+    Doctor(DoctorArgs),
 }
 
 const SHORT_EXAMPLES: &str = "\

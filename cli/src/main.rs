@@ -6,6 +6,7 @@
 
 mod args;
 mod config;
+mod doctor;
 mod document;
 mod demo;
 mod explain;

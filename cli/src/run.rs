@@ -13,6 +13,7 @@ use halfopen_results::sink::Error;
 use crate::args::{Command, MethodArg};
 use crate::config;
 use crate::demo;
+use crate::doctor;
 use crate::explain;
 use crate::failure::{self, DONE, Failure};
 use crate::layers::Effective;
@@ -34,6 +35,7 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Scan(args) => scan(&Settings::new(*args)?),
         Command::Config(args) => config::run(&args, effective),
         Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Explain(args) => explain::run(&args),
     }
 }

@@ -2,6 +2,7 @@
 //! waits for luck: a test reads what the program says, and one that hangs is ended by the lab.
 
 mod demo;
+mod doctor;
 mod dropped;
 mod ending;
 mod failing;
