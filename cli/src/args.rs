@@ -16,6 +16,7 @@ use crate::completion::CompletionArgs;
 use crate::config::ConfigArgs;
 use crate::demo::DemoArgs;
 use crate::diff::DiffArgs;
+use crate::doctor::DoctorArgs;
 use crate::explain::ExplainArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
@@ -122,6 +123,11 @@ pub(crate) enum Command {
     Man(ManArgs),
     /// Print the version, and what this program was built with
     Version(VersionArgs),
+    /// Say what on this machine helps or hinders scans, and what to do about it
+    ///
+    /// Rights, interfaces and the links that would work there, routes and gateways, limits, firewall, clock, other scanners.
+    /// Sends nothing.
+    Doctor(DoctorArgs),
 }
 
 const PROGRAM: &str = "\
@@ -401,6 +407,10 @@ pub(crate) struct OutputArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
+    /// Also say which rights the scan keeps
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
     /// Show the progress bar also when results go into a pipe
     ///
     /// There is a bar when standard error is a terminal; not when standard output is a pipe, because what reads the
@@ -451,6 +461,13 @@ pub(crate) struct NetworkArgs {
     /// received by af_packet, with a warning.
     #[arg(long, value_name = "WAY", value_enum, default_value_t = ReceiveArg::Auto)]
     pub(crate) receive: ReceiveArg,
+
+    /// Keep all rights while scanning
+    ///
+    /// Without this, once everything is open and before the first reply is read, the scan gives up its user (root becomes who
+    /// called sudo, or nobody), all capabilities, and all files and system calls that it has no use for.
+    #[arg(long)]
+    pub(crate) no_drop: bool,
 }
 
 /// From where settings come that are not typed.

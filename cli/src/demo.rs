@@ -78,7 +78,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8, Failure> {
 /// The command line of the scan.
 fn words(args: &DemoArgs, scene: &Scene, ipv6: bool) -> Vec<String> {
     let ports = args.ports.iter().map(|ports| format!("--ports={ports}"));
-    let own = scene.targets(ipv6).into_iter().chain(ports).chain(["--hide-suspect".into()]);
+    // The phantoms live in the same process, and still have their work to do.
+    let manner = ["--hide-suspect", "--no-drop"].map(String::from);
+    let own = scene.targets(ipv6).into_iter().chain(ports).chain(manner);
     own.chain(args.options.iter().cloned()).collect()
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use halfopen::{Event, Method, Plan, Quiet, Running, ScanBuilder};
+use halfopen::{Event, Method, Plan, Quiet, Ready, Running, ScanBuilder};
 use halfopen_results::Coverage;
 use halfopen_results::record::Header;
 use halfopen_results::sink::Error;
@@ -17,11 +17,12 @@ use crate::output::account::{self, Account, PlanSize};
 use crate::output::plaintext::Plaintext;
 use crate::output::{Output, summary};
 use crate::permit::{Permit, Session};
+use crate::privileges::{self, Keep};
 use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::signals;
-use crate::stats::Stats;
-use crate::{completion, config, demo, diff, explain, man, version};
+use crate::stats::{Stats, StatsFile};
+use crate::{completion, config, demo, diff, doctor, explain, man, version};
 
 /// How long to wait for an event when there is nothing left to write: it wakes up by itself when one comes.
 const LONG: Duration = Duration::from_secs(3600);
@@ -33,6 +34,7 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Config(args) => config::run(&args, effective),
         Command::Diff(args) => diff::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
@@ -69,10 +71,14 @@ fn carry_out(
     observer: &mut dyn FnMut(&Event),
     session: &mut Session,
 ) -> Result<u8, Failure> {
-    let mut stats = settings.args.output.stats_json.as_deref().map(Stats::open).transpose()?;
+    let ready = builder.open()?;
     // Files that cannot be written are no reason to have sent anything.
-    let mut output = Output::open(settings, targets, screen)?;
-    let running = builder.start()?;
+    let (mut output, stats) = give_up_rights(settings, &ready, screen, || {
+        let stats = settings.args.output.stats_json.as_deref().map(StatsFile::open).transpose()?;
+        Ok::<_, Failure>((Output::open(settings, targets, screen)?, stats))
+    })?;
+    let mut stats = stats.map(StatsFile::start).transpose()?;
+    let running = ready.start()?;
     let watch = signals::watch(running.stopper(), screen.clone()).map_err(Failure::Signals)?;
     session.watch(running.stopper(), screen.clone())?;
     let header = account::header(settings, running.settings(), (size, targets), coverage);
@@ -93,6 +99,24 @@ fn carry_out(
         plaintext.line().iter().for_each(|line| screen.note(line));
     }
     Ok(watch.code().or_else(|| session.code()).unwrap_or(DONE))
+}
+
+/// Gives up what the scan does not need any more, before any other thread is started: rights are a thread's own. Results are
+/// opened in between, by whom they are to belong to, and before what they are not written to goes out of reach.
+fn give_up_rights<T>(settings: &Settings, ready: &Ready, screen: &Screen, open: impl FnOnce() -> T) -> T {
+    if settings.args.network.no_drop {
+        return open();
+    }
+    let connects = ready.settings().method == Method::Connect;
+    let keep = Keep { writes: settings.writes(), connects, ..Keep::default() };
+    let account = privileges::become_nobody(&keep);
+    let opened = open();
+    let account = account.and(privileges::confine(&keep));
+    if settings.args.output.verbose {
+        screen.note(&account.told());
+    }
+    account.warning().iter().for_each(|warning| screen.warn(warning));
+    opened
 }
 
 /// A person who typed `-i -` should not wonder what the program is waiting for.

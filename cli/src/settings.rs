@@ -3,7 +3,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::os::fd::AsFd;
@@ -93,6 +93,17 @@ impl Settings {
     /// The same for a scan of which somebody beside the output wants to know what is open.
     pub(crate) fn observed(self) -> Settings {
         Settings { observed: true, ..self }
+    }
+
+    /// The files that are written, by their real names.
+    pub(crate) fn writes(&self) -> Vec<PathBuf> {
+        let file = |choice: &Choice| match &choice.to {
+            Destination::File(path) => Some(path.clone()),
+            Destination::Stdout => None,
+        };
+        let all = self.outputs.iter().filter_map(file).chain(self.human_files.iter().cloned());
+        let all = all.chain(self.args.output.stats_json.clone());
+        all.map(|path| fs::canonicalize(&path).unwrap_or(path)).collect()
     }
 
     /// Reads the targets, ports and exclusions.

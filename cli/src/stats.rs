@@ -35,18 +35,33 @@ pub(crate) struct Stats {
     warned: bool,
 }
 
-impl Stats {
-    /// To this file, which is emptied; a FIFO or a device is written to as it is.
-    pub(crate) fn open(path: &Path) -> Result<Stats, Failure> {
+/// The file, before there is a scan.
+#[derive(Debug)]
+pub(crate) struct StatsFile {
+    file: File,
+    name: String,
+}
+
+impl StatsFile {
+    /// This file, which is emptied; a FIFO or a device is written to as it is.
+    pub(crate) fn open(path: &Path) -> Result<StatsFile, Failure> {
         let name = path.to_string_lossy().into_owned();
         let file = open(path).map_err(|source| Failure::Open { name: name.clone(), source })?;
+        Ok(StatsFile { file, name })
+    }
+
+    /// Has a thread write to it.
+    pub(crate) fn start(self) -> Result<Stats, Failure> {
+        let StatsFile { file, name } = self;
         let (lines, arriving) = sync_channel(WAITING);
         let (trouble, troubles) = sync_channel(WAITING);
         let writer = move || write(file, &arriving, &trouble);
         thread::Builder::new().name("stats".into()).spawn(writer).map_err(Failure::Stats)?;
         Ok(Stats { lines: Some(lines), troubles, name, due: Instant::now(), warned: false })
     }
+}
 
+impl Stats {
     /// How long until the next line is due.
     pub(crate) fn due_in(&self) -> Duration {
         self.due.saturating_duration_since(Instant::now())
@@ -200,7 +215,7 @@ mod tests {
     }
 
     fn ended(path: &Path, lines: usize) -> Option<String> {
-        let mut stats = Stats::open(path).unwrap();
+        let mut stats = StatsFile::open(path).and_then(StatsFile::start).unwrap();
         for _ in 0..lines {
             stats.due = Instant::now();
             assert_eq!(stats.tick(&progress()), None);
@@ -212,7 +227,7 @@ mod tests {
     fn a_line_a_second_and_one_at_the_end() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, "what was there").unwrap();
-        let mut stats = Stats::open(file.path()).unwrap();
+        let mut stats = StatsFile::open(file.path()).and_then(StatsFile::start).unwrap();
         // The first at once, the second in a second.
         (0..5).for_each(|_| assert_eq!(stats.tick(&progress()), None));
         assert!(stats.due_in() > EVERY / 2);
@@ -253,7 +268,7 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         assert_eq!(ended(&fifo, 3), None, "there is room for a few");
         let began = Instant::now();
-        let mut stats = Stats::open(&fifo).unwrap();
+        let mut stats = StatsFile::open(&fifo).and_then(StatsFile::start).unwrap();
         let mut said = Vec::new();
         for _ in 0..2000 {
             stats.due = Instant::now();

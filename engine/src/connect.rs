@@ -58,7 +58,7 @@ pub(crate) struct Ready {
     pub(crate) settings: Settings,
     pub(crate) shared: Arc<Shared>,
     /// What is to be said first.
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     poll: OwnedFd,
 }
 

@@ -103,6 +103,11 @@ pub(crate) fn open(mut plan: Plan, mut settings: Settings) -> Result<Ready, Erro
 }
 
 impl Ready {
+    /// What became less than was asked for.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.links.warnings
+    }
+
     /// Asks gateways that the kernel does not know, and starts.
     pub(crate) fn start(self) -> Result<Running, Error> {
         let clock = Clock::new();

@@ -45,6 +45,7 @@ mod loss;
 mod canary;
 mod counters;
 // Around it.
+pub mod machine;
 mod route;
 mod source_ports;
 mod connect;

@@ -508,6 +508,14 @@ impl Ready {
         }
     }
 
+    /// What its owner should know of what was opened: where it is less than was asked for. They are also the first events.
+    pub fn warnings(&self) -> &[String] {
+        match &self.0 {
+            Kind::Syn(ready) => ready.warnings(),
+            Kind::Connect(ready) => &ready.warnings,
+        }
+    }
+
     /// What will stop it, from any thread; also before it has begun.
     pub fn stopper(&self) -> Stopper {
         let shared = match &self.0 {

@@ -2,6 +2,8 @@
 //! waits for luck: a test reads what the program says, and one that hangs is ended by the lab.
 
 mod demo;
+mod doctor;
+mod dropped;
 mod ending;
 mod failing;
 mod findings;
@@ -24,7 +26,7 @@ use serde_json::Value;
 /// The program, as if no terminal were near.
 fn halfopen(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_halfopen"));
-    for name in ["COLUMNS", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM"] {
+    for name in ["COLUMNS", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM", "SUDO_UID", "SUDO_GID"] {
         command.env_remove(name);
     }
     without_settings(&mut command);

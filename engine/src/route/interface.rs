@@ -134,6 +134,7 @@ mod tests {
             losses: Default::default(),
             lower: None,
             master: None,
+            xdp_program: None,
         };
         let all =
             [listed("eth0", 2, [192, 0, 2, 1]), listed("eth1", 3, [10, 0, 0, 1]), listed("eth0:1", 2, [192, 0, 2, 2])];

@@ -32,6 +32,8 @@ mod attribute {
     pub(super) const IFLA_MASTER: u16 = 10;
     pub(super) const IFLA_STATS64: u16 = 23;
     pub(super) const IFLA_LINK_NETNSID: u16 = 37;
+    pub(super) const IFLA_XDP: u16 = 43;
+    pub(super) const IFLA_XDP_PROG_ID: u16 = 4;
     pub(super) const RTA_DST: u16 = 1;
     pub(super) const RTA_OIF: u16 = 4;
     pub(super) const RTA_GATEWAY: u16 = 5;
@@ -59,6 +61,8 @@ pub(super) struct Link {
     pub(super) lower: Option<u32>,
     /// The interface that it is a member of, a bond or bridge.
     pub(super) master: Option<u32>,
+    /// The XDP program on it; the first of several, where they are in different modes.
+    pub(super) xdp_program: Option<u32>,
 }
 
 /// What a device says it lost since it came up.
@@ -280,6 +284,7 @@ fn read_link(payload: &[u8]) -> Option<Link> {
         losses: DeviceLosses::default(),
         lower: None,
         master: None,
+        xdp_program: None,
     };
     // A veth's "link" is its peer, and no number of ours if that is elsewhere.
     let mut elsewhere = false;
@@ -292,6 +297,7 @@ fn read_link(payload: &[u8]) -> Option<Link> {
             attribute::IFLA_LINK => link.lower = word(value),
             attribute::IFLA_MASTER => link.master = word(value),
             attribute::IFLA_LINK_NETNSID => elsewhere = true,
+            attribute::IFLA_XDP => link.xdp_program = xdp_program(value),
             _ => {}
         }
     }
@@ -407,6 +413,13 @@ fn attributes<'a>(payload: &'a [u8], header: &impl Emitable) -> impl Iterator<It
         let whole = 4..usize::from(nla.length());
         (nla.kind(), nla.into_inner().get(whole).unwrap_or(&[]))
     })
+}
+
+/// The number of an XDP program, out of the nested attributes about it; 0 is none.
+fn xdp_program(value: &[u8]) -> Option<u32> {
+    let told = NlasIterator::new(value).map_while(Result::ok);
+    let number = told.filter(|nla| nla.kind() == attribute::IFLA_XDP_PROG_ID);
+    number.filter_map(|nla| word(nla.value())).find(|&number| number != 0)
 }
 
 /// An address of either family, by its length.

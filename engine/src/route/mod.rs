@@ -125,6 +125,12 @@ fn carry_down(carrying: &mut Vec<u32>, links: &[(u32, Option<u32>, Option<u32>)]
     }
 }
 
+/// The XDP program on an interface, by its number in the kernel.
+pub(crate) fn xdp_program(interface: u32) -> Result<Option<u32>, Error> {
+    let links = kernel::links()?;
+    Ok(links.iter().find(|link| link.index == interface).and_then(|link| link.xdp_program))
+}
+
 /// What these interfaces say they lost since they came up, all together. An interface that is gone has nothing to say.
 pub(crate) fn device_losses(interfaces: &[u32]) -> Result<DeviceLosses, Error> {
     let links = kernel::links()?;

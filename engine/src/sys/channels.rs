@@ -1,5 +1,6 @@
-//! How many queues of a device are in use, as its driver tells (linux/ethtool.h, `ETHTOOL_GCHANNELS`). Netlink tells how
-//! many there could be, and sysfs is another network namespace's where it was mounted there.
+//! What the driver of a device tells (linux/ethtool.h): its name (`ETHTOOL_GDRVINFO`), and how many queues are in use
+//! (`ETHTOOL_GCHANNELS`). Netlink tells how many there could be, and sysfs is another network namespace's where it was
+//! mounted there.
 
 #![expect(unsafe_code, reason = "an ioctl that takes a pointer in its argument")]
 
@@ -8,7 +9,27 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Socket, Type};
 
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
+
+/// `struct ethtool_drvinfo`: what is not looked at comes after the name, and has these bytes.
+#[repr(C)]
+struct EthtoolDriver {
+    command: u32,
+    name: [u8; 32],
+    _other: [u8; 160],
+}
+
+/// An answer that begins with the command it is for.
+///
+/// # Safety
+/// Its size is that of the command's structure in linux/ethtool.h, or more.
+unsafe trait Answer {}
+
+// SAFETY: 196 bytes, the kernel's: the command, five names of 32, 12 bytes in reserve, five words.
+unsafe impl Answer for EthtoolDriver {}
+// SAFETY: nine words.
+unsafe impl Answer for EthtoolChannels {}
 
 /// `struct ethtool_channels`
 #[repr(C)]
@@ -38,25 +59,42 @@ impl Channels {
     }
 }
 
+/// The name of a device's driver, if it has one that tells.
+pub(crate) fn driver(device: &str) -> Option<String> {
+    let mut told = EthtoolDriver { command: ETHTOOL_GDRVINFO, name: [0; 32], _other: [0; 160] };
+    fill(device, &mut told).ok()?;
+    let name = told.name.split(|&byte| byte == 0).next().unwrap_or_default();
+    (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+}
+
 fn ask(device: &str) -> io::Result<Channels> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     let mut told = EthtoolChannels { command: ETHTOOL_GCHANNELS, ..EthtoolChannels::default() };
+    fill(device, &mut told)?;
+    Ok(Channels { rx: (told.rx + told.combined).max(1), tx: (told.tx + told.combined).max(1) })
+}
+
+/// Has the driver answer.
+fn fill(device: &str, told: &mut impl Answer) -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     // SAFETY: an all-zero ifreq is valid: an empty name and a null pointer.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte stays zero.
     device.bytes().zip(&mut request.ifr_name[..libc::IFNAMSIZ - 1]).for_each(|(from, to)| *to = from as libc::c_char);
-    request.ifr_ifru.ifru_data = (&raw mut told).cast();
-    // SAFETY: the request names a device and points to a command with room for its answer; both outlive the call.
+    request.ifr_ifru.ifru_data = (&raw mut *told).cast();
+    // SAFETY: the request names a device and points to a command with room for its answer (`Answer`); both outlive the call.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(Channels { rx: (told.rx + told.combined).max(1), tx: (told.tx + told.combined).max(1) })
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_have_room() {
+        assert_eq!((size_of::<EthtoolDriver>(), size_of::<EthtoolChannels>()), (196, 36));
+        assert_eq!((driver("lo"), driver("nosuch0")), (None, None));
+    }
 
     #[test]
     fn a_device_that_does_not_tell_has_one() {

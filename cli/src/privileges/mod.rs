@@ -1,0 +1,90 @@
+//! Gives up rights. Once a scan has opened what it takes, it only sends, receives and writes what it found: what it no
+//! longer needs for that, whoever sends it a malicious reply cannot have either.
+//!
+//! | what | whose business | takes effect |
+//! |---|---|---|
+//! | user and groups, capabilities | `identity` | in [`become_nobody`] |
+//! | no_new_privs | here | in [`confine`] |
+//! | files, TCP (Landlock) | `files` | in [`confine`] |
+//! | system calls (seccomp) | `syscalls` | in [`confine`] |
+//!
+//! Files for results are opened between the two: they belong to whoever the program has become, and are opened before
+//! their names go out of reach.
+//!
+//! All of it holds for the calling thread and for those that it starts afterwards, so it is done while there is no other.
+//! What the kernel cannot do is no failure; [`Account`] says what came of it.
+
+mod files;
+mod identity;
+mod syscalls;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use rustix::thread::set_no_new_privs;
+
+pub(crate) use identity::become_nobody;
+
+/// What the program still has to do when it has given up the rest.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keep {
+    /// Files that are written: opened, replaced under their names, or made anew beside them under another name.
+    pub(crate) writes: Vec<PathBuf>,
+    /// Makes TCP connections of its own.
+    pub(crate) connects: bool,
+    /// Starts other programs, with the rights that they would have from a shell: then only capabilities are given up.
+    pub(crate) programs: bool,
+}
+
+/// What came of it, in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// What is in force.
+    pub(crate) in_force: Vec<String>,
+    /// What this system cannot do.
+    pub(crate) missing: Vec<String>,
+}
+
+impl Account {
+    /// Both together.
+    pub(crate) fn and(mut self, other: Account) -> Account {
+        self.in_force.extend(other.in_force);
+        self.missing.extend(other.missing);
+        self
+    }
+
+    fn note(&mut self, what: Result<String, String>) {
+        match what {
+            Ok(text) => self.in_force.push(text),
+            Err(text) => self.missing.push(text),
+        }
+    }
+
+    /// What is said when it was asked for.
+    pub(crate) fn told(&self) -> String {
+        format!("rights while scanning: {}", self.in_force.join("; "))
+    }
+
+    /// What is said where more is kept than would be needed.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let missing = self.missing.join("; ");
+        (!missing.is_empty()).then(|| format!("some rights are kept that are not needed: {missing}"))
+    }
+}
+
+/// Confines what is left of the program: no rights by way of other programs, and no files, connections and system calls
+/// but those that are needed.
+pub(crate) fn confine(keep: &Keep) -> Account {
+    let mut account = Account::default();
+    if keep.programs {
+        let why = "files, system calls and other programs as before, for the sake of the commands that are run";
+        account.in_force.push(why.into());
+        return account;
+    }
+    let sealed = set_no_new_privs(true).map_err(|error| format!("new ones can be had (no_new_privs: {error})"));
+    account.note(sealed.map(|()| "no new ones (no_new_privs)".into()));
+    account.note(files::confine(keep));
+    account.note(syscalls::confine(keep.connects));
+    account
+}
