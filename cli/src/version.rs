@@ -47,7 +47,6 @@ fn json() -> Value {
         "debug": cfg!(debug_assertions),
         "links": choices(&definition, "link"),
         "receive": choices(&definition, "receive"),
-        "outputs": choices(&definition, "output"),
         "kernel": {
             "name": kernel.sysname().to_string_lossy(),
             "release": kernel.release().to_string_lossy(),
