@@ -273,7 +273,7 @@ mod tests {
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            Ok(account)
+            Ok(())
         }
     }
 
