@@ -288,9 +288,7 @@ mod tests {
 
     fn list(findings: &[(u8, u16)]) -> Scan {
         let mut scan = Scan::default();
-        findings
-            .iter()
-            .for_each(|&(host, port)| scan.add(Record::Verdict(Verdict::bare(address(host), port, State::Open))));
+        findings.iter().for_each(|&(host, port)| scan.add(Record::Verdict(Verdict::bare(address(host), port, Open))));
         scan
     }
 

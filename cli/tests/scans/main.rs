@@ -5,6 +5,7 @@ mod demo;
 mod ending;
 mod failing;
 mod findings;
+mod outputs;
 mod rights;
 mod seed;
 mod stats;
