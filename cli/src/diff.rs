@@ -8,10 +8,10 @@ use clap::Args;
 use halfopen_results::diff::{Change, Difference, HostChange, PortChange, UpOrDown};
 use halfopen_results::read;
 use halfopen_results::record::State;
+use halfopen_services::tcp_name;
 
 use crate::failure::{self, DONE, Failure};
 use crate::output::text::{count, grouped};
-use crate::services;
 
 const LONG_HELP: &str = "\
 Examples:
@@ -88,7 +88,7 @@ fn port(port: &PortChange) -> String {
         Change::Changed => '~',
     };
     let number = format!("{}/tcp", port.port);
-    let service = services::name(port.port).unwrap_or("-");
+    let service = tcp_name(port.port).unwrap_or("-");
     format!("  {sign} {number:<9}  {service:<15}  {}, was {}\n", states(&port.after), states(&port.before))
 }
 

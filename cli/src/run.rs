@@ -231,7 +231,7 @@ mod tests {
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            Ok(account)
+            Ok(())
         }
     }
 

@@ -38,7 +38,10 @@ lab_test!(every_form_at_once, |lab| {
     assert_eq!(text(&output.stdout).lines().next(), Some("port"));
     assert_eq!(sorted(&read(directory.path(), "all.list")), OPEN);
     assert_eq!(records(&read(directory.path(), "all.jsonl")).len(), 1 + OPEN.len() + 1);
-    let mut names: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     let expected = ["csv", "gnmap", "json", "jsonl", "list", "sqlite", "xml"];
     assert_eq!(names, expected.map(|suffix| format!("all.{suffix}")), "nothing else is left");
