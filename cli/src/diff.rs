@@ -157,8 +157,8 @@ mod tests {
         );
         let mut after = scan("192.0.2.0/25", &[(one, 22, Closed), (one, 80, Filtered), (one, 443, Open)]);
         after.add(Record::HostDown(HostDown { address: two.parse().unwrap(), reason: "no-arp".into() }));
-        insta::assert_snapshot!(text(&Difference::between(&before, &after)), @"");
-        insta::assert_snapshot!(json(&Difference::between(&before, &after)), @"");
+        insta::assert_snapshot!("text", text(&Difference::between(&before, &after)));
+        insta::assert_snapshot!("json", json(&Difference::between(&before, &after)));
     }
 
     #[test]

@@ -5,9 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::address::Range;
 use crate::coverage::Coverage;
 use crate::record::{Name, Show, State};
 use crate::scan::{Host, Scan};
@@ -134,7 +136,11 @@ impl<'a> View<'a> {
         let covers = match &scan.summary {
             _ if header.shard.is_some() => Covers::Findings("is one part of a scan"),
             _ if header.settings.filter.is_some() => Covers::Findings("was filtered"),
-            Some(summary) if summary.outcome == "complete" => Covers::Plan(header.coverage.without(&summary.unprobed)),
+            Some(summary) if summary.outcome == "complete" => {
+                let plan = header.coverage.without(&summary.unprobed);
+                let skipped = summary.discovery.as_ref().is_some_and(|found| found.skipped_hosts > 0);
+                Covers::Plan(if skipped { heard(&plan, scan) } else { plan })
+            }
             Some(_) => Covers::Findings("was stopped"),
             None => Covers::Findings("did not end"),
         };
@@ -189,6 +195,12 @@ impl<'a> View<'a> {
             .flat_map(|(&address, host)| host.ports.keys().map(move |&port| (address, port)))
             .collect()
     }
+}
+
+/// The hosts that something is known of: a scan that skipped hosts does not say which, so any other may be among them.
+fn heard(plan: &Coverage, scan: &Scan) -> Coverage {
+    let ports = |&address: &IpAddr| Some((Range::single(address), Arc::new(plan.ports(address)?.clone())));
+    scan.hosts.keys().filter_map(ports).collect()
 }
 
 fn host(address: IpAddr, a: &View<'_>, b: &View<'_>, unknown: &mut (u64, u64)) -> Option<HostChange> {
@@ -262,10 +274,8 @@ fn notes(a: &View<'_>, b: &View<'_>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::record::{Header, HostDown, Record, Rest, Settings, Summary, Verdict};
+    use crate::record::{Discovery, Header, HostDown, Record, Rest, Settings, Summary, Verdict};
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, last])
@@ -288,9 +298,7 @@ mod tests {
 
     fn list(findings: &[(u8, u16)]) -> Scan {
         let mut scan = Scan::default();
-        findings
-            .iter()
-            .for_each(|&(host, port)| scan.add(Record::Verdict(Verdict::bare(address(host), port, State::Open))));
+        findings.iter().for_each(|&(host, port)| scan.add(Record::Verdict(Verdict::bare(address(host), port, Open))));
         scan
     }
 
@@ -415,6 +423,18 @@ mod tests {
         let mut after = scan(NET, Show::ALL, &[(1, 2, Open)]);
         after.add(Record::Rest(Rest { address: address(1), state: Closed, reason: "rst".into(), count: 9 }));
         assert_eq!(shown(&Difference::between(&before, &after)), ["192.0.2.1:1 Changed [Filtered] [Closed]"]);
+    }
+
+    #[test]
+    fn hosts_that_were_skipped_are_unknown() {
+        let before = scan(NET, Show::OPEN, &[(1, 1, Open), (2, 1, Open)]);
+        let mut after = scan(NET, Show::OPEN, &[(1, 2, Open)]);
+        let discovery = Some(Discovery { skipped_hosts: 254, ..Discovery::default() });
+        after.summary = after.summary.map(|summary| Summary { discovery, ..summary });
+        let difference = Difference::between(&before, &after);
+        let expected = ["192.0.2.1:1 Gone [Open] [Closed, Filtered]", "192.0.2.1:2 Appeared [Closed, Filtered] [Open]"];
+        assert_eq!(shown(&difference), expected);
+        assert_eq!((difference.compared, difference.unknown_in_b), (Some(10), 1));
     }
 
     #[test]

@@ -1,0 +1,138 @@
+//! Several outputs at once: what is in the files, also when the program is killed, and what other programs make of them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use halfopen_lab::lab_test;
+use rustix::process::Signal;
+
+use super::{OPEN, Scan, listeners, records, run, sorted, text};
+
+const NMAPS_DTD: &str = "/usr/share/nmap/nmap.dtd";
+
+fn read(directory: &Path, name: &str) -> String {
+    fs::read_to_string(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The exit code of a comparison of two files.
+fn diff(one: &Path, other: &Path) -> i32 {
+    let output = run(&format!("diff {} {}", one.display(), other.display()));
+    output.status.code().unwrap_or_else(|| panic!("{}", text(&output.stderr)))
+}
+
+/// Whether a program is there; if not, says so aloud.
+fn installed(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok();
+    if !found {
+        halfopen_lab::skip(&format!("{program} is not installed"));
+    }
+    found
+}
+
+lab_test!(every_form_at_once, |lab| {
+    let _listeners = listeners(lab);
+    let directory = tempfile::tempdir().unwrap();
+    let base = directory.path().join("all");
+    let output = run(&format!("scan 127.0.0.1 ::1 -p 1-1024 --output-all {} -o csv --fields port", base.display()));
+    assert_eq!(text(&output.stdout).lines().next(), Some("port"));
+    assert_eq!(sorted(&read(directory.path(), "all.list")), OPEN);
+    assert_eq!(records(&read(directory.path(), "all.jsonl")).len(), 1 + OPEN.len() + 1);
+    let mut names: Vec<_> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let expected = ["csv", "gnmap", "json", "jsonl", "list", "sqlite", "xml"];
+    assert_eq!(names, expected.map(|suffix| format!("all.{suffix}")), "nothing else is left");
+    let database = directory.path().join("all.sqlite");
+    for suffix in ["gnmap", "list", "xml"] {
+        assert_eq!(diff(&database, &directory.path().join(format!("all.{suffix}"))), 0, "{suffix}");
+    }
+});
+
+lab_test!(a_killed_scan_leaves_sound_files, |_lab| {
+    for lines in [1, 30, 500, 3_000] {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path().join("t");
+        fs::write(directory.path().join("t.json"), "[]\n").unwrap();
+        let mut scan =
+            Scan::start(&format!("scan 127.0.0.1 -p 1-20000 --rate 3000 --show all --output-all {}", base.display()));
+        for _ in 0..lines {
+            assert!(scan.line().contains("127.0.0.1"));
+        }
+        scan.signal(Signal::KILL);
+        scan.end();
+        assert_eq!(read(directory.path(), "t.json"), "[]\n", "as it was");
+        assert!(!directory.path().join("t.xml").exists() && !directory.path().join("t.gnmap").exists());
+        for name in ["t.jsonl", "t.csv", "t.list", "t.sqlite", "t.json.part", "t.xml.part", "t.gnmap.part"] {
+            let file = directory.path().join(name);
+            assert_eq!(diff(&file, &file), 0, "{name} after {lines} lines");
+        }
+        // What people were shown was written to the other outputs at most a batch later.
+        let whole = read(directory.path(), "t.jsonl").lines().count();
+        assert!(whole >= lines / 2, "{whole} of {lines}");
+    }
+});
+
+lab_test!(nmaps_readers_take_the_xml, |lab| {
+    let _listeners = listeners(lab);
+    let directory = tempfile::tempdir().unwrap();
+    let scan = |name: &str, ports: &str| {
+        let file = directory.path().join(name);
+        let output = run(&format!("scan 127.0.0.1 ::1 -p {ports} -o xml={}", file.display()));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        file
+    };
+    let (one, other) = (scan("one.xml", "1-1024"), scan("other.xml", "100-1024"));
+    if installed("xmllint") && Path::new(NMAPS_DTD).exists() {
+        let output =
+            Command::new("xmllint").args(["--noout", "--dtdvalid", NMAPS_DTD]).args([&one, &other]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    if installed("ndiff") {
+        let ndiff = |other| Command::new("ndiff").args([&one, other]).output().unwrap().status.code();
+        assert_eq!((ndiff(&one), ndiff(&other)), (Some(0), Some(1)));
+    }
+});
+
+lab_test!(an_output_that_fails_ends_the_scan_and_not_the_others, |lab| {
+    let _listeners = listeners(lab);
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("t.json");
+    let output = run(&format!("scan 127.0.0.1 -p 1-1024 -o list=/dev/full -o json={}", json.display()));
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.ends_with("error: cannot write to /dev/full: No space left on device (os error 28)\n"), "{said}");
+    let records: Vec<serde_json::Value> = serde_json::from_str(&read(directory.path(), "t.json")).unwrap();
+    assert_eq!(records.last().unwrap()["type"], "summary");
+});
+
+lab_test!(two_outputs_to_one_file_are_refused, |_lab| {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("t");
+    let output = run(&format!("scan 127.0.0.1 -p 80 -o csv={0} -o list={0}", file.display()));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("is being written by another output"), "{}", text(&output.stderr));
+    assert!(!file.exists(), "nothing is left behind");
+});
+
+lab_test!(changes_are_found, |lab| {
+    let directory = tempfile::tempdir().unwrap();
+    let [before, after] = ["before.jsonl", "after.xml"].map(|name| directory.path().join(name));
+    let kept = lab.listen("127.0.0.1:22");
+    let gone = lab.listen("127.0.0.1:80");
+    run(&format!("scan 127.0.0.1 -p 1-1024 -o jsonl={}", before.display()));
+    drop(gone);
+    run(&format!("scan 127.0.0.1 -p 1-1024 -o xml={}", after.display()));
+    drop(kept);
+    let output = run(&format!("diff {} {}", before.display(), after.display()));
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout);
+    assert!(said.contains("- 80/tcp") && said.ends_with("1 port gone; 1,024 targets compared\n"), "{said}");
+    let output = run(&format!("diff --json {0} {0}", after.display()));
+    assert_eq!(output.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_str(&text(&output.stdout)).unwrap();
+    assert_eq!((&json["same"], &json["compared"]), (&true.into(), &1024.into()));
+    assert_eq!(run(&format!("diff {} /nonexistent", after.display())).status.code(), Some(2));
+});
