@@ -17,6 +17,7 @@ use crate::demo::DemoArgs;
 use crate::explain::ExplainArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
+use crate::report::ReportArgs;
 use crate::values;
 
 /// A command line, with what else counts.
@@ -106,6 +107,10 @@ pub(crate) enum Command {
     /// In plain words: what a port is for, whether it is encrypted, what to use instead, what an open one means on a
     /// local network and on the Internet, and what to do.
     Explain(ExplainArgs),
+    /// Make a page of scans for people: what was found, what needs attention, charts
+    ///
+    /// One file that loads nothing and prints well.
+    Report(ReportArgs),
 }
 
 const SHORT_EXAMPLES: &str = "\

@@ -36,6 +36,16 @@ pub(crate) enum Failure {
         /// The system's word.
         source: io::Error,
     },
+    /// A file of results is not what it should be.
+    #[error("cannot read {name}, line {line}: {what}")]
+    Scan {
+        /// The file.
+        name: String,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong there.
+        what: String,
+    },
     /// Something is wrong in a file of settings or the environment: where, what, and what instead.
     #[error("{0}")]
     Setting(String),
@@ -105,7 +115,7 @@ impl Failure {
             | Failure::Open { .. }
             | Failure::Setting(_)
             | Failure::DemoTooLarge { .. } => USAGE,
-            Failure::TwoOnStdout { .. } | Failure::NoFields => USAGE,
+            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::Scan { .. } => USAGE,
             Failure::Demo(_) => RUNTIME,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,
@@ -115,6 +125,7 @@ impl Failure {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Failure::Scan { .. } => Some("it reads what `halfopen scan -o jsonl` writes".into()),
             Failure::NoTargets => Some("for example: halfopen scan 192.0.2.0/24 -p 22,80,443".into()),
             Failure::Engine(halfopen::Error::Privilege { .. }) => Some(grant()),
             Failure::Demo(EnclosureError::Forbidden { remedy, .. }) => Some(allow(*remedy)),

@@ -13,6 +13,7 @@ mod failure;
 mod layers;
 mod output;
 mod port_names;
+mod report;
 mod run;
 mod screen;
 mod settings;

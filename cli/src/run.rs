@@ -19,6 +19,7 @@ use crate::layers::Effective;
 use crate::output::account::{self, Account, PlanSize};
 use crate::output::plaintext::Plaintext;
 use crate::output::{Output, summary};
+use crate::report;
 use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::signals;
@@ -34,6 +35,7 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Config(args) => config::run(&args, effective),
         Command::Demo(args) => demo::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Report(args) => report::run(&args),
     }
 }
 
