@@ -22,6 +22,7 @@ use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
 use crate::man::ManArgs;
 use crate::permit::PermitArgs;
+use crate::report::ReportArgs;
 use crate::values;
 use crate::version::VersionArgs;
 
@@ -128,6 +129,10 @@ pub(crate) enum Command {
     /// Rights, interfaces and the links that would work there, routes and gateways, limits, firewall, clock, other scanners.
     /// Sends nothing.
     Doctor(DoctorArgs),
+    /// Make a page of scans for people: what was found, what needs attention, charts
+    ///
+    /// One file that loads nothing and prints well.
+    Report(ReportArgs),
 }
 
 const PROGRAM: &str = "\

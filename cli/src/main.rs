@@ -21,6 +21,7 @@ mod output;
 mod port_names;
 mod permit;
 mod privileges;
+mod report;
 mod run;
 mod screen;
 mod settings;

@@ -22,7 +22,7 @@ use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::signals;
 use crate::stats::{Stats, StatsFile};
-use crate::{completion, config, demo, diff, doctor, explain, man, version};
+use crate::{completion, config, demo, diff, doctor, explain, man, report, version};
 
 /// How long to wait for an event when there is nothing left to write: it wakes up by itself when one comes.
 const LONG: Duration = Duration::from_secs(3600);
@@ -39,6 +39,7 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Version(args) => version::run(&args),
+        Command::Report(args) => report::run(&args),
     }
 }
 

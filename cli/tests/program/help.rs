@@ -31,6 +31,11 @@ fn of_doctor() {
 }
 
 #[test]
+fn of_report() {
+    insta::assert_snapshot!(help("report --help"));
+}
+
+#[test]
 fn is_the_same_by_another_name() {
     assert_eq!(help("help scan"), help("scan --help"));
     assert_eq!(help("scan --rate 0 --nope -i /nowhere --help"), help("scan --help"));

@@ -7,6 +7,7 @@ mod errors;
 mod explain;
 mod help;
 mod ports;
+mod report;
 mod results;
 mod settings;
 
