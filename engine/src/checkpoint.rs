@@ -223,6 +223,11 @@ impl Checkpoint {
         self.tally.open + self.tally.closed + self.tally.filtered + skipped
     }
 
+    /// On-link hosts that were told to be down, notes included.
+    pub fn down(&self) -> impl Iterator<Item = AddressRange> + '_ {
+        self.down.iter().copied()
+    }
+
     /// How long the scan has run.
     pub fn elapsed(&self) -> Duration {
         self.tally.elapsed

@@ -14,10 +14,10 @@ mod withheld;
 use std::io::Write;
 use std::net::IpAddr;
 
-use halfopen::{DownReason, Event, State, Suspicion, Verdict};
+use halfopen::{Checkpoint, DownReason, Event, State, Suspicion, Verdict};
 use halfopen_results::address::{Addresses, Range};
 use halfopen_results::record::{self, HostDown, Message, Record, Show};
-use halfopen_results::sink::Error;
+use halfopen_results::sink::{Error, Mark};
 use halfopen_results::{Filter, Sinks};
 use halfopen_services::tcp_name;
 
@@ -123,6 +123,24 @@ impl<W: Write> Output<W> {
     /// Begins the results of a scan that has begun.
     pub(crate) fn begin(&mut self, header: impl FnOnce() -> record::Header) -> Result<(), Error> {
         if self.sinks.is_empty() { Ok(()) } else { self.sinks.begin(&header()) }
+    }
+
+    /// Goes on with results as they were, and leaves out what is behind these marks.
+    pub(crate) fn resume(&mut self, marks: &[Mark], checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.unprobed.extend(checkpoint.down().filter_map(|range| Range::new(range.first(), range.last())));
+        self.sinks.resume(marks)
+    }
+
+    /// How far the results have come, those in files.
+    pub(crate) fn marks(&mut self) -> Result<Vec<Mark>, Error> {
+        self.flush()?;
+        self.sinks.marks()
+    }
+
+    /// Ends the results of a scan that will be resumed.
+    pub(crate) fn pause(&mut self, account: &Account) -> Result<(), Error> {
+        self.sinks.keep_spools();
+        self.end(account)
     }
 
     /// Takes an event. What it says may wait until `flush`.
