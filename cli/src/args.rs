@@ -20,6 +20,7 @@ use crate::doctor::DoctorArgs;
 use crate::explain::ExplainArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
+use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
 use crate::man::ManArgs;
 use crate::permit::PermitArgs;
 use crate::resume::ResumeArgs;

@@ -59,7 +59,8 @@ pub(crate) fn write(path: &Path, header: &Header, checkpoint: &Checkpoint) -> io
         let _ = fs::remove_file(&made);
     }
     written?;
-    sync_directory(path)
+    sync_directory(path);
+    Ok(())
 }
 
 fn fill(made: &Path, header: &Header, checkpoint: &Checkpoint) -> io::Result<()> {
@@ -71,10 +72,11 @@ fn fill(made: &Path, header: &Header, checkpoint: &Checkpoint) -> io::Result<()>
     file.sync_all()
 }
 
-/// A rename that is not on the disk may be undone by a power cut.
-fn sync_directory(path: &Path) -> io::Result<()> {
+/// A rename that is not on the disk may be undone by a power cut: then the one before is there. Who has given up the
+/// right to read the directory has to live with that.
+fn sync_directory(path: &Path) {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
+    let _ = File::open(directory).and_then(|directory| directory.sync_all());
 }
 
 /// A file beside this one.

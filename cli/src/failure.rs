@@ -201,11 +201,12 @@ pub(crate) fn shell_word(text: &str) -> String {
 
 /// What cannot work however often it is tried was asked wrongly; the rest depends on the machine and the moment.
 fn engine_code(error: &halfopen::Error) -> u8 {
-    use halfopen::Error::{EmptyPlan, NoSuchInterface, Parse, PlanTooLarge, Setting, SourceNotOurs};
+    use halfopen::Error::{EmptyPlan, NoSuchInterface, OtherPlan, Parse, PlanTooLarge, Setting, SourceNotOurs};
     match error {
         Parse { .. }
         | EmptyPlan(_)
         | PlanTooLarge { .. }
+        | OtherPlan { .. }
         | NoSuchInterface { .. }
         | SourceNotOurs { .. }
         | Setting { .. } => USAGE,

@@ -68,6 +68,11 @@ pub(crate) fn read(path: &Path, from: u64) -> io::Result<(Vec<Event>, u64)> {
     Ok((events, u64::MAX))
 }
 
+/// Removes a part.
+pub(crate) fn remove(path: &Path, generation: u64) {
+    let _ = fs::remove_file(part(path, generation));
+}
+
 /// Removes the parts before this one, as far as there are any.
 pub(crate) fn remove_before(path: &Path, generation: u64) {
     for old in (0..generation).rev() {

@@ -40,14 +40,24 @@ pub(crate) struct Place {
     pub(crate) path: PathBuf,
     pub(crate) every: Duration,
     pub(crate) header: Header,
-    journal: Journal,
+    /// Until the scan has begun.
+    journal: Option<Journal>,
+}
+
+/// What was made for a scan that never began is taken away again.
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.journal.is_some() {
+            journal::remove(&self.path, self.header.generation);
+        }
+    }
 }
 
 impl Place {
     /// Makes sure that checkpoints can be written there, before anything is sent.
     pub(crate) fn open(path: &Path, every: Duration, header: Header) -> Result<Place, Failure> {
         let failed = |source| Failure::Open { name: path.display().to_string(), source };
-        let journal = Journal::create(path, header.generation).map_err(failed)?;
+        let journal = Some(Journal::create(path, header.generation).map_err(failed)?);
         Ok(Place { path: path.into(), every, header, journal })
     }
 }
@@ -91,8 +101,9 @@ struct Job {
 
 impl Keeper {
     /// Of a scan that has begun: its outputs are as they should be without any event of this run.
-    pub(crate) fn new(place: Place, checkpointer: Checkpointer, screen: Screen) -> io::Result<Keeper> {
-        let Place { path, every, header, journal } = place;
+    pub(crate) fn new(mut place: Place, checkpointer: Checkpointer, screen: Screen) -> io::Result<Keeper> {
+        let journal = place.journal.take();
+        let (path, every, header) = (place.path.clone(), place.every, place.header.clone());
         let (jobs, waiting) = channel();
         let (outcomes, done) = channel();
         let shared = Arc::<Shared>::default();
@@ -105,7 +116,7 @@ impl Keeper {
             every,
             header,
             screen,
-            journal: Some(journal),
+            journal,
             taken: 0,
             shared,
             checkpointer,
@@ -139,7 +150,7 @@ impl Keeper {
         if !std::mem::replace(&mut self.is_warned, true) {
             let path = self.path.display();
             self.screen.warn(&format!(
-                "cannot write a checkpoint to {path}: {error}; the scan goes on, and so does the one before stay"
+                "cannot write a checkpoint to {path}: {error}; the scan goes on, and what was written before stays"
             ));
         }
     }
@@ -261,6 +272,8 @@ impl Writer {
     }
 }
 
+/// What may be written and no longer read is left to the system.
 fn sync(marks: &[Mark]) -> io::Result<()> {
-    marks.iter().try_for_each(|mark| File::open(&mark.file)?.sync_data())
+    let file = |mark: &Mark| File::options().append(true).open(&mark.file);
+    marks.iter().filter_map(|mark| file(mark).ok()).try_for_each(|file| file.sync_data())
 }

@@ -60,6 +60,8 @@ pub(crate) struct Output<W> {
     withheld: Option<Withheld>,
     /// Addresses of which no port is probed.
     unprobed: Vec<Range>,
+    /// What was counted by host is of the last run only.
+    goes_on: bool,
 }
 
 /// What people get on standard output.
@@ -97,7 +99,7 @@ impl<W: Write> Output<W> {
             };
             People { format, waiting: Vec::new(), out, failed: false }
         });
-        Output { people, show, filter: None, sinks, withheld: None, unprobed: Vec::new() }
+        Output { people, show, filter: None, sinks, withheld: None, unprobed: Vec::new(), goes_on: false }
     }
 
     /// The same without what is suspect; what is open waits until the end.
@@ -117,7 +119,8 @@ impl<W: Write> Output<W> {
 
     /// A line about each host for the summary, if the results have no place for it.
     pub(crate) fn by_host(&self) -> Option<String> {
-        self.people.as_ref().and_then(|people| people.format.by_host())
+        let people = self.people.as_ref().filter(|_| !self.goes_on);
+        people.and_then(|people| people.format.by_host())
     }
 
     /// Begins the results of a scan that has begun.
@@ -127,6 +130,7 @@ impl<W: Write> Output<W> {
 
     /// Goes on with results as they were, and leaves out what is behind these marks.
     pub(crate) fn resume(&mut self, marks: &[Mark], checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.goes_on = true;
         self.unprobed.extend(checkpoint.down().filter_map(|range| Range::new(range.first(), range.last())));
         self.sinks.resume(marks)
     }

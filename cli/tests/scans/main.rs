@@ -8,6 +8,7 @@ mod ending;
 mod failing;
 mod findings;
 mod options;
+mod resuming;
 mod rights;
 mod scope;
 mod seed;
