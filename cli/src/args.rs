@@ -417,7 +417,7 @@ pub(crate) struct OutputArgs {
     #[arg(long)]
     pub(crate) hide_suspect: bool,
 
-    /// Keep the scan in this file, so that `halfopen resume FILE` can go on with it after Ctrl-C, a kill or a power cut
+    /// Keep the scan in this file, for `halfopen resume FILE` after Ctrl-C, a kill or a power cut
     ///
     /// Written every few seconds, beside it a journal of what was found since; both are removed when the scan has come to
     /// its end. No finding is lost, and none stands twice in a file that -o names. Not with --hide-suspect, which

@@ -103,6 +103,8 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<u8, Failure> {
     let mut scan = scan_args(&header.words)?;
     args.change(&mut scan);
     scan.probing.seed = Some(checkpoint.seed());
+    // Written on, and so no business of what is given up.
+    scan.output.checkpoint = Some(path.clone());
     let settings = Settings::new(scan)?;
     let every = settings.args.output.checkpoint_every;
     let marks = header.marks.clone();
