@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use halfopen::{HostRate, MacAddr, Pps, Rate};
+use halfopen::{HostRate, MacAddr, Pps, Rate, Shard};
 use halfopen_results::{Field, Filter, Form};
 use halfopen_services::RANKED;
 
@@ -23,6 +23,7 @@ use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
 use crate::man::ManArgs;
 use crate::permit::PermitArgs;
 use crate::report::ReportArgs;
+use crate::resume::ResumeArgs;
 use crate::values;
 use crate::version::VersionArgs;
 
@@ -133,6 +134,11 @@ pub(crate) enum Command {
     ///
     /// One file that loads nothing and prints well.
     Report(ReportArgs),
+    /// Go on with a scan that was interrupted
+    ///
+    /// Needs the file that `halfopen scan --checkpoint FILE` has written: after Ctrl-C, a kill, a power cut. Nothing that was
+    /// found is lost or found twice, at whatever rate.
+    Resume(Box<ResumeArgs>),
 }
 
 const PROGRAM: &str = "\
@@ -257,6 +263,13 @@ pub(crate) struct TargetArgs {
     /// addresses are always scanned when asked for.
     #[arg(long)]
     pub(crate) no_blocklist: bool,
+
+    /// Scan one of n equal parts of the targets: i/n, from 1/n to n/n
+    ///
+    /// The parts have no target in common and together all of them, whatever their seeds. They are cut by address, so that
+    /// a host is in one part, and what it gets at most holds for all shells together.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
 
     /// Which addresses of a host name are scanned
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = ResolveArg::All)]
@@ -407,6 +420,18 @@ pub(crate) struct OutputArgs {
     /// known late, so with this option open ports are printed at the end of the scan.
     #[arg(long)]
     pub(crate) hide_suspect: bool,
+
+    /// Keep the scan in this file, for `halfopen resume FILE` after Ctrl-C, a kill or a power cut
+    ///
+    /// Written every few seconds, beside it a journal of what was found since; both are removed when the scan has come to
+    /// its end. No finding is lost, and none stands twice in a file that -o names. Not with --hide-suspect, which
+    /// keeps findings back until the end.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["hide_suspect", "dry_run"])]
+    pub(crate) checkpoint: Option<PathBuf>,
+
+    /// How often that is
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = values::interval)]
+    pub(crate) checkpoint_every: Duration,
 
     /// Print findings, warnings and errors only: no progress, no summary
     #[arg(short, long)]

@@ -195,18 +195,19 @@ fn grant_to(program: &Path) -> String {
 }
 
 /// A word that a shell takes as it is.
-fn shell_word(text: &str) -> String {
+pub(crate) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// What cannot work however often it is tried was asked wrongly; the rest depends on the machine and the moment.
 fn engine_code(error: &halfopen::Error) -> u8 {
-    use halfopen::Error::{EmptyPlan, NoSuchInterface, Parse, PlanTooLarge, Setting, SourceNotOurs};
+    use halfopen::Error::{EmptyPlan, NoSuchInterface, OtherPlan, Parse, PlanTooLarge, Setting, SourceNotOurs};
     match error {
         Parse { .. }
         | EmptyPlan(_)
         | PlanTooLarge { .. }
+        | OtherPlan { .. }
         | NoSuchInterface { .. }
         | SourceNotOurs { .. }
         | Setting { .. } => USAGE,

@@ -5,19 +5,21 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use halfopen::{Event, Method, Plan, Quiet, Ready, Running, ScanBuilder};
+use halfopen::{Checkpoint, Event, Method, Outcome, Plan, Quiet, Ready, Running, ScanBuilder};
 use halfopen_results::Coverage;
 use halfopen_results::record::Header;
-use halfopen_results::sink::Error;
+use halfopen_results::sink::{Error, Mark};
 
 use crate::args::{Command, MethodArg};
 use crate::failure::{self, DONE, Failure};
+use crate::keeper::{Keeper, Place};
 use crate::layers::Effective;
 use crate::output::account::{self, Account, PlanSize};
 use crate::output::plaintext::Plaintext;
 use crate::output::{Output, summary};
 use crate::permit::{Permit, Session};
 use crate::privileges::{self, Keep};
+use crate::resume::{self, Resumed};
 use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::signals;
@@ -30,7 +32,8 @@ const LONG: Duration = Duration::from_secs(3600);
 /// Does what was asked and gives the exit code.
 pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, Failure> {
     match command {
-        Command::Scan(args) => scan(&Settings::new(*args)?),
+        Command::Scan(args) => scan(&Settings::new(*args)?, effective),
+        Command::Resume(args) => resume::run(&args),
         Command::Config(args) => config::run(&args, effective),
         Command::Diff(args) => diff::run(&args),
         Command::Demo(args) => demo::run(&args),
@@ -43,24 +46,53 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
     }
 }
 
-fn scan(settings: &Settings) -> Result<u8, Failure> {
+fn scan(settings: &Settings, effective: &[Effective]) -> Result<u8, Failure> {
+    let place = if settings.args.probing.dry_run { None } else { resume::place(settings, effective)? };
+    scan_from(settings, place, None)
+}
+
+/// Goes on with a scan.
+pub(crate) fn go_on(settings: &Settings, resumed: Resumed) -> Result<u8, Failure> {
+    let Resumed { checkpoint, marks, events, place } = resumed;
+    scan_from(settings, Some(place), Some((checkpoint, marks, events)))
+}
+
+/// What another run has left behind: its state, how far its outputs had come, and what was found since.
+type Past = (Checkpoint, Vec<Mark>, Vec<Event>);
+
+fn scan_from(settings: &Settings, place: Option<Place>, past: Option<Past>) -> Result<u8, Failure> {
     announce_input(settings);
-    observed(settings, settings.plan()?, &mut |_| {})
+    kept(settings, settings.plan()?, (place, past), &mut |_| {})
 }
 
 /// Scans a plan that may be scanned, and has `observer` see every event.
 pub(crate) fn observed(settings: &Settings, plan: Plan, observer: &mut dyn FnMut(&Event)) -> Result<u8, Failure> {
+    kept(settings, plan, (None, None), observer)
+}
+
+/// The same of a scan that is kept, and goes on from what was.
+fn kept(
+    settings: &Settings,
+    plan: Plan,
+    (place, past): (Option<Place>, Option<Past>),
+    observer: &mut dyn FnMut(&Event),
+) -> Result<u8, Failure> {
     let permit = Permit::of(&settings.args.permit, &plan)?;
     let size = PlanSize::of(&plan);
     let targets = plan.len();
     let coverage = if settings.outputs.is_empty() { Coverage::default() } else { Coverage::from(&plan) };
     let screen = Screen::new(settings.style);
     let builder = permit.bound(settings.scan(plan), &screen)?;
+    let builder = match &past {
+        Some((checkpoint, ..)) => builder.resume(checkpoint.clone())?,
+        None => builder,
+    };
     if settings.args.probing.dry_run {
         return dry_run(settings, &builder, size, targets);
     }
     let mut session = permit.begin(builder.settings(), targets)?;
-    let result = carry_out(settings, builder, (size, targets, coverage), &screen, observer, &mut session);
+    let about = (size, targets, coverage);
+    let result = carry_out(settings, builder, about, (place, past), &screen, observer, &mut session);
     session.end(result)
 }
 
@@ -68,6 +100,7 @@ fn carry_out(
     settings: &Settings,
     builder: ScanBuilder,
     (size, targets, coverage): (PlanSize, u64, Coverage),
+    (place, past): (Option<Place>, Option<Past>),
     screen: &Screen,
     observer: &mut dyn FnMut(&Event),
     session: &mut Session,
@@ -80,7 +113,7 @@ fn carry_out(
     })?;
     let mut stats = stats.map(StatsFile::start).transpose()?;
     let running = ready.start()?;
-    let watch = signals::watch(running.stopper(), screen.clone()).map_err(Failure::Signals)?;
+    let watch = signals::watch(running.stopper(), screen.clone(), place.is_some()).map_err(Failure::Signals)?;
     session.watch(running.stopper(), screen.clone())?;
     let header = account::header(settings, running.settings(), (size, targets), coverage);
     let mut plaintext = Plaintext::default();
@@ -88,11 +121,13 @@ fn carry_out(
         plaintext.event(event);
         observer(event);
     };
-    let drained =
-        output.begin(|| header.clone()).and_then(|()| drain(&running, &mut output, screen, &mut stats, &mut also));
+    let keeper = place.map(|place| Keeper::new(place, running.checkpointer(), screen.clone())).transpose();
+    let mut keeper = keeper.map_err(Failure::Signals)?;
+    let begun = begin(&mut output, &header, past);
+    let drained = begun.and_then(|()| drain(&running, &mut output, (&mut keeper, &mut stats), screen, &mut also));
     screen.clear();
     let last = running.progress();
-    let concluded = conclude(settings, running, &header, (&mut output, drained), screen, session);
+    let concluded = conclude(settings, running, &header, (&mut output, drained, keeper), screen, session);
     let outcome = concluded.as_ref().map_or("failed", |account| &account.outcome);
     stats.and_then(|mut stats| stats.end(&last, outcome)).iter().for_each(|text| screen.warn(text));
     concluded?;
@@ -118,6 +153,18 @@ fn give_up_rights<T>(settings: &Settings, ready: &Ready, screen: &Screen, open: 
     }
     account.warning().iter().for_each(|warning| screen.warn(warning));
     opened
+}
+
+/// Begins the results, or goes on with them: what was found after their marks is told again.
+fn begin(output: &mut Output<Box<dyn Write>>, header: &Header, past: Option<Past>) -> Result<(), Error> {
+    let Some((checkpoint, marks, events)) = past else { return output.begin(|| header.clone()) };
+    if marks.is_empty() {
+        output.begin(|| header.clone())?;
+    } else {
+        output.resume(&marks, &checkpoint)?;
+    }
+    events.iter().try_for_each(|event| output.event(event))?;
+    output.flush()
 }
 
 /// A person who typed `-i -` should not wonder what the program is waiting for.
@@ -147,12 +194,12 @@ fn print_probes(scan: &ScanBuilder) -> io::Result<()> {
 fn drain(
     running: &Running,
     output: &mut Output<Box<dyn Write>>,
+    (keeper, stats): (&mut Option<Keeper>, &mut Option<Stats>),
     screen: &Screen,
-    stats: &mut Option<Stats>,
     observer: &mut dyn FnMut(&Event),
 ) -> Result<(), Error> {
     let next = |wait| next(running, stats.as_mut(), screen, wait);
-    consume(next, output, |event| {
+    consume(next, output, keeper, |event| {
         on_screen(event, screen);
         observer(event);
     })
@@ -174,27 +221,47 @@ fn next(running: &Running, stats: Option<&mut Stats>, screen: &Screen, wait: Dur
     }
 }
 
+/// Events that are told together.
+const TOGETHER: usize = 256;
+
 /// Writes in batches while events are waiting, and everything as soon as none is.
 fn consume<W: Write>(
     mut next: impl FnMut(Duration) -> Result<Option<Event>, Quiet>,
     output: &mut Output<W>,
+    keeper: &mut Option<Keeper>,
     mut also: impl FnMut(&Event),
 ) -> Result<(), Error> {
-    let mut wait = Duration::ZERO;
+    let (mut wait, mut waiting) = (Duration::ZERO, Vec::with_capacity(TOGETHER));
+    keeper.iter_mut().try_for_each(|keeper| keeper.tick(output))?;
     loop {
         match next(wait) {
             Ok(Some(event)) => {
                 also(&event);
-                output.event(&event)?;
+                waiting.push(event);
                 wait = Duration::ZERO;
+                if waiting.len() < TOGETHER {
+                    continue;
+                }
+                tell(&mut waiting, output, keeper)?;
             }
-            Ok(None) => return output.flush(),
+            Ok(None) => {
+                tell(&mut waiting, output, keeper)?;
+                return output.flush();
+            }
             Err(Quiet) => {
+                tell(&mut waiting, output, keeper)?;
                 output.flush()?;
-                wait = LONG;
+                wait = keeper.as_ref().map_or(LONG, Keeper::patience);
             }
         }
+        keeper.iter_mut().try_for_each(|keeper| keeper.tick(output))?;
     }
+}
+
+/// Writes events down where the scan is kept, and then to the results.
+fn tell<W: Write>(events: &mut Vec<Event>, output: &mut Output<W>, keeper: &mut Option<Keeper>) -> Result<(), Error> {
+    keeper.iter_mut().for_each(|keeper| keeper.note(events));
+    events.drain(..).try_for_each(|event| output.event(&event))
 }
 
 fn on_screen(event: &Event, screen: &Screen) {
@@ -211,7 +278,7 @@ fn conclude(
     settings: &Settings,
     running: Running,
     header: &Header,
-    (output, drained): (&mut Output<Box<dyn Write>>, Result<(), Error>),
+    (output, drained, keeper): (&mut Output<Box<dyn Write>>, Result<(), Error>, Option<Keeper>),
     screen: &Screen,
     session: &mut Session,
 ) -> Result<Account, Failure> {
@@ -227,19 +294,32 @@ fn conclude(
             let account = Account::from((header, &summary));
             let account = Account { suspects_hidden: output.left_out(), unprobed: output.unprobed(), ..account };
             session.account(&account);
-            let ended = output.end(&account);
+            let stopped = summary.outcome == Outcome::Stopped;
+            let kept = keep(keeper, output, stopped || drained.is_err());
+            let ended = if matches!(kept, Ok(Some(_))) { output.pause(&account) } else { output.end(&account) };
             drained.and(released).and(ended)?;
             if settings.summary {
-                tell(&account, output.by_host().as_deref(), screen);
+                report(&account, output.by_host().as_deref(), screen);
             }
             // The library has warned; how this very program gets the right is for the program to say.
             if settings.args.probing.method == MethodArg::Auto && method == Method::Connect {
                 screen.note(&format!("hint: {}", failure::grant()));
             }
+            match kept? {
+                Some(file) => {
+                    screen.note(&format!("to go on with this scan: halfopen resume {}", failure::shell_word(&file)))
+                }
+                None if stopped && summary.elapsed > WORTH_RESUMING => screen.hint(NEXT_TIME),
+                None => {}
+            }
             Ok(account)
         }
         Err(error) => {
             // The error itself matters more than whether it could be written.
+            let kept = keep(keeper, output, true).unwrap_or_default();
+            if let Some(file) = kept {
+                screen.note(&format!("to go on with this scan: halfopen resume {}", failure::shell_word(&file)));
+            }
             let _ = output.failure(&error.to_string());
             drained?;
             Err(error.into())
@@ -247,8 +327,28 @@ fn conclude(
     }
 }
 
+/// Ended before its end after less than this, a scan is simply made again.
+const WORTH_RESUMING: Duration = Duration::from_secs(30);
+const NEXT_TIME: &str = "with --checkpoint FILE, a scan that is interrupted can be resumed";
+
+/// Keeps a scan that was interrupted, and clears up after one that was not; the file to resume from, if there is one.
+fn keep<W: Write>(
+    keeper: Option<Keeper>,
+    output: &mut Output<W>,
+    interrupted: bool,
+) -> Result<Option<String>, Failure> {
+    match keeper {
+        Some(keeper) if interrupted => keeper.suspend(output).map(|path| Some(path.display().to_string())),
+        Some(keeper) => {
+            keeper.complete();
+            Ok(None)
+        }
+        None => Ok(None),
+    }
+}
+
 /// What people get to know in the end.
-fn tell(account: &Account, by_host: Option<&str>, screen: &Screen) {
+fn report(account: &Account, by_host: Option<&str>, screen: &Screen) {
     by_host.iter().for_each(|hosts| screen.note(hosts));
     screen.note(&summary::text(account));
     summary::hint(account).iter().for_each(|hint| screen.hint(hint));
@@ -294,7 +394,7 @@ mod tests {
 
     fn consumed(steps: impl IntoIterator<Item = Option<Event>>, broken: bool) -> (Result<(), Error>, usize) {
         let mut pipe = Pipe { writes: 0, broken };
-        let result = consume(script(steps), &mut samples::output(&mut pipe), |_| {});
+        let result = consume(script(steps), &mut samples::output(&mut pipe), &mut None, |_| {});
         (result, pipe.writes)
     }
 
@@ -327,7 +427,7 @@ mod tests {
             waits.push(wait);
             events(wait)
         };
-        consume(next, &mut samples::output(io::sink()), |_| {}).unwrap();
+        consume(next, &mut samples::output(io::sink()), &mut None, |_| {}).unwrap();
         assert_eq!(waits, [Duration::ZERO, Duration::ZERO, LONG, Duration::ZERO, LONG]);
     }
 

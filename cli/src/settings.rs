@@ -102,7 +102,7 @@ impl Settings {
             Destination::Stdout => None,
         };
         let all = self.outputs.iter().filter_map(file).chain(self.human_files.iter().cloned());
-        let all = all.chain(self.args.output.stats_json.clone());
+        let all = all.chain(self.args.output.stats_json.clone()).chain(self.args.output.checkpoint.clone());
         all.map(|path| fs::canonicalize(&path).unwrap_or(path)).collect()
     }
 
@@ -121,7 +121,11 @@ impl Settings {
         plan = each(plan, &args.input, |plan, file| input(plan, file))?;
         plan = each(plan, &args.exclude, |plan, text| Ok(plan.exclude(text)?))?;
         plan = each(plan, &args.exclude_file, |plan, file| exclude_file(plan, file))?;
-        Ok(plan.build()?)
+        let plan = plan.build()?;
+        match args.shard {
+            Some(shard) => Ok(plan.shard(shard)?),
+            None => Ok(plan),
+        }
     }
 
     /// The scan of a plan, ready to start.

@@ -24,14 +24,15 @@ pub(crate) struct Watch {
 
 const NONE: i32 = 0;
 
-/// From now on signals stop this scan instead of ending the program.
-pub(crate) fn watch(stopper: Stopper, screen: Screen) -> io::Result<Watch> {
+/// From now on signals stop this scan instead of ending the program; one that will be resumed calls nothing silent.
+pub(crate) fn watch(stopper: Stopper, screen: Screen, resumable: bool) -> io::Result<Watch> {
     let signals = Signals::new([SIGINT, SIGTERM])?;
     let handle = signals.handle();
     let first = Arc::new(AtomicI32::new(NONE));
     let seen = Arc::clone(&first);
-    let thread =
-        thread::Builder::new().name("signals".into()).spawn(move || obey(signals, &seen, &stopper, &screen))?;
+    let thread = thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || obey(signals, &seen, &stopper, (&screen, resumable)))?;
     Ok(Watch { first, handle, thread: Some(thread) })
 }
 
@@ -56,12 +57,16 @@ impl Drop for Watch {
     }
 }
 
-fn obey(mut signals: Signals, first: &AtomicI32, stopper: &Stopper, screen: &Screen) {
+fn obey(mut signals: Signals, first: &AtomicI32, stopper: &Stopper, (screen, resumable): (&Screen, bool)) {
     for (count, signal) in signals.forever().enumerate() {
         match count {
             0 => {
                 first.store(signal, Ordering::Relaxed);
-                stopper.stop();
+                if resumable {
+                    stopper.suspend()
+                } else {
+                    stopper.stop()
+                }
                 screen.note(&format!("stopping: waiting for late replies; {} stops at once", again(signal)));
             }
             1 => stopper.abort(),

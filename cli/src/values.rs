@@ -67,6 +67,14 @@ pub(crate) fn cooldown(text: &str) -> Result<CooldownArg, String> {
     }
 }
 
+/// `500ms`, `5s`, `1m`: often enough to be of use, and not so often that there is time for nothing else.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    let time = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    let bounds = Duration::from_millis(100)..=LONGEST_COOLDOWN;
+    time.filter(|time| bounds.contains(time))
+        .ok_or_else(|| "expected a time from 100ms to 24h, such as 5s or 1m".into())
+}
+
 /// `42`, `0x2a`.
 pub(crate) fn seed(text: &str) -> Result<u64, String> {
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -203,6 +211,15 @@ mod tests {
         }
         for text in ["", "2", "soon", "-1s", "25h", "99999999999h", "2 s ago"] {
             assert!(cooldown(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn intervals() {
+        assert_eq!(interval("100ms"), Ok(Duration::from_millis(100)));
+        assert_eq!(interval("1m"), Ok(Duration::from_secs(60)));
+        for text in ["", "5", "99ms", "25h", "-5s", "auto"] {
+            assert!(interval(text).is_err(), "{text}");
         }
     }
 

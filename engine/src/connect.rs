@@ -18,6 +18,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::checkpoint::{AtWork, Checkpoint};
 use crate::counters::{Shared, Turn, WalkerCounters, add, set};
 use crate::discover::Discover;
 use crate::drive::Outbox;
@@ -34,6 +35,7 @@ use crate::rtt::RttEstimator;
 use crate::scan::{Method, Running, Settings};
 use crate::sender::Cooldown;
 use crate::summary::Summary;
+use crate::suspects::Ranges;
 use crate::table::Recorded;
 use crate::target::{Position, Target};
 use crate::time::Time;
@@ -60,10 +62,17 @@ pub(crate) struct Ready {
     /// What is to be said first.
     pub(crate) warnings: Vec<String>,
     poll: OwnedFd,
+    resumed: Option<Checkpoint>,
 }
 
 /// Opens what a connect scan takes; `instead_of` is why it is not a SYN scan.
-pub(crate) fn open(plan: Plan, mut settings: Settings, instead_of: Option<&Error>) -> Result<Ready, Error> {
+pub(crate) fn open(
+    plan: Plan,
+    mut settings: Settings,
+    resumed: Option<Checkpoint>,
+    instead_of: Option<&Error>,
+) -> Result<Ready, Error> {
+    let basis = launch::basis(&plan, &settings, resumed.as_ref());
     let overrides =
         Overrides { interface: settings.interface.clone(), source: settings.source_ip.clone(), gateway_mac: None };
     // Only to fail early and in the same words: the kernel routes each connection by itself.
@@ -75,22 +84,26 @@ pub(crate) fn open(plan: Plan, mut settings: Settings, instead_of: Option<&Error
     let warnings = fallen.into_iter().chain(without_effect(&settings)).collect();
     (settings.gateway_mac, settings.link) = (None, LinkKind::Auto);
     settings.source_port = None;
-    let shared = Arc::new(launch::shared(&settings, &plan));
+    let shared = Arc::new(launch::shared(&settings, &plan, basis));
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)
         .map_err(|error| Error::System { operation: "create an epoll".into(), source: error.into() })?;
-    Ok(Ready { plan, settings, shared, warnings, poll })
+    Ok(Ready { plan, settings, shared, warnings, poll, resumed })
 }
 
 impl Ready {
     /// Starts.
     pub(crate) fn start(self) -> Result<Running, Error> {
         let clock = Clock::new();
-        let Ready { plan, settings, shared, warnings, poll } = self;
+        let Ready { plan, settings, shared, warnings, poll, resumed } = self;
         let targets = plan.len();
         let (events, reader) = bounded(EVENTS);
         let mut outbox = Outbox::new(events, targets);
         warnings.into_iter().for_each(|warning| outbox.send(Event::Warning(warning)));
-        let scan = ConnectScan::new(plan, settings.clone(), clock, Arc::clone(&shared), outbox, poll);
+        shared.basis.lock().started.get_or_insert(clock.started);
+        shared.set_wait(LEAST_WAIT);
+        let plan = launch::known_hosts(plan, &shared, resumed.as_ref());
+        let mut scan = ConnectScan::new(plan, settings.clone(), clock, Arc::clone(&shared), outbox, poll);
+        scan.begun = resumed.and_then(|resumed| resumed.restore(&scan.plan, &scan.permutation, &shared));
         let thread = spawn("halfopen-connect", move || scan.run())?;
         Ok(Running { events: Some(reader), shared, clock, targets, settings, thread: Some(thread) })
     }
@@ -126,6 +139,10 @@ struct ConnectScan {
     free: Vec<usize>,
     /// Since when no socket or port is to be had; none while they are.
     short: Option<Time>,
+    /// A stripe that was begun in another run.
+    begun: Option<AtWork>,
+    /// What is left of its first pass.
+    rest: Option<Arc<Ranges>>,
 }
 
 /// A connection being made.
@@ -202,20 +219,33 @@ impl ConnectScan {
             slots: (0..slots).map(|_| None).collect(),
             free: (0..slots).rev().collect(),
             short: None,
+            begun: None,
+            rest: None,
         }
     }
 
     fn run(mut self) -> Result<Summary, Error> {
-        let most = self.settings.cells(self.plan.len());
-        for stripe in Stripe::cut(self.plan.len(), most) {
+        let (most, mut from) = (self.settings.cells(self.plan.len()), 0);
+        if let Some(begun) = self.begun.take() {
+            add(&self.shared.sender.begun, begun.start);
+            self.stripe(Stripe { start: Position(begun.start), len: begun.len }, Some(&begun))?;
+            from = begun.start + begun.len;
+        }
+        for stripe in Stripe::cut(self.plan.len() - from, most) {
             if self.shared.stopped() {
                 break;
             }
-            self.stripe(stripe)?;
+            self.stripe(Stripe { start: Position(from + stripe.start.0), ..stripe }, None)?;
         }
         self.shared.sender.set_phase(Phase::Done);
         self.shared.set_turn(Turn::Done);
-        let summary = summarize(&self.shared, self.plan.len(), &self.settings, &self.clock, DeviceLosses::default());
+        let summary = summarize(
+            &self.shared,
+            self.plan.len(),
+            &self.settings,
+            (&self.clock, self.clock.now()),
+            DeviceLosses::default(),
+        );
         self.outbox.finish(&self.shared, self.clock.now());
         Ok(summary)
     }
@@ -226,20 +256,25 @@ impl ConnectScan {
         if self.settings.completeness >= 1.0 { most } else { most.min(2) }
     }
 
-    fn stripe(&mut self, stripe: Stripe) -> Result<(), Error> {
-        self.shared.open(stripe);
+    fn stripe(&mut self, stripe: Stripe, begun: Option<&AtWork>) -> Result<(), Error> {
+        self.shared.open(stripe, begun);
         add(&self.shared.sender.begun, stripe.len);
-        for pass in 0..self.passes() {
+        let first = begun.map_or(0, |begun| begun.leg.pass.min(self.passes() - 1));
+        for pass in first..self.passes() {
             if self.shared.stopped() {
                 break;
             }
             self.walker().set_pass(pass);
+            self.shared.begin(pass, None, f64::INFINITY);
+            self.rest = self.shared.rest(self.shared.lap());
             let expected = if pass == 0 { stripe.len } else { self.shared.silent() };
             add(&self.shared.sender.planned, expected);
             self.shared.sender.set_phase(Phase::Probing { pass });
             self.pass(stripe, pass)?;
         }
-        self.close(stripe);
+        if !self.shared.suspended() {
+            self.close(stripe);
+        }
         Ok(())
     }
 
@@ -254,8 +289,10 @@ impl ConnectScan {
                 add(&self.walker().sending, now.since(last).as_nanos() as u64);
                 last = now;
             } else if self.free.len() == self.slots.len() {
+                self.pass_is_over(stripe, pass);
                 return Ok(());
             }
+            self.walker().trail.mark(self.clock.now(), cursor, false);
             self.wait(&pause);
             self.expire();
             self.outbox.flush();
@@ -263,6 +300,18 @@ impl ConnectScan {
         }
         (0..self.slots.len()).for_each(|slot| drop(self.take(slot)));
         Ok(())
+    }
+
+    /// All that was asked has had its time.
+    fn pass_is_over(&self, stripe: Stripe, pass: u8) {
+        if self.shared.stopped() {
+            return;
+        }
+        // Long ago enough for whoever takes a checkpoint.
+        self.walker().trail.mark(Time::ZERO, stripe.len, true);
+        if pass == 0 {
+            self.walker().set_walked(stripe.len);
+        }
     }
 
     /// Begins as many attempts as may begin now.
@@ -295,10 +344,14 @@ impl ConnectScan {
     }
 
     fn next(&self, stripe: Stripe, pass: u8, cursor: u64) -> Option<u64> {
-        if pass == 0 {
-            return (cursor < stripe.len).then_some(cursor);
+        match &self.rest {
+            Some(rest) => {
+                let mut ranges = rest.from(cursor);
+                ranges.find_map(|(from, to)| self.shared.table.next_unanswered(from, to))
+            }
+            None if pass == 0 => (cursor < stripe.len).then_some(cursor),
+            None => self.shared.next_silent(cursor),
         }
-        self.shared.next_silent(cursor)
     }
 
     fn begin(&mut self, target: Target, offset: u64, pass: u8) -> Result<Begun, Error> {
@@ -428,7 +481,12 @@ impl ConnectScan {
     fn record(&mut self, attempt: &Attempt, state: State, reason: Reason) {
         let counters = &self.shared.receiver;
         add(&counters.replies, 1);
-        if self.shared.table.record(attempt.offset, state) == Recorded::Duplicate {
+        let promise = |_| {
+            if self.report.wants(state) {
+                self.shared.promise();
+            }
+        };
+        if self.shared.table.record_after(attempt.offset, state, promise) == Recorded::Duplicate {
             return add(&counters.duplicates, 1);
         }
         add(counters.of(state), 1);
@@ -436,7 +494,7 @@ impl ConnectScan {
         let rtt = now.since(attempt.since);
         if state != State::Filtered {
             self.rtt.sample(rtt);
-            self.shared.set_wait(self.rtt.wait());
+            self.shared.set_wait(self.rtt.wait().max(LEAST_WAIT));
             set(&counters.srtt, self.rtt.smoothed().map_or(0, |srtt| srtt.as_nanos() as u64));
         }
         self.emit(attempt.target, (state, reason), Some(rtt), attempt.pass, self.wall(now));
@@ -458,7 +516,9 @@ impl ConnectScan {
     /// What has not answered is filtered.
     fn close(&mut self, stripe: Stripe) {
         if !self.report.filtered {
-            return self.count_silent(self.shared.silent());
+            let silent = self.shared.silent();
+            self.shared.close_to(stripe.len, silent);
+            return self.count_silent(silent);
         }
         let mut from = 0;
         while let Some(offset) = self.shared.next_silent(from) {
@@ -470,13 +530,16 @@ impl ConnectScan {
             if self.shared.aborted() {
                 return;
             }
-            self.silent(stripe.position(offset));
+            self.silent(stripe, offset);
         }
+        self.shared.close_to(stripe.len, 0);
     }
 
-    fn silent(&mut self, position: Position) {
-        let Some(target) = self.plan.target(self.permutation.index(position)) else { return };
+    fn silent(&mut self, stripe: Stripe, offset: u64) {
+        let Some(target) = self.plan.target(self.permutation.index(stripe.position(offset))) else { return };
         let (pass, time) = (self.shared.pass(), self.wall(self.clock.now()));
+        self.shared.promise();
+        self.shared.close_to(offset + 1, 1);
         self.count_silent(1);
         self.emit(target, (State::Filtered, Reason::NoResponse), None, pass, time);
     }

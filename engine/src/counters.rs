@@ -28,30 +28,39 @@
 //!
 //! **Questions** about hosts go from receiver to walker through a channel (`controls.rs`).
 //!
+//! **Checkpoints** (`checkpoint.rs`) are taken by anybody at any time: `shift` is a sequence lock, odd while the sender
+//! changes stripe or leg, so that whoever reads both can see whether they belong together.
+//!
 //! **The rate** is the sender's to set, for all walkers together, at any time.
 //!
 //! `Relaxed` is enough for the rest: a counter publishes nothing but itself.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::canary::Canaries;
+use crate::checkpoint::{AtWork, Basis, runs};
 use crate::controls::Questions;
 use crate::event::{Phase, RateBound};
 use crate::loss::Ledger;
 use crate::permute::Stripe;
+use crate::plan::AddressRange;
 use crate::prefix::Groups;
 #[cfg(test)]
 use crate::prefix::Prefixes;
 use crate::rtt::{SendLog, WAIT_UNHEARD};
 use crate::summary::{Completeness, Strays};
-use crate::table::VerdictTable;
+use crate::suspects::Ranges;
+use crate::table::{Recorded, VerdictTable};
 use crate::target::Position;
 use crate::time::Time;
-use crate::verdict::State;
+use crate::trail::Trail;
+use crate::verdict::{State, Suspicion};
 
 /// Shared by one scan's sender, receiver and owner.
 #[derive(Debug)]
@@ -78,6 +87,14 @@ pub(crate) struct Shared {
     stop: AtomicBool,
     abort: AtomicBool,
     congested: AtomicBool,
+    /// Whether what is silent stays so when the scan is stopped, because it will be resumed.
+    suspend: AtomicBool,
+    /// Odd while stripe or leg change.
+    pub(crate) shift: AtomicU64,
+    pub(crate) basis: Mutex<Basis>,
+    closing: Mutex<Closing>,
+    /// In a stripe that was begun in another run: what its first leg is about, and that leg's lap.
+    rest: Mutex<Option<(u64, Arc<Ranges>)>>,
     /// The sender's last word.
     completeness: Mutex<Option<Completeness>>,
 }
@@ -92,10 +109,23 @@ pub(crate) enum Turn {
     Done = 3,
 }
 
+/// How far the stripe is closed, and what is known of its beginning.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Closing {
+    /// What lies before is done with.
+    pub(crate) offset: u64,
+    /// Of that, what was called silent.
+    pub(crate) silent: u64,
+    /// Open, closed, filtered and silent targets that are not in the table.
+    pub(crate) base: [u64; 4],
+}
+
 /// What a leg is about.
 #[derive(Debug)]
 struct LegCell {
     pass: AtomicU8,
+    /// The bits of the highest rate.
+    most: AtomicU64,
     /// Canaries to be sent instead of probes; 0 for a walk.
     vouchers: AtomicU64,
     all: AtomicBool,
@@ -162,6 +192,10 @@ pub(crate) struct WalkerCounters {
     last_sent: AtomicU64,
     /// The last lap that it has done with.
     done: AtomicU64,
+    /// Where the last leg has come to, and when.
+    pub(crate) trail: Trail,
+    /// What our own side may have silenced and is still to be probed again.
+    pub(crate) suspects: Mutex<Ranges>,
 }
 
 /// A walker's share of a stripe: offsets `start..end`.
@@ -174,6 +208,8 @@ pub(crate) struct Slice {
 /// Written by the receiver alone, but for `wanted`.
 #[derive(Debug, Default)]
 pub(crate) struct ReceiverCounters {
+    /// Events that checkpoints count, told or about to be; before the scan proper, whoever brings it up counts here.
+    pub(crate) promised: AtomicU64,
     pub(crate) open: AtomicU64,
     pub(crate) closed: AtomicU64,
     pub(crate) filtered: AtomicU64,
@@ -240,7 +276,13 @@ impl Shared {
             questions: Questions::default(),
             turn: AtomicU8::new(Turn::Closed as u8),
             lap: AtomicU64::new(0),
-            leg: LegCell { pass: AtomicU8::new(0), vouchers: AtomicU64::new(0), all: AtomicBool::new(true), groups },
+            leg: LegCell {
+                pass: AtomicU8::new(0),
+                most: AtomicU64::new(f64::INFINITY.to_bits()),
+                vouchers: AtomicU64::new(0),
+                all: AtomicBool::new(true),
+                groups,
+            },
             stripe: [AtomicU64::new(0), AtomicU64::new(0)],
             rate: AtomicU64::new(u64::MAX),
             wait: AtomicU64::new(WAIT_UNHEARD.as_nanos() as u64),
@@ -248,6 +290,11 @@ impl Shared {
             stop: AtomicBool::new(false),
             abort: AtomicBool::new(false),
             congested: AtomicBool::new(false),
+            suspend: AtomicBool::new(false),
+            shift: AtomicU64::new(0),
+            basis: Mutex::default(),
+            closing: Mutex::default(),
+            rest: Mutex::default(),
             completeness: Mutex::new(None),
         }
     }
@@ -265,8 +312,23 @@ impl Shared {
         self.turn.store(turn as u8, Ordering::Release);
     }
 
-    /// Opens a stripe: to be called by the sender in `Closed` only. A leg over all of it begins it.
-    pub(crate) fn open(&self, stripe: Stripe) {
+    /// Opens a stripe: to be called by the sender in `Closed` only. A leg over all of it begins it, or what is left of one
+    /// that was begun in another run.
+    pub(crate) fn open(&self, stripe: Stripe, begun: Option<&AtWork>) {
+        self.shift(|| self.prepare(stripe, begun));
+        self.set_turn(Turn::Open);
+    }
+
+    /// Keeps checkpoints away meanwhile; the sender's.
+    fn shift(&self, change: impl FnOnce()) {
+        let version = self.shift.load(Ordering::Relaxed);
+        self.shift.store(version + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        change();
+        self.shift.store(version + 2, Ordering::Release);
+    }
+
+    fn prepare(&self, stripe: Stripe, begun: Option<&AtWork>) {
         self.table.reset();
         self.log.reset();
         self.ledger.reset();
@@ -274,12 +336,144 @@ impl Shared {
         self.stripe[1].store(stripe.len, Ordering::Relaxed);
         for (walker, slice) in self.walkers.iter().zip(slices(stripe.len, self.walkers.len(), self.log.granule())) {
             walker.take_over(slice);
+            walker.trail.clear(slice.start);
         }
-        self.set_turn(Turn::Open);
+        self.leg.pass.store(0, Ordering::Relaxed);
+        self.leg.all.store(true, Ordering::Relaxed);
+        let known = begun.map(|begun| self.remember(begun)).unwrap_or_default();
+        let whole = Ranges::of(0, stripe.len);
+        let rest = begun.map(|begun| Ranges::from_iter(begun.leg.todo.iter().copied()).within(&whole));
+        // Known from elsewhere, before it was probed here.
+        let noted = self.note_ahead(stripe, known);
+        let rest = rest.or_else(|| noted.then_some(whole));
+        *self.rest.lock() = rest.map(|rest| (self.lap() + 1, Arc::new(rest)));
     }
 
-    /// Begins a leg of a pass over these groups, or over all: the sender's, while no walker walks.
-    pub(crate) fn begin(&self, pass: u8, groups: Option<&[usize]>) {
+    /// Takes over what another run knows of the stripe; how many targets of each kind that is.
+    fn remember(&self, begun: &AtWork) -> [u64; 3] {
+        let mut known = [0; 3];
+        for (offset, state) in begun.cells.iter() {
+            if self.table.record_alone(offset, state) == Recorded::First {
+                known[place(state)] += 1;
+            }
+        }
+        self.ledger.restore(&begun.ledger, begun.leg.pass);
+        if begun.leg.pass > 0 {
+            self.walkers.iter().for_each(|walker| walker.set_walked(walker.slice().end));
+        }
+        self.basis.lock().resumed = None;
+        known
+    }
+
+    /// Takes over what was noted of the stripe's targets. The counters stand for all that was known before; what of that is
+    /// in the table is none of the stripe's base. Whether there was anything.
+    fn note_ahead(&self, stripe: Stripe, known: [u64; 3]) -> bool {
+        let counters = &self.receiver;
+        let counts = [&counters.open, &counters.closed, &counters.filtered];
+        let [open, closed, filtered] = [0, 1, 2].map(|at: usize| load(counts[at]).wrapping_sub(known[at]));
+        let base = [open, closed, filtered, load(&counters.silent)];
+        *self.closing.lock() = Closing { base, ..Closing::default() };
+        let mut basis = self.basis.lock();
+        let within = |&mut (position, _): &mut (u64, _)| stripe.offset(Position(position)).is_some();
+        let noted: Vec<_> = basis.ahead.extract_if(.., within).collect();
+        for &(position, (state, silent)) in &noted {
+            let offset = position - stripe.start.0;
+            match self.table.record_alone(offset, state) {
+                Recorded::Duplicate => continue,
+                Recorded::First => add(&counters.silent, silent.into()),
+                Recorded::Stronger { than } => set(counters.of(than), load(counters.of(than)).wrapping_sub(1)),
+            }
+            add(counters.of(state), 1);
+            add(&counters.replies, (!silent).into());
+        }
+        !noted.is_empty()
+    }
+
+    /// What the leg of this lap is about, where that is not all of the stripe.
+    pub(crate) fn rest(&self, lap: u64) -> Option<Arc<Ranges>> {
+        self.rest.lock().as_ref().filter(|(of, _)| *of == lap).map(|(_, rest)| Arc::clone(rest))
+    }
+
+    /// How far the stripe is closed.
+    pub(crate) fn closing(&self) -> Closing {
+        *self.closing.lock()
+    }
+
+    /// The receiver's: what lies before `offset` is done with, and so many more targets of it are silent. After a stop
+    /// somewhere in pass 0 nothing is: what was not walked lies in between.
+    pub(crate) fn close_to(&self, offset: u64, silent: u64) {
+        if self.walkers.iter().any(|walker| walker.walked_slice().end < walker.slice().end) {
+            return;
+        }
+        let mut closing = self.closing.lock();
+        (closing.offset, closing.silent) = (offset, closing.silent + silent);
+    }
+
+    /// An event that checkpoints count is about to be told: to be called before whatever shows that it was.
+    #[inline]
+    pub(crate) fn promise(&self) {
+        add(&self.receiver.promised, 1);
+    }
+
+    /// Whether something that is about to be told of a host was not told before, in whatever run.
+    pub(crate) fn is_news(&self, suspicion: Suspicion) -> bool {
+        let mut basis = self.basis.lock();
+        let is_news = basis.suspects.iter().all(|told| told.address != suspicion.address);
+        if is_news {
+            self.promise();
+            basis.suspects.push(suspicion);
+        }
+        is_news
+    }
+
+    /// Which of these hosts, that are down, were not told to be before, in whatever run: to be told now.
+    pub(crate) fn news_of_down(&self, hosts: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+        let mut basis = self.basis.lock();
+        let known: Vec<IpAddr> = basis.down.iter().flat_map(AddressRange::addresses).collect();
+        let news: Vec<IpAddr> = hosts.filter(|host| known.binary_search(host).is_err()).collect();
+        let mut all = [known, news.clone()].concat();
+        all.sort_unstable();
+        basis.down = runs(all.into_iter()).into();
+        news.iter().for_each(|_| self.promise());
+        news
+    }
+
+    /// The offsets that the leg has not come to, or not by then; and those that are to be probed again.
+    pub(crate) fn left(&self, then: Time) -> Vec<(u64, u64)> {
+        let rest = self.rest(self.lap());
+        let of = |walker: &WalkerCounters| {
+            let slice = walker.slice();
+            let from = walker.trail.by(then).unwrap_or(slice.start).clamp(slice.start, slice.end);
+            let left = Ranges::of(from, slice.end);
+            let left = rest.as_ref().map_or(left.clone(), |rest| left.within(rest));
+            let suspects = walker.suspects.lock().clone();
+            left.from(0).chain(suspects.from(0)).collect::<Vec<_>>()
+        };
+        self.walkers.iter().flat_map(|walker| of(walker)).collect()
+    }
+
+    /// The groups that the leg is about; none for all.
+    pub(crate) fn chosen(&self) -> Option<Vec<u32>> {
+        let all = self.leg.all.load(Ordering::Relaxed);
+        (!all)
+            .then(|| (0..self.ledger.len()).filter(|&group| self.is_chosen(group)).map(|group| group as u32).collect())
+    }
+
+    /// The highest rate that the leg may have, if it is bounded.
+    pub(crate) fn most(&self) -> Option<f64> {
+        Some(f64::from_bits(load(&self.leg.most))).filter(|most| most.is_finite())
+    }
+
+    /// Begins a leg of a pass over these groups, or over all, no faster than that: the sender's, while no walker walks.
+    pub(crate) fn begin(&self, pass: u8, groups: Option<&[usize]>, most: f64) {
+        self.shift(|| {
+            set(&self.leg.most, most.to_bits());
+            self.walkers.iter().for_each(|walker| walker.trail.clear(walker.slice().start));
+            self.choose(pass, groups);
+        });
+    }
+
+    fn choose(&self, pass: u8, groups: Option<&[usize]>) {
         self.leg.pass.store(pass, Ordering::Relaxed);
         self.leg.vouchers.store(0, Ordering::Relaxed);
         self.leg.all.store(groups.is_none(), Ordering::Relaxed);
@@ -451,6 +645,16 @@ impl Shared {
         *self.completeness.lock() = Some(completeness);
     }
 
+    /// Stops, and leaves what is silent to whoever resumes the scan.
+    pub(crate) fn suspend(&self) {
+        self.suspend.store(true, Ordering::Relaxed);
+        self.stop();
+    }
+
+    pub(crate) fn suspended(&self) -> bool {
+        self.suspend.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -558,6 +762,14 @@ impl WalkerCounters {
     }
 }
 
+fn place(state: State) -> usize {
+    match state {
+        State::Open => 0,
+        State::Closed => 1,
+        State::Filtered => 2,
+    }
+}
+
 /// The code for "see the walkers".
 const AS_WALKERS: u8 = u8::MAX;
 const DISCOVERY: u8 = 99;
@@ -654,7 +866,7 @@ mod tests {
     #[test]
     fn the_hindmost_walker_says_what_is_done() {
         let shared = Shared::with_walkers(100, 2, 2);
-        shared.open(Stripe { start: Position(0), len: 100 });
+        shared.open(Stripe { start: Position(0), len: 100 }, None);
         shared.sender.follow_walkers();
         shared.walkers[0].enter(Phase::Cooldown);
         assert_eq!(shared.phase(), Phase::Probing { pass: 0 });
@@ -667,7 +879,7 @@ mod tests {
     fn walking_counts_over_stripes() {
         let shared = Shared::new(100, 1);
         for _ in 0..2 {
-            shared.open(Stripe { start: Position(0), len: 100 });
+            shared.open(Stripe { start: Position(0), len: 100 }, None);
             shared.walkers[0].set_walked(60);
             shared.walkers[0].set_walked(100);
         }
@@ -691,7 +903,7 @@ mod tests {
     #[test]
     fn only_what_was_walked_is_silent() {
         let shared = Shared::with_walkers(100, 1, 4);
-        shared.open(Stripe { start: Position(0), len: 100 });
+        shared.open(Stripe { start: Position(0), len: 100 }, None);
         shared.walkers[0].set_walked(2);
         shared.walkers[2].set_walked(53);
         shared.table.record(51, State::Open);

@@ -142,6 +142,18 @@ pub enum Error {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// A checkpoint is of another plan than the one that is to be scanned.
+    #[error(
+        "the checkpoint is of another plan: it has {expected} targets, this one {targets}{}; targets, ports, exclusions, \
+         files of targets, host names' addresses and the shard must be as they were",
+        if targets == expected { " others" } else { "" }
+    )]
+    OtherPlan {
+        /// How many targets this plan has.
+        targets: u64,
+        /// How many the checkpoint's has.
+        expected: u64,
+    },
     /// A link went away while the scan was running.
     #[error("{link} failed after {sent} probes: {source}; what was found until then has been reported")]
     LinkLost {

@@ -27,6 +27,13 @@ pub enum Event {
     Warning(String),
 }
 
+impl Event {
+    /// Whether it is one of those that checkpoints count: verdicts, hosts that are down, and suspicions.
+    pub fn counts(&self) -> bool {
+        matches!(self, Event::Verdict(_) | Event::HostDown { .. } | Event::Suspect(_))
+    }
+}
+
 /// What the scan is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

@@ -12,6 +12,7 @@ use std::thread;
 use crossbeam_channel::{Sender as Channel, bounded};
 
 use crate::canary;
+use crate::checkpoint::{Basis, Checkpoint, Identity};
 use crate::cookie::Cookie;
 use crate::counters::{Shared, add, load, set};
 use crate::crew::{Crew, Ear, Hand};
@@ -23,7 +24,7 @@ use crate::event::{Event, Phase, Progress};
 use crate::link::{self, Clock, Halves, LinkKind, LinkRx, LinkSettings, LinkTx, Opened, Receive};
 use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
-use crate::plan::{AddressRange, EgressId, Plan};
+use crate::plan::{AddressRange, EgressId, Plan, Subset};
 use crate::prefix::Groups;
 use crate::progress;
 use crate::random;
@@ -36,6 +37,7 @@ use crate::sender::{Lead, Sender};
 use crate::source_ports::{Families, SourcePorts};
 use crate::summary::{Discovery, Drops, Outcome, Summary};
 use crate::sys::PacketSocket;
+use crate::time::Time;
 use crate::walker::{Lost, Manner, Walker};
 use crate::wire::MacAddr;
 use crate::wire::reply::Layer;
@@ -72,10 +74,12 @@ pub(crate) struct Ready {
     pub(crate) shared: Arc<Shared>,
     /// What the devices had lost before.
     before: DeviceLosses,
+    resumed: Option<Checkpoint>,
 }
 
 /// Opens what a SYN scan takes.
-pub(crate) fn open(mut plan: Plan, mut settings: Settings) -> Result<Ready, Error> {
+pub(crate) fn open(mut plan: Plan, mut settings: Settings, resumed: Option<Checkpoint>) -> Result<Ready, Error> {
+    let basis = basis(&plan, &settings, resumed.as_ref());
     let overrides = Overrides {
         interface: settings.interface.clone(),
         source: settings.source_ip.clone(),
@@ -90,16 +94,18 @@ pub(crate) fn open(mut plan: Plan, mut settings: Settings) -> Result<Ready, Erro
     let gateways: Vec<_> =
         routed.egresses.iter().map(|egress| route::known_gateway(egress, &overrides)).collect::<Result<_, _>>()?;
     links.open_asking(&routed, &gateways, ports.first, &settings)?;
-    let hosts = discover::wanted(settings.discover, &plan, |egress| is_far(&routed, egress));
+    let is_known = resumed.as_ref().is_some_and(Checkpoint::has_begun);
+    let wanted = || discover::wanted(settings.discover, &plan, |egress| is_far(&routed, egress));
+    let hosts = if is_known { None } else { wanted() };
     let party = hosts.map(|hosts| Party::open(hosts, &links.interfaces, &settings)).transpose()?;
 
     settings.method = Method::Syn;
     settings.source_port = Some(ports.first);
     settings.links.clone_from(&links.names);
     settings.senders = links.senders();
-    let shared = Arc::new(shared(&settings, &plan));
+    let shared = Arc::new(shared(&settings, &plan, basis));
     let before = device_losses(&links.interfaces)?;
-    Ok(Ready { plan, routed, links, gateways, ports, party, settings, shared, before })
+    Ok(Ready { plan, routed, links, gateways, ports, party, settings, shared, before, resumed })
 }
 
 impl Ready {
@@ -111,11 +117,13 @@ impl Ready {
     /// Asks gateways that the kernel does not know, and starts.
     pub(crate) fn start(self) -> Result<Running, Error> {
         let clock = Clock::new();
-        let Ready { plan, routed, mut links, gateways, ports, party, settings, shared, before } = self;
+        let Ready { plan, routed, mut links, gateways, ports, party, settings, shared, before, resumed } = self;
+        shared.basis.lock().started.get_or_insert(clock.started);
         let headers = links.headers(&routed, &gateways, &clock)?;
         let (events, reader) = bounded(EVENTS);
         let targets = plan.len();
-        let launch = Launch { plan, routed, links, headers, ports, party, settings, clock, shared, events, before };
+        let launch =
+            Launch { plan, routed, links, headers, ports, party, settings, clock, shared, events, before, resumed };
         let (shared, settings) = (Arc::clone(&launch.shared), launch.settings.clone());
         let thread = spawn("halfopen-send", move || launch.run())?;
         Ok(Running { events: Some(reader), shared, clock, targets, settings, thread: Some(thread) })
@@ -129,10 +137,37 @@ fn is_far(routed: &Routed, egress: EgressId) -> bool {
 }
 
 /// What the parts of a scan share.
-pub(crate) fn shared(settings: &Settings, plan: &Plan) -> Shared {
-    let (cells, host_rate) = (settings.cells(plan.len()), settings.host_cap(plan).map(|cap| cap.0));
+pub(crate) fn shared(settings: &Settings, plan: &Plan, basis: Basis) -> Shared {
+    let host_rate = settings.host_cap(plan).map(|cap| cap.0);
+    // A stripe that was begun is brought to its end as it is.
+    let begun = basis.resumed.as_ref().and_then(|resumed| Some(resumed.at_work.as_ref()?.len));
+    let cells = settings.cells(plan.len()).max(begun.unwrap_or(0));
     let canaries = canary::interval(host_rate, is_loopback(plan));
-    Shared::of(cells, settings.max_passes, settings.senders.into(), Groups::of(plan), canaries)
+    let shared = Shared::of(cells, settings.max_passes, settings.senders.into(), Groups::of(plan), canaries);
+    *shared.basis.lock() = basis;
+    shared
+}
+
+/// What checkpoints of a scan begin with.
+pub(crate) fn basis(plan: &Plan, settings: &Settings, resumed: Option<&Checkpoint>) -> Basis {
+    let identity =
+        Identity { fingerprint: plan.fingerprint(), targets: plan.len(), seed: settings.seed, shard: settings.shard };
+    let new = Basis { identity, ..Basis::default() };
+    resumed.map_or(new, |resumed| resumed.basis(identity))
+}
+
+/// The plan without the hosts that discovery has skipped in another run.
+pub(crate) fn known_hosts(plan: Plan, shared: &Shared, resumed: Option<&Checkpoint>) -> Plan {
+    let Some(resumed) = resumed else { return plan };
+    set(&shared.sender.spared, resumed.discovery.map_or(0, |found| found.skipped_targets));
+    resumed.kept.as_ref().and_then(|kept| plan.restricted(&Subset::of(kept), |_| false)).unwrap_or(plan)
+}
+
+/// Keeps for checkpoints what discovery has come to.
+pub(crate) fn keep_found(shared: &Shared, found: Discovery, left: Option<&Plan>) {
+    let mut basis = shared.basis.lock();
+    basis.discovery = Some(found);
+    basis.kept = left.filter(|_| found.skipped_targets > 0).map(|left| left.ranges().collect());
 }
 
 /// How its walkers walk.
@@ -332,6 +367,7 @@ struct Launch {
     events: Channel<Event>,
     /// What the devices had lost before.
     before: DeviceLosses,
+    resumed: Option<Checkpoint>,
 }
 
 impl Launch {
@@ -339,11 +375,15 @@ impl Launch {
         std::mem::take(&mut self.links.warnings).into_iter().for_each(|text| self.warn(text));
         let neighbours = self.neighbours()?;
         let targets = self.plan.len();
-        let discovery = self.discover()?;
+        self.plan = known_hosts(self.plan, &self.shared, self.resumed.as_ref());
+        let discovery = match &self.resumed {
+            Some(resumed) if resumed.has_begun() => resumed.discovery,
+            _ => self.discover()?,
+        };
         if let Some(found) = discovery.filter(|found| found.skipped_targets == targets) {
             return self.nobody(found);
         }
-        let Launch { plan, routed, links, headers, ports, settings, clock, shared, events, before, .. } = self;
+        let Launch { plan, routed, links, headers, ports, settings, clock, shared, events, before, resumed, .. } = self;
         let Links { tx, rx, interfaces, .. } = links;
         let paths = routed.egresses.iter().zip(headers).enumerate().map(|(id, (egress, header))| Path {
             link: interfaces.iter().position(|(own, _)| own.index == egress.interface.index).unwrap_or(0),
@@ -362,20 +402,22 @@ impl Launch {
             controls: settings.controls,
             report: Report::of(&settings.report),
         });
+        let begun = resumed.and_then(|resumed| resumed.restore(&work.plan, &work.permutation, &shared));
+        begun.iter().for_each(|begun| begun.offer_canaries(&work, &shared));
         let (manner, lead) = (manner(&settings, &work.plan), Lead::of(&settings, &work.plan));
         let hands = Links::by_sender(tx, settings.senders).into_iter().enumerate().map(|(number, mut links)| {
             let (work, shared) = (Arc::clone(&work), Arc::clone(&shared));
             let walker = Walker::new(number, work, shared, manner, &mut links, clock.now());
             Hand { walker, links }
         });
-        let (hands, lead) = (hands.collect(), Sender::new(Arc::clone(&shared), lead, clock.now()));
+        let (hands, lead) = (hands.collect(), Sender::new(Arc::clone(&shared), lead, begun, clock.now()));
         let receiver = Receiver::new(work, Arc::clone(&shared), clock.started);
         let outbox = Outbox::new(events, targets);
         let ear = Ear { receiver, links: rx, outbox, lookout: lookout(interfaces.clone(), before) };
         let ran = Crew::new(&shared, clock).run(settings.highest_rate(), lead, hands, ear)?;
         ran.map_err(|lost| lost_link(lost, &settings, shared.total_sent()))?;
         let device = device_losses(&interfaces)?.since(before);
-        Ok(Summary { discovery, ..summarize(&shared, targets, &settings, &clock, device) })
+        Ok(Summary { discovery, ..summarize(&shared, targets, &settings, (&clock, clock.now()), device) })
     }
 
     /// Looks for the hosts that answer anything, and leaves the others out of the plan.
@@ -398,6 +440,9 @@ impl Launch {
         let (found, left) =
             discover::conclude(ended.survey, &self.plan, (stopped, ended.elapsed), |egress| is_far(routed, egress));
         set(&shared.sender.spared, found.skipped_targets);
+        if !stopped {
+            keep_found(&shared, found, left.as_ref());
+        }
         left.into_iter().for_each(|left| self.plan = left);
         Ok(Some(found))
     }
@@ -421,7 +466,7 @@ impl Launch {
         let end = progress::snapshot(&self.shared, targets, self.clock.now());
         let _ = self.events.send(Event::Progress(end));
         let device = device_losses(&self.links.interfaces)?.since(self.before);
-        let summary = summarize(&self.shared, targets, &self.settings, &self.clock, device);
+        let summary = summarize(&self.shared, targets, &self.settings, (&self.clock, self.clock.now()), device);
         Ok(Summary { discovery: Some(found), ..summary })
     }
 
@@ -436,8 +481,9 @@ impl Launch {
             let found = Arc::new(self.sweep(link, &on_link)?);
             // Stopped in the middle, it cannot say who is down.
             let silent = found.silent().take_while(|_| !self.shared.stopped());
-            for address in silent {
-                add(&self.shared.sender.hosts_down, 1);
+            let silent: Vec<IpAddr> = silent.collect();
+            add(&self.shared.sender.hosts_down, silent.len() as u64);
+            for address in self.shared.news_of_down(silent.into_iter()) {
                 if self.events.send(host_down(address)).is_err() {
                     break;
                 }
@@ -510,14 +556,15 @@ pub(crate) fn summarize(
     shared: &Shared,
     targets: u64,
     settings: &Settings,
-    clock: &Clock,
+    (clock, now): (&Clock, Time),
     device: DeviceLosses,
 ) -> Summary {
     let receiver = &shared.receiver;
+    let basis = shared.basis.lock();
     let [open, closed, filtered] = [&receiver.open, &receiver.closed, &receiver.filtered].map(load);
     let unclassified = targets.saturating_sub(open + closed + filtered);
     let srtt = load(&receiver.srtt);
-    Summary {
+    let summary = Summary {
         outcome: if shared.stopped() { Outcome::Stopped } else { Outcome::Complete },
         targets,
         open,
@@ -531,7 +578,7 @@ pub(crate) fn summarize(
         again: shared.sum(|walker| &walker.again),
         completeness: shared.completeness(),
         controls: shared.sum(|walker| &walker.controls),
-        suspect_hosts: load(&receiver.suspect_hosts),
+        suspect_hosts: load(&receiver.suspect_hosts).max(basis.suspects.len() as u64),
         replies: load(&receiver.replies),
         duplicates: load(&receiver.duplicates),
         strays: receiver.strays.snapshot(),
@@ -545,10 +592,14 @@ pub(crate) fn summarize(
         },
         srtt: (srtt > 0).then(|| std::time::Duration::from_nanos(srtt)),
         started: clock.started,
-        elapsed: clock.now().since(crate::time::Time::ZERO),
+        elapsed: now.since(Time::ZERO),
         sending: shared.sending(),
         seed: settings.seed,
         source_port: settings.source_port,
         links: settings.links.clone(),
+    };
+    match &basis.past {
+        Some(past) => past.before(summary),
+        None => summary,
     }
 }

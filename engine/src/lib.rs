@@ -34,6 +34,7 @@ mod sender;
 mod passes;
 mod walker;
 mod suspects;
+mod trail;
 mod controls;
 pub mod link;
 mod receiver;
@@ -49,6 +50,7 @@ pub mod machine;
 mod route;
 mod source_ports;
 mod connect;
+mod checkpoint;
 mod discover;
 mod launch;
 mod crew;
@@ -68,16 +70,19 @@ mod target;
 mod time;
 mod verdict;
 
+pub use checkpoint::{Checkpoint, NoCheckpoint};
 pub use discover::Discover;
 pub use error::{Error, Place};
 pub use event::{Event, Phase, Progress, RateBound};
 pub use link::{LinkKind, Receive};
 pub use pace::{Pps, Rate};
-pub use plan::{AddressRange, Block, EgressId, Located, Plan, PlanBuilder, PortNames, PortSet, Resolve};
+pub use plan::{
+    AddressRange, Block, EgressId, Located, NoShard, Plan, PlanBuilder, PortNames, PortSet, Resolve, Shard,
+};
 pub use route::{Interface, InterfaceAddress, InterfaceKind, interfaces};
-pub use scan::{HostRate, Method, Order, Quiet, Ready, Running, Scan, ScanBuilder, Settings, Stopper};
+pub use scan::{Checkpointer, HostRate, Method, Order, Quiet, Ready, Running, Scan, ScanBuilder, Settings, Stopper};
 pub use sender::Cooldown;
-pub use simulate::{Place as SimPlace, simulate, simulate_until};
+pub use simulate::{Interruption, Place as SimPlace, simulate, simulate_interrupted, simulate_until};
 pub use summary::{Completeness, Discovery, Drops, Ended, Interval, Outcome, Strays, Summary};
 pub use target::{Index, Position, Seq, Target};
 pub use time::Time;

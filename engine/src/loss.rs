@@ -224,6 +224,62 @@ impl Ledger {
     }
 }
 
+/// What the ledger holds of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) group: u32,
+    pub(crate) targets: u64,
+    pub(crate) errors: u32,
+    pub(crate) passes: u16,
+    /// By kind, by pass.
+    pub(crate) answers: [Vec<u32>; 2],
+    /// By kind: sent, answered.
+    pub(crate) canaries: [[u32; 2]; 2],
+}
+
+impl Ledger {
+    /// All that is written down, group by group.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        (0..self.len()).map(|group| self.row(group)).filter(|row| row.passes != 0 || row.targets != 0).collect()
+    }
+
+    fn row(&self, group: usize) -> Row {
+        let get = |count: &AtomicU32| count.load(Ordering::Relaxed);
+        let answers = |kind: usize| {
+            let mut counts: Vec<u32> = self.answers[kind].iter().map(|counts| get(&counts[group])).collect();
+            counts.truncate(counts.iter().rposition(|&count| count > 0).map_or(0, |last| last + 1));
+            counts
+        };
+        Row {
+            group: group as u32,
+            targets: self.targets[group].load(Ordering::Relaxed),
+            errors: get(&self.errors[group]),
+            passes: self.passes[group].load(Ordering::Relaxed),
+            answers: [answers(0), answers(1)],
+            canaries: [0, 1].map(|kind: usize| [0, 1].map(|which: usize| get(&self.canaries[kind][which][group]))),
+        }
+    }
+
+    /// Writes down what was read from another ledger for the same plan, passes up to this one; the sender's, at the
+    /// beginning of a stripe.
+    pub(crate) fn restore(&self, rows: &[Row], pass: u8) {
+        for row in rows {
+            let group = row.group as usize;
+            let Some(targets) = self.targets.get(group) else { continue };
+            targets.store(row.targets, Ordering::Relaxed);
+            self.errors[group].store(row.errors, Ordering::Relaxed);
+            // A pass that is being planned has been entered already.
+            self.passes[group].store(row.passes & (((2u32 << pass) - 1) as u16), Ordering::Relaxed);
+            for kind in 0..2 {
+                let answers = self.answers[kind].iter().zip(&row.answers[kind]);
+                answers.for_each(|(counts, &count)| counts[group].store(count, Ordering::Relaxed));
+                let canaries = self.canaries[kind].iter().zip(row.canaries[kind]);
+                canaries.for_each(|(counts, count)| counts[group].store(count, Ordering::Relaxed));
+            }
+        }
+    }
+}
+
 /// Probes to targets that answer: how many were answered, and how many were lost, on the way there or back.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Evidence {

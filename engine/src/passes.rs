@@ -94,16 +94,16 @@ pub(crate) struct Passes {
 }
 
 /// What all stripes say.
-#[derive(Debug, Default)]
-struct Account {
-    missing_open: Missing,
-    missing: Missing,
-    later: Evidence,
-    heard: bool,
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Account {
+    pub(crate) missing_open: Missing,
+    pub(crate) missing: Missing,
+    pub(crate) later: Evidence,
+    pub(crate) heard: bool,
     /// Groups that had stopped to answer at the end.
-    gone: u64,
-    passes: u8,
-    ended: Option<Ended>,
+    pub(crate) gone: u64,
+    pub(crate) passes: u8,
+    pub(crate) ended: Option<Ended>,
 }
 
 impl Passes {
@@ -131,6 +131,24 @@ impl Passes {
         self.rationed.begin();
         self.waiting.clear();
         self.enter(Leg { pass: 0, groups: None, rate: None }, ledger)
+    }
+
+    /// The rest of a leg of a stripe that was begun in another run.
+    pub(crate) fn go_on(&mut self, leg: Leg, ledger: &Ledger) -> Leg {
+        self.begin(ledger);
+        self.pass = leg.pass.min(self.most - 1);
+        self.enter(Leg { pass: self.pass, ..leg }, ledger)
+    }
+
+    /// What all stripes until now say.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Counts in what stripes in another run say. One that was stopped is not, any more.
+    pub(crate) fn set_account(&mut self, account: &Account) {
+        let ended = account.ended.filter(|&ended| ended != Ended::Stopped);
+        self.account = Account { ended, ..account.clone() };
     }
 
     /// What comes next, now that the last leg is over and its answers have had their time.

@@ -17,23 +17,24 @@ const ENOUGH: f64 = 20.0;
 pub(crate) fn snapshot(shared: &Shared, targets: u64, now: Time) -> Progress {
     let receiver = &shared.receiver;
     let phase = shared.phase();
+    let past = past(shared);
     let sent = shared.total_sent();
     let rate = load(&receiver.recent_rate) as f64 / 1000.0;
     let left = probes_left(shared, targets);
-    let done = if phase == Phase::Done { 1.0 } else { share(sent, left) };
+    let done = if phase == Phase::Done { 1.0 } else { share(past.0 + sent, left) };
     Progress {
         phase,
         targets,
         done,
-        sent,
+        sent: past.0 + sent,
         again: shared.sum(|walker| &walker.again),
         open: load(&receiver.open),
         closed: load(&receiver.closed),
         filtered: load(&receiver.filtered),
         hosts_down: load(&shared.sender.hosts_down),
         drops: shared.dropped() + shared.sum(|walker| &walker.send_errors),
-        elapsed: now.since(Time::ZERO),
-        replies: load(&receiver.replies),
+        elapsed: past.1 + now.since(Time::ZERO),
+        replies: past.2 + load(&receiver.replies),
         rate,
         bound: shared.sender.bound(),
         loss: loss(shared, now),
@@ -47,6 +48,12 @@ fn loss(shared: &Shared, now: Time) -> Option<f64> {
     let (from, to) = (now.saturating_sub(RECENT), now.saturating_sub(answer as u64 + 1));
     let seen: Evidence = Kind::ALL.into_iter().map(|kind| shared.canaries.epochs.between(kind, from, to)).sum();
     (seen.probes() >= ENOUGH).then(|| seen.loss())
+}
+
+/// Probes of earlier runs, how long those took, and replies.
+fn past(shared: &Shared) -> (u64, Duration, u64) {
+    let basis = shared.basis.lock();
+    basis.past.as_ref().map_or((0, Duration::ZERO, 0), |past| (past.total_sent(), past.elapsed, past.replies))
 }
 
 /// None where there is nothing to estimate from, or no end in sight.

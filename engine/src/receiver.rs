@@ -385,9 +385,17 @@ impl Receiver {
     #[inline]
     fn record(&mut self, answer: &Answer, rtt: Option<u64>) -> Option<Change> {
         let counters = &self.shared.receiver;
-        let (state, _) = answer.meaning;
+        let (state, report) = (answer.meaning.0, self.work.report);
         add(&counters.replies, 1);
-        let supersedes = match self.shared.table.record_alone(answer.offset, state) {
+        // A correction is reported to whoever was told what it corrects.
+        let wanted =
+            |supersedes: Option<State>| report.wants(state) || supersedes.is_some_and(|state| report.wants(state));
+        let promise = |recorded: Recorded| {
+            if wanted(recorded.than()) {
+                self.shared.promise();
+            }
+        };
+        let supersedes = match self.shared.table.record_after(answer.offset, state, promise) {
             Recorded::Duplicate => {
                 add(&counters.duplicates, 1);
                 return None;
@@ -399,10 +407,7 @@ impl Receiver {
             }
         };
         add(counters.of(state), 1);
-        // A correction is reported to whoever was told what it corrects.
-        let report = self.work.report;
-        let wanted = report.wants(state) || supersedes.is_some_and(|state| report.wants(state));
-        wanted.then_some(Change { supersedes, rtt })
+        wanted(supersedes).then_some(Change { supersedes, rtt })
     }
 
     /// In nanoseconds; none where the position has no send time of its own.
@@ -453,7 +458,7 @@ impl Receiver {
                 asked = true;
                 work.control(host, port).into_iter().for_each(|probe| shared.questions.ask(probe));
             }
-            Act::Tell(suspicion) if work.report.open => sink(Event::Suspect(suspicion)),
+            Act::Tell(suspicion) if work.report.open && shared.is_news(suspicion) => sink(Event::Suspect(suspicion)),
             Act::Tell(_) => {}
         });
         shared.questions.set_busy(self.impostors.is_busy());
@@ -526,13 +531,18 @@ impl Receiver {
             for _ in 0..most {
                 match self.shared.next_silent(self.closing) {
                     Some(offset) => self.close_one(offset, now, &mut emit),
-                    None => return self.closed(),
+                    None => {
+                        self.shared.close_to(self.stripe.map_or(0, |stripe| stripe.len), 0);
+                        return self.closed();
+                    }
                 }
             }
         } else {
             let unanswered = self.shared.silent();
             let skipped = self.shared.sum(|walker| &walker.skipped) - self.skipped;
-            self.count_silent(unanswered.saturating_sub(skipped));
+            let silent = unanswered.saturating_sub(skipped);
+            self.shared.close_to(self.stripe.map_or(0, |stripe| stripe.len), silent);
+            self.count_silent(silent);
             self.closed();
         }
     }
@@ -544,6 +554,8 @@ impl Receiver {
         if self.work.is_down(target, egress) {
             return;
         }
+        self.shared.promise();
+        self.shared.close_to(offset + 1, 1);
         self.count_silent(1);
         let probes = self.probes_of_silent(target.address, offset);
         emit(Verdict {
@@ -683,7 +695,7 @@ mod tests {
         change(&mut work);
         let work = Arc::new(work);
         let shared = Arc::new(Shared::new(work.plan.len(), 2));
-        shared.open(Stripe { start: Position(0), len: work.plan.len() });
+        shared.open(Stripe { start: Position(0), len: work.plan.len() }, None);
         shared.ledger.enter(0, 0);
         // All was probed at 2 ms.
         (0..work.plan.len()).for_each(|offset| (0..2).for_each(|pass| shared.log.note(pass, offset, Time(2_000_000))));
@@ -862,7 +874,7 @@ mod tests {
         let mut bench = v4();
         bench.shared.set_turn(Turn::Closed);
         bench.receiver.turn();
-        bench.shared.open(Stripe { start: Position(0), len: 160 });
+        bench.shared.open(Stripe { start: Position(0), len: 160 }, None);
         assert!(bench.syn_ack(22).is_some());
         assert_eq!(bench.strays().late, 0);
     }
@@ -1153,7 +1165,7 @@ mod tests {
     #[test]
     fn only_what_was_walked_is_called_silent() {
         let mut bench = v4();
-        bench.shared.open(Stripe { start: Position(0), len: 160 });
+        bench.shared.open(Stripe { start: Position(0), len: 160 }, None);
         bench.shared.walkers[0].set_walked(10);
         bench.shared.set_turn(Turn::Closing);
         bench.receiver.turn();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver as Channel;
 
+use crate::checkpoint::Checkpoint;
 use crate::counters::{MAX_PASSES, Shared};
 use crate::discover::Discover;
 use crate::error::Error;
@@ -18,7 +19,7 @@ use crate::event::{Event, Progress};
 use crate::link::{Clock, LinkKind, Receive};
 use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
-use crate::plan::Plan;
+use crate::plan::{Plan, Shard};
 use crate::progress;
 use crate::random;
 use crate::sender::Cooldown;
@@ -77,7 +78,7 @@ pub struct Scan;
 impl Scan {
     /// A scan of this plan, with default settings.
     pub fn builder(plan: Plan) -> ScanBuilder {
-        ScanBuilder { plan, settings: Settings::default() }
+        ScanBuilder { plan, settings: Settings::default(), resumed: None }
     }
 }
 
@@ -112,6 +113,8 @@ pub struct Settings {
     pub controls: bool,
     /// What fixes the order. Default: drawn at random when the builder is made.
     pub seed: u64,
+    /// Which part of a plan is scanned; none for all of it.
+    pub shard: Option<Shard>,
     /// How long to listen after the last probe.
     pub cooldown: Cooldown,
     /// The states that are reported as events; the summary counts all. Default: all.
@@ -149,6 +152,7 @@ impl Default for Settings {
             max_passes: 10,
             controls: true,
             seed: random::number(),
+            shard: None,
             cooldown: Cooldown::Auto,
             report: State::ALL.to_vec(),
             interface: None,
@@ -281,6 +285,7 @@ pub(crate) fn is_loopback(plan: &Plan) -> bool {
 pub struct ScanBuilder {
     plan: Plan,
     settings: Settings,
+    resumed: Option<Checkpoint>,
 }
 
 impl ScanBuilder {
@@ -356,6 +361,38 @@ impl ScanBuilder {
         self
     }
 
+    /// Scans a part of the plan only, see [`Plan::shard`]: all shards together scan every target once, whatever their
+    /// seeds.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if there are more shards than targets, or if this already is a shard.
+    pub fn shard(mut self, shard: Shard) -> Result<Self, Error> {
+        if let Some(other) = self.settings.shard {
+            return Err(Error::Setting { setting: "shard", problem: format!("{shard} of shard {other}; give one") });
+        }
+        self.plan = self.plan.shard(shard)?;
+        self.settings.shard = Some(shard);
+        Ok(self)
+    }
+
+    /// Goes on from a checkpoint of a scan of the same plan, with its seed and its shard (which need not be given again): what
+    /// has been told is not told again, what has not answered is probed. All other settings may differ: rate, passes,
+    /// senders, links, report. The memory limit takes effect once the stripe at work is done, and discovery is
+    /// done again only if it had not come to its end.
+    ///
+    /// # Errors
+    /// [`Error::OtherPlan`] if the plan has other targets than the checkpoint's.
+    pub fn resume(self, checkpoint: Checkpoint) -> Result<Self, Error> {
+        let mut builder = match checkpoint.shard() {
+            Some(shard) if self.settings.shard.is_none() => self.shard(shard)?,
+            _ => self,
+        };
+        checkpoint.check(&builder.plan)?;
+        builder.settings.seed = checkpoint.seed();
+        builder.resumed = Some(checkpoint);
+        Ok(builder)
+    }
+
     /// How long to listen after the last probe.
     pub fn cooldown(mut self, cooldown: Cooldown) -> Self {
         self.settings.cooldown = cooldown;
@@ -429,17 +466,20 @@ impl ScanBuilder {
     /// address that is not this machine's, missing rights.
     pub fn open(self) -> Result<Ready, Error> {
         self.settings.check()?;
-        let ScanBuilder { plan, settings } = self;
-        let syn = |plan, settings| launch::open(plan, settings).map(|ready| Ready(Kind::Syn(Box::new(ready))));
-        let connect = |plan, settings, why: Option<&Error>| {
-            connect::open(plan, settings, why).map(|ready| Ready(Kind::Connect(Box::new(ready))))
+        let ScanBuilder { plan, settings, resumed } = self;
+        let method = settings.method;
+        let syn = |plan, settings, resumed| {
+            launch::open(plan, settings, resumed).map(|ready| Ready(Kind::Syn(Box::new(ready))))
         };
-        match settings.method {
-            Method::Syn => syn(plan, settings),
-            Method::Connect => connect(plan, settings, None),
+        let connect = |plan, settings, resumed, why: Option<&Error>| {
+            connect::open(plan, settings, resumed, why).map(|ready| Ready(Kind::Connect(Box::new(ready))))
+        };
+        match method {
+            Method::Syn => syn(plan, settings, resumed),
+            Method::Connect => connect(plan, settings, resumed, None),
             Method::Auto => match launch::permitted() {
-                Ok(()) => syn(plan, settings),
-                Err(why @ Error::Privilege { .. }) => connect(plan, settings, Some(&why)),
+                Ok(()) => syn(plan, settings, resumed),
+                Err(why @ Error::Privilege { .. }) => connect(plan, settings, resumed, Some(&why)),
                 Err(other) => Err(other),
             },
         }
@@ -454,9 +494,9 @@ impl ScanBuilder {
     }
 
     #[doc(hidden)]
-    pub fn into_parts(self) -> Result<(Plan, Settings), Error> {
+    pub fn into_parts(self) -> Result<(Plan, Settings, Option<Checkpoint>), Error> {
         self.settings.check()?;
-        Ok((self.plan, self.settings))
+        Ok((self.plan, self.settings, self.resumed))
     }
 }
 
@@ -580,6 +620,19 @@ impl Running {
         progress::snapshot(&self.shared, self.targets, self.clock.now())
     }
 
+    /// What is known of it now: see [`Checkpoint`] for how to keep it so that nothing is lost or told twice. Stops nothing;
+    /// it costs one look at the table (a quarter of a byte a target of the stripe at work) in the thread that asks.
+    /// After the last event it is the scan's last word; of one that was stopped, and not suspended, what was called silent
+    /// may be missing from it.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::take(&self.shared, self.clock.now())
+    }
+
+    /// What takes checkpoints of it, from any thread.
+    pub fn checkpointer(&self) -> Checkpointer {
+        Checkpointer { shared: Arc::clone(&self.shared), clock: self.clock }
+    }
+
     /// What stops it, from any thread.
     pub fn stopper(&self) -> Stopper {
         Stopper { shared: Arc::clone(&self.shared) }
@@ -633,8 +686,28 @@ impl Stopper {
         self.shared.stop();
     }
 
+    /// The same for a scan that is to be resumed from a checkpoint taken after its last event: what is silent is called
+    /// nothing yet.
+    pub fn suspend(&self) {
+        self.shared.suspend();
+    }
+
     /// Ends at once.
     pub fn abort(&self) {
         self.shared.abort();
+    }
+}
+
+/// Takes checkpoints of a scan.
+#[derive(Debug, Clone)]
+pub struct Checkpointer {
+    shared: Arc<Shared>,
+    clock: Clock,
+}
+
+impl Checkpointer {
+    /// See [`Running::checkpoint`].
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::take(&self.shared, self.clock.now())
     }
 }

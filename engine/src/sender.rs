@@ -12,6 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::checkpoint::AtWork;
 use crate::counters::{Shared, Turn, add};
 use crate::event::{Phase, RateBound};
 use crate::loss::Kind;
@@ -100,6 +101,10 @@ pub(crate) struct Sender {
     stripe: Stripe,
     /// Targets that were passed over in stripes before.
     skipped: u64,
+    /// A stripe that was begun in another run.
+    begun: Option<AtWork>,
+    /// Seconds that another run has spent in the leg.
+    earlier: f64,
     stage: Stage,
 }
 
@@ -120,18 +125,25 @@ enum Stage {
 }
 
 impl Sender {
-    pub(crate) fn new(shared: Arc<Shared>, lead: Lead, now: Time) -> Self {
+    /// Begins with the first stripe, or with one that was begun in another run.
+    pub(crate) fn new(shared: Arc<Shared>, lead: Lead, begun: Option<AtWork>, now: Time) -> Self {
         let stripe = Stripe { start: Position(0), len: 0 };
         let (least, most) = (lead.bounds.0 as f64, lead.bounds.1 as f64);
+        let mut passes = Passes::new(lead.completeness, lead.passes, &shared.ledger);
+        passes.set_account(&shared.basis.lock().account);
+        let from = begun.as_ref().map_or(0, |begun| begun.start);
+        add(&shared.sender.begun, from);
         Sender {
             control: RateControl::new(least, most, now),
-            passes: Passes::new(lead.completeness, lead.passes, &shared.ledger),
+            passes,
             shared,
             lead,
             looked: now,
             stripe,
             skipped: 0,
-            stage: Stage::Begin { from: 0 },
+            begun,
+            earlier: 0.0,
+            stage: Stage::Begin { from },
         }
     }
 
@@ -154,22 +166,43 @@ impl Sender {
         if left == 0 || self.shared.stopped() {
             return self.finish();
         }
-        self.stripe = Stripe { start: Position(from), len: left.min(self.lead.stripe) };
+        let begun = self.begun.take();
+        let most = begun.as_ref().map_or(self.lead.stripe, |begun| begun.len);
+        self.stripe = Stripe { start: Position(from), len: left.min(most) };
         self.skipped = self.shared.sum(|walker| &walker.skipped);
-        self.shared.open(self.stripe);
+        self.shared.basis.lock().account = self.passes.account().clone();
+        self.shared.open(self.stripe, begun.as_ref());
         add(&self.shared.sender.begun, self.stripe.len);
         self.shared.sender.follow_walkers();
-        let leg = self.passes.begin(&self.shared.ledger);
-        self.start(&leg, self.lead.most as f64, now)
+        match begun {
+            Some(begun) => self.go_on(&begun, now),
+            None => {
+                let leg = self.passes.begin(&self.shared.ledger);
+                self.start(&leg, self.stripe.len, self.lead.most as f64, now)
+            }
+        }
     }
 
-    fn start(&mut self, leg: &Leg, most: f64, now: Time) -> Step {
-        let expected = if leg.pass == 0 { self.stripe.len } else { self.expected(leg) };
+    /// Begins with what is left of a leg.
+    fn go_on(&mut self, begun: &AtWork, now: Time) -> Step {
+        let rest: u64 = begun.leg.todo.iter().map(|(from, to)| to - from).sum();
+        let walked = self.stripe.len.saturating_sub(rest);
+        self.earlier = self.shared.basis.lock().past.as_ref().map_or(0.0, |past| past.seconds(walked));
+        let groups = begun.leg.groups.as_ref();
+        let groups = groups.map(|groups| groups.iter().map(|&group| group as usize).collect());
+        let leg = Leg { pass: begun.leg.pass, groups, rate: begun.leg.most };
+        let leg = self.passes.go_on(leg, &self.shared.ledger);
+        let usual = if leg.pass == 0 { self.lead.most as f64 } else { f64::INFINITY };
+        let most = leg.rate.map_or(usual, |rate| rate.min(usual));
+        self.start(&leg, rest, most, now)
+    }
+
+    fn start(&mut self, leg: &Leg, expected: u64, most: f64, now: Time) -> Step {
         add(&self.shared.sender.planned, expected);
         self.shared.log.begin(leg.pass);
         self.stage = Stage::Leg { since: now, most };
         self.set_rate(most, now);
-        self.shared.begin(leg.pass, leg.groups.as_deref());
+        self.shared.begin(leg.pass, leg.groups.as_deref(), most);
         Step::Until(now)
     }
 
@@ -229,7 +262,7 @@ impl Sender {
 
     fn after_leg(&mut self, since: Time, now: Time) -> Step {
         let walked = Walked {
-            began: since,
+            began: since - Duration::from_secs_f64(std::mem::take(&mut self.earlier)),
             ended: self.shared.last_sent(),
             rate: self.shared.rate() as f64,
             unanswered: self.shared.silent().saturating_sub(self.skipped()),
@@ -238,12 +271,13 @@ impl Sender {
         let ledger = &self.shared.ledger;
         let next = if self.shared.stopped() { self.passes.stop(ledger) } else { self.passes.next(walked, ledger) };
         match next {
-            Next::Leg(leg) => self.start(&leg, leg.rate.unwrap_or(f64::INFINITY), now),
+            Next::Leg(leg) => self.start(&leg, self.expected(&leg), leg.rate.unwrap_or(f64::INFINITY), now),
             Next::Vouch(canaries) => {
                 self.stage = Stage::Leg { since: now, most: f64::INFINITY };
                 self.shared.vouch(canaries);
                 Step::Until(now)
             }
+            Next::End(_) if self.shared.suspended() => self.finish(),
             Next::End(_) => {
                 self.stage = Stage::Examining;
                 self.examine(now)
@@ -270,6 +304,7 @@ impl Sender {
         if self.shared.turn() != Turn::Closed {
             return Step::Until(now + OTHERS_TURN);
         }
+        self.shared.basis.lock().account = self.passes.account().clone();
         self.stage = Stage::Begin { from: self.stripe.start.0 + self.stripe.len };
         Step::Until(now)
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::unbounded;
 
+use crate::checkpoint::Checkpoint;
 use crate::cookie::Cookie;
 use crate::counters::{Shared, Turn, add, set};
 use crate::discover;
@@ -81,8 +82,43 @@ pub fn simulate_until(
     network: impl Network + 'static,
     stop: Time,
 ) -> Result<(Vec<Event>, Summary), Error> {
-    let (plan, settings) = builder.into_parts()?;
-    Ok(Simulation::new(plan, settings, place, SimWorld::new(network)).run(stop))
+    let (plan, settings, resumed) = builder.into_parts()?;
+    Ok(Simulation::new(plan, settings, resumed, place, SimWorld::new(network)).run(stop))
+}
+
+/// How a scan ends before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// As [`crate::Stopper::suspend`] does it at this time; the checkpoint is taken after the last event.
+    Suspended(Time),
+    /// All at once, some time after a checkpoint was taken.
+    Killed {
+        /// When it is taken.
+        taken: Time,
+        /// When the scan dies.
+        at: Time,
+    },
+}
+
+/// The same for a scan that is interrupted. Gives its events until then, its checkpoint, and how many events had been taken
+/// when that was asked for. A scan that comes to its end before is asked then.
+///
+/// # Errors
+/// A setting out of range.
+pub fn simulate_interrupted(
+    builder: ScanBuilder,
+    place: Place,
+    network: impl Network + 'static,
+    how: Interruption,
+) -> Result<(Vec<Event>, Checkpoint, usize), Error> {
+    let (plan, settings, resumed) = builder.into_parts()?;
+    let simulation = Simulation::new(plan, settings, resumed, place, SimWorld::new(network));
+    let (shared, world) = (Arc::clone(&simulation.shared), simulation.world.clone());
+    let mut simulation = Simulation { how: Some(how), ..simulation };
+    let stop = if let Interruption::Suspended(stop) = how { stop } else { Time::NEVER };
+    simulation.play(stop);
+    let taken = simulation.taken.unwrap_or_else(|| (Checkpoint::take(&shared, world.now()), simulation.events.len()));
+    Ok((simulation.events, taken.0, taken.1))
 }
 
 /// The base of source ports: nothing else lives in the virtual network.
@@ -110,6 +146,10 @@ struct Simulation {
     /// By sender; each has the one link.
     tx: Vec<Vec<Box<dyn LinkTx>>>,
     rx: Vec<Box<dyn LinkRx>>,
+    resumed: Option<Checkpoint>,
+    how: Option<Interruption>,
+    /// With how many events had been taken before.
+    taken: Option<(Checkpoint, usize)>,
 }
 
 impl Timekeeper for SimWorld {
@@ -127,31 +167,57 @@ impl Timekeeper for SimWorld {
 }
 
 impl Simulation {
-    fn new(mut plan: Plan, mut settings: Settings, place: Place, world: SimWorld) -> Self {
+    fn new(mut plan: Plan, mut settings: Settings, resumed: Option<Checkpoint>, place: Place, world: SimWorld) -> Self {
+        let basis = launch::basis(&plan, &settings, resumed.as_ref());
         let runs: Vec<_> = plan.ranges().map(|range| (range, egress_of(range))).collect();
         plan.assign(&runs);
         settings.source_port = Some(settings.source_port.unwrap_or(SOURCE_PORT));
         settings.links = vec!["sim".into()];
         settings.senders = settings.useful_senders(plan.len());
         let senders = usize::from(settings.senders);
-        let shared = Arc::new(launch::shared(&settings, &plan));
+        let shared = Arc::new(launch::shared(&settings, &plan, basis));
         let clock = Clock::new().dated(SystemTime::UNIX_EPOCH);
         let Halves { tx, rx } = world.link(senders);
         let tx = tx.into_iter().map(|half| vec![half]).collect();
-        Simulation { settings, world, clock, shared, events: Vec::new(), place, plan, tx, rx: vec![rx] }
+        Simulation {
+            settings,
+            world,
+            clock,
+            shared,
+            events: Vec::new(),
+            place,
+            plan,
+            tx,
+            rx: vec![rx],
+            resumed,
+            how: None,
+            taken: None,
+        }
     }
 
     fn run(mut self, stop: Time) -> (Vec<Event>, Summary) {
+        let summary = self.play(stop);
+        (self.events, summary)
+    }
+
+    fn play(&mut self, stop: Time) -> Summary {
         let neighbours = self.place.gateway.is_none().then(|| Arc::new(self.sweep()));
         let targets = self.plan.len();
-        let discovery = self.discover(stop);
+        self.plan = launch::known_hosts(self.plan.clone(), &self.shared, self.resumed.as_ref());
+        let discovery = match &self.resumed {
+            Some(resumed) if resumed.has_begun() => resumed.discovery,
+            _ => self.discover(stop),
+        };
         if let Some(found) = discovery.filter(|found| found.skipped_targets == targets) {
             return self.nobody(found);
         }
         let work = Arc::new(self.work(neighbours.as_ref()));
+        let resumed = self.resumed.take();
+        let begun = resumed.and_then(|resumed| resumed.restore(&work.plan, &work.permutation, &self.shared));
+        begun.iter().for_each(|begun| begun.offer_canaries(&work, &self.shared));
         let lead = Lead::of(&self.settings, &work.plan);
         let mut walkers = self.walkers(&work);
-        let mut sender = Sender::new(Arc::clone(&self.shared), lead, self.world.now());
+        let mut sender = Sender::new(Arc::clone(&self.shared), lead, begun, self.world.now());
         let mut receiver = Receiver::new(work, Arc::clone(&self.shared), self.clock.started);
         let (channel, reader) = unbounded();
         let mut outbox = Outbox::new(channel, targets);
@@ -167,21 +233,32 @@ impl Simulation {
                 self.world.wait(&self.rx, until.min(again));
             }
             self.events.extend(reader.try_iter());
+            if self.is_dead() {
+                return self.summary(targets, discovery);
+            }
         }
         receiver.examine(self.world.now(), &mut |event| outbox.send(event));
         self.events.extend(reader.try_iter());
         let end = progress::snapshot(&self.shared, targets, self.world.now());
         self.events.extend(drive::doubts(&self.shared));
         self.events.push(Event::Progress(end));
-        let summary = self.summary(targets, discovery);
-        (self.events, summary)
+        self.summary(targets, discovery)
+    }
+
+    /// Takes the checkpoint when it is time to. Whether the scan is to die now.
+    fn is_dead(&mut self) -> bool {
+        let Some(Interruption::Killed { taken, at }) = self.how else { return false };
+        let now = self.world.now();
+        if now >= taken && self.taken.is_none() {
+            self.taken = Some((Checkpoint::take(&self.shared, now), self.events.len()));
+        }
+        now >= at
     }
 
     fn summary(&self, targets: u64, discovery: Option<Discovery>) -> Summary {
-        let mut summary = summarize(&self.shared, targets, &self.settings, &self.clock, DeviceLosses::default());
         let dropped = self.world.own_drops();
-        (summary.drops.device_rx, summary.drops.device_tx) = (dropped.device_rx, dropped.device_tx);
-        summary.elapsed = self.world.now().since(Time::ZERO);
+        let device = DeviceLosses { rx: dropped.device_rx, tx: dropped.device_tx };
+        let summary = summarize(&self.shared, targets, &self.settings, (&self.clock, self.world.now()), device);
         Summary { discovery, ..summary }
     }
 
@@ -198,7 +275,10 @@ impl Simulation {
         self.shared.sender.set_phase(Phase::Discovery);
         let mut watch = |_: &Survey| {
             if self.world.now() >= stop {
-                self.shared.stop();
+                match self.how {
+                    Some(Interruption::Suspended(_)) => self.shared.suspend(),
+                    _ => self.shared.stop(),
+                }
             }
             !self.shared.stopped()
         };
@@ -207,18 +287,20 @@ impl Simulation {
         let elapsed = self.world.now().since(began);
         let (found, left) = discover::conclude(survey, &self.plan, (self.shared.stopped(), elapsed), |_| true);
         set(&self.shared.sender.spared, found.skipped_targets);
+        if !self.shared.stopped() {
+            launch::keep_found(&self.shared, found, left.as_ref());
+        }
         left.into_iter().for_each(|left| self.plan = left);
         Some(found)
     }
 
     /// Ends a scan that nobody is left to be scanned in.
-    fn nobody(mut self, found: Discovery) -> (Vec<Event>, Summary) {
+    fn nobody(&mut self, found: Discovery) -> Summary {
         self.shared.sender.set_phase(Phase::Done);
         self.events.push(Event::Warning(discover::nobody(&found)));
         let end = progress::snapshot(&self.shared, self.plan.len(), self.world.now());
         self.events.push(Event::Progress(end));
-        let summary = self.summary(self.plan.len(), Some(found));
-        (self.events, summary)
+        self.summary(self.plan.len(), Some(found))
     }
 
     /// The key of the scan, or of what comes before it.
@@ -244,11 +326,18 @@ impl Simulation {
         walkers.collect()
     }
 
+    fn stop(&self) {
+        match self.how {
+            Some(Interruption::Suspended(_)) => self.shared.suspend(),
+            _ => self.shared.stop(),
+        }
+    }
+
     /// Asks the sender and every walker in turn; until when there is nothing to do, none at the end.
     fn poll(&mut self, sender: &mut Sender, walkers: &mut [Walker], stop: Time) -> Option<Time> {
         let now = self.world.now();
         if now >= stop {
-            self.shared.stop();
+            self.stop();
         }
         let Step::Until(mut until) = sender.poll(now) else { return None };
         until = if now < stop { until.min(stop) } else { until };
@@ -286,10 +375,9 @@ impl Simulation {
         // A link in memory cannot be lost.
         let _ = drive::sweep(&mut sweep, tx, rx, &self.world, &self.clock, &|| false);
         let found = sweep.into_neighbours();
-        for address in found.silent() {
-            add(&self.shared.sender.hosts_down, 1);
-            self.events.push(host_down(address));
-        }
+        let silent: Vec<IpAddr> = found.silent().collect();
+        add(&self.shared.sender.hosts_down, silent.len() as u64);
+        self.events.extend(self.shared.news_of_down(silent.into_iter()).into_iter().map(host_down));
         found
     }
 }

@@ -180,6 +180,12 @@ pub struct Strays {
 }
 
 impl Strays {
+    /// Of counts in the order of [`Strays::by_kind`].
+    pub(crate) fn of_kinds(counts: [u64; 8]) -> Strays {
+        let [malformed, unrelated, wrong_port, foreign, bad_ack, bad_quote, late, own] = counts;
+        Strays { malformed, unrelated, wrong_port, foreign, bad_ack, bad_quote, late, own }
+    }
+
     /// All kinds together.
     pub fn total(&self) -> u64 {
         self.by_kind().iter().map(|(_, n)| n).sum()
@@ -219,6 +225,12 @@ pub struct Drops {
 }
 
 impl Drops {
+    /// Of counts in the order of [`Drops::by_layer`].
+    pub(crate) fn of_layers(counts: [u64; 6]) -> Drops {
+        let [ring, device_rx, device_tx, send_drops, send_errors, send_retries] = counts;
+        Drops { ring, device_rx, device_tx, send_drops, send_errors, send_retries }
+    }
+
     /// All losses together.
     pub fn total(&self) -> u64 {
         self.ring + self.device_rx + self.device_tx + self.send_drops + self.send_errors

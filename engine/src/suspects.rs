@@ -27,6 +27,11 @@ const RANGES: usize = 64;
 pub(crate) struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
+    /// `start..end` alone.
+    pub(crate) fn of(start: u64, end: u64) -> Ranges {
+        Ranges::from_iter([(start, end)])
+    }
+
     /// Adds `start..end`.
     pub(crate) fn add(&mut self, start: u64, end: u64) {
         if start >= end {
@@ -67,6 +72,14 @@ impl Ranges {
             others.from(start).take_while(|&(from, _)| from < end).for_each(|(from, to)| common.add(from, to.min(end)));
         }
         common
+    }
+}
+
+impl FromIterator<(u64, u64)> for Ranges {
+    fn from_iter<I: IntoIterator<Item = (u64, u64)>>(ranges: I) -> Ranges {
+        let mut all = Ranges::default();
+        ranges.into_iter().for_each(|(start, end)| all.add(start, end));
+        all
     }
 }
 
@@ -127,13 +140,16 @@ impl Suspects {
         }
     }
 
-    /// Takes a look: `lost` drops are known of, which are all until `looked`; an answer may take `wait`.
-    pub(crate) fn look(&mut self, looked: Time, lost: u64, wait: Duration) {
-        if lost > self.lost {
+    /// Takes a look: `lost` drops are known of, which are all until `looked`; an answer may take `wait`. Whether there are
+    /// new suspects.
+    pub(crate) fn look(&mut self, looked: Time, lost: u64, wait: Duration) -> bool {
+        let is_worse = lost > self.lost;
+        if is_worse {
             self.suspect(self.clean - wait);
         }
         (self.lost, self.clean) = (lost, looked.max(self.clean));
         self.forget(self.clean - wait - MARGIN);
+        is_worse
     }
 
     /// Suspects all that was sent from then on.

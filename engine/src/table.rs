@@ -12,11 +12,12 @@
 //! A TCP answer beats ICMP, open beats closed, the first of equals wins: a cell only ever climbs, in the order
 //! unanswered, filtered, closed, open.
 //!
-//! **Orderings.** All are `Relaxed`. A cell says everything there is to say about its target, no other memory is
+//! **Orderings.** All but one are `Relaxed`. A cell says everything there is to say about its target, no other memory is
 //! published through it, and a compare-and-swap of one word is atomic in any ordering: two recorders of the same cell
 //! are ordered by that word's modification order, so exactly one of them sees the change as its own. Who records alone
 //! needs no compare-and-swap: what a word held at the load, it holds at the store. A sender that
-//! reads a stale "unanswered" sends one probe too many, which is harmless. `reset` needs exclusive use (`&mut self`
+//! reads a stale "unanswered" sends one probe too many, which is harmless. One store is a `Release`: a checkpoint, which
+//! reads the table while answers come in, has to see the count of events that goes before each answer (`checkpoint.rs`). `reset` needs exclusive use (`&mut self`
 //! is not available through the sharing pointer, so the phase protocol in `counters.rs` provides it: its
 //! acquire/release pair orders the reset before every later record).
 
@@ -44,6 +45,16 @@ pub enum Recorded {
     },
     /// It changed nothing.
     Duplicate,
+}
+
+impl Recorded {
+    /// What was known before, if anything was and it changed.
+    pub(crate) fn than(self) -> Option<State> {
+        match self {
+            Recorded::Stronger { than } => Some(than),
+            Recorded::First | Recorded::Duplicate => None,
+        }
+    }
 }
 
 impl VerdictTable {
@@ -97,14 +108,29 @@ impl VerdictTable {
     /// compare-and-swap would hold up every load behind it. Others may read.
     #[inline]
     pub fn record_alone(&self, offset: u64, state: State) -> Recorded {
+        self.record_after(offset, state, |_| {})
+    }
+
+    /// [`VerdictTable::record_alone`] that says what it will have done before it is done, if that changes anything:
+    /// whoever sees the answer sees what was written then, too.
+    #[inline]
+    pub(crate) fn record_after(&self, offset: u64, state: State, before: impl FnOnce(Recorded)) -> Recorded {
         let Some((word, shift)) = self.cell(offset) else { return Recorded::Duplicate };
         let (seen, new) = (word.load(Ordering::Relaxed), encode(state));
         let old = seen >> shift & 3;
         if old >= new {
             return Recorded::Duplicate;
         }
-        word.store(seen & !(3 << shift) | new << shift, Ordering::Relaxed);
-        decode(old).map_or(Recorded::First, |than| Recorded::Stronger { than })
+        let recorded = decode(old).map_or(Recorded::First, |than| Recorded::Stronger { than });
+        before(recorded);
+        word.store(seen & !(3 << shift) | new << shift, Ordering::Release);
+        recorded
+    }
+
+    /// The cells from `32 * word` on, two bits each; who reads several and then fences (acquire) sees what was written
+    /// before the answers in them.
+    pub(crate) fn word(&self, word: u64) -> u64 {
+        self.words.get(word as usize).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     /// The first unanswered offset in `from..to`; answered ones are skipped a word at a time.
@@ -168,6 +194,16 @@ fn encode(state: State) -> u64 {
         State::Closed => 2,
         State::Open => 3,
     }
+}
+
+/// The code of a state, as it is kept over versions.
+pub(crate) fn code_of(state: State) -> u64 {
+    encode(state)
+}
+
+/// The state of a code, if it is one's.
+pub(crate) fn of_code(code: u64) -> Option<State> {
+    decode(code)
 }
 
 #[inline]

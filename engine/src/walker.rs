@@ -101,8 +101,10 @@ pub(crate) struct Walker {
     /// When that began.
     began: Time,
     suspects: Suspects,
-    /// What this round is about.
+    /// What this round is about; or the leg, where it is only the rest of one.
     todo: Ranges,
+    /// Whether the leg goes by that.
+    is_rest: bool,
     /// The rate at which this leg saw drops.
     dropping: u64,
     /// Probes sent in this round, and in all.
@@ -201,6 +203,7 @@ impl Walker {
             began: now,
             suspects: Suspects::default(),
             todo: Ranges::default(),
+            is_rest: false,
             dropping: 0,
             in_round: 0,
             sent: 0,
@@ -270,6 +273,9 @@ impl Walker {
         }
         self.counters().set_pass(self.lap.pass);
         self.counters().set_cursor(self.slice.start);
+        let rest = self.shared.rest(self.lap.number);
+        self.is_rest = rest.is_some();
+        self.todo = rest.map(|rest| rest.within(&Ranges::of(self.slice.start, self.slice.end))).unwrap_or_default();
         if self.lap.pass == 0 {
             self.doubted = load(&self.counters().doubtful);
         }
@@ -286,6 +292,7 @@ impl Walker {
         } else {
             self.todo = self.suspects.take().within(&self.todo);
         }
+        self.counters().suspects.lock().clone_from(&self.todo);
         let round = self.round + 1;
         self.pace = Pace::new(Rate::Fixed(Pps((self.dropping >> round).max(1))), self.batch, now);
         self.begin_walk(round, now)
@@ -350,15 +357,34 @@ impl Walker {
         if cursor > self.slice.start {
             self.counters().enter(Phase::Probing { pass: self.lap.pass });
         }
-        if (empty || self.moves) && self.suspects.mark(now, cursor, self.sent, false) {
-            self.look();
+        if empty || self.moves {
+            self.leave_trail(now, cursor, false);
+            if self.suspects.mark(now, cursor, self.sent, false) {
+                self.look();
+            }
+        }
+    }
+
+    /// For checkpoints: how far the leg has come, and what it has probed in pass 0.
+    fn leave_trail(&mut self, now: Time, cursor: u64, at_once: bool) {
+        if self.round == 0 && self.counters().trail.mark(now, cursor, at_once) {
+            self.report_probed();
+        }
+    }
+
+    fn report_probed(&mut self) {
+        for (group, targets) in self.probed.iter_mut().enumerate().filter(|(_, targets)| **targets > 0) {
+            self.shared.ledger.probed(group, std::mem::take(targets));
         }
     }
 
     /// Whether our own side has dropped something since the last look.
     fn look(&mut self) {
         let looked = self.shared.looked();
-        self.suspects.look(looked, self.shared.dropped(), self.shared.wait());
+        if self.suspects.look(looked, self.shared.dropped(), self.shared.wait()) {
+            let known = &mut *self.counters().suspects.lock();
+            self.suspects.ranges().from(0).for_each(|(from, to)| known.add(from, to));
+        }
     }
 
     /// Sends what waits in the links; whether all of it went. A link that does not get rid of a batch for long is lost.
@@ -507,14 +533,14 @@ impl Walker {
     fn next(&self, pass: u8, round: u8, cursor: u64) -> Option<u64> {
         let table = &self.shared.table;
         match (pass, round) {
-            (0, 0) => (cursor < self.slice.end).then_some(cursor),
-            (_, 0) => table.next_unanswered(cursor, self.slice.end),
-            _ => self.next_suspect(cursor),
+            (0, 0) if !self.is_rest => (cursor < self.slice.end).then_some(cursor),
+            (_, 0) if !self.is_rest => table.next_unanswered(cursor, self.slice.end),
+            _ => self.next_of_some(cursor),
         }
     }
 
     #[cold]
-    fn next_suspect(&self, cursor: u64) -> Option<u64> {
+    fn next_of_some(&self, cursor: u64) -> Option<u64> {
         self.todo.from(cursor).find_map(|(from, to)| self.shared.table.next_unanswered(from, to))
     }
 
@@ -562,12 +588,15 @@ impl Walker {
     fn after_walk(&mut self, cursor: u64, now: Time) -> Step {
         self.suspects.mark(now, cursor, self.sent, true);
         self.look();
+        let end = if self.shared.stopped() { cursor } else { self.slice.end };
         if !self.shared.stopped() {
-            self.counters().set_cursor(self.slice.end);
+            self.counters().set_cursor(end);
         }
-        for (group, targets) in self.probed.iter_mut().enumerate().filter(|(_, targets)| **targets > 0) {
-            self.shared.ledger.probed(group, std::mem::take(targets));
+        if self.lap.pass == 0 && self.round == 0 {
+            self.counters().set_walked(end);
         }
+        self.leave_trail(now, end, true);
+        self.report_probed();
         self.counters().enter(Phase::Spacing { pass: self.lap.pass });
         self.stage = Stage::Settle;
         Step::Until(now)
@@ -624,6 +653,7 @@ impl Walker {
             set(&self.counters().doubtful, if self.lap.all { doubtful } else { doubtful.max(known) });
         }
         self.stage = Stage::Idle;
+        self.counters().suspects.lock().clone_from(&Ranges::default());
         self.counters().set_last_sent(self.last_sent);
         self.counters().set_done(self.lap.number);
     }

@@ -4,10 +4,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::canary::Canaries;
 use crate::cookie::{Cookie, Origin};
 use crate::impostors::Fitness;
+use crate::loss::Kind;
 use crate::permute::Permutation;
-use crate::plan::{EgressId, Found, Plan};
+use crate::plan::{EgressId, Found, Located, Plan};
 use crate::prefix::Prefixes;
 use crate::route::Neighbours;
 use crate::target::{Family, Index, Position, Seq, Target};
@@ -175,6 +177,21 @@ impl Work {
         let sources = || self.paths.iter().map(|path| path.source);
         let of_pass = |pass| sources().map(|source| self.cookie.origin(source, self.port(pass))).collect();
         Origins { sources: sources().map(Family::number).collect(), origins: (0..=self.passes).map(of_pass).collect() }
+    }
+
+    /// Has the target at a position, which has answered so, probed again now and then.
+    pub(crate) fn offer(&self, canaries: &Canaries, position: Position, state: State) {
+        let kind = match state {
+            State::Open => Kind::Open,
+            State::Closed => Kind::Closed,
+            State::Filtered => return,
+        };
+        let index = self.permutation.index(position);
+        let Some(found) = self.plan.find(index) else { return };
+        let Located { target, egress } = found.into();
+        if !self.is_down(target, egress) {
+            canaries.offer(kind, index, found.address, found.port);
+        }
     }
 
     /// Whether the target at this position belongs to a host that is down.

@@ -138,7 +138,7 @@ impl Sinks {
                 Destination::File(path) => (path.display().to_string(), Sink::open_file(&writer, path)?),
             };
             let counts = (choice.form.counts() && wanted.filter.is_none()).then(BTreeMap::new);
-            Ok(Sink { name, show, writer, way, waiting: Vec::new(), counts, failed: false })
+            Ok(Sink { name, show, writer, way, waiting: Vec::new(), counts, failed: false, keeps: false })
         };
         let sinks = choices.iter().map(open).collect::<Result<_, _>>()?;
         Ok(Sinks { sinks, filter: wanted.filter.clone() })
@@ -148,7 +148,16 @@ impl Sinks {
     pub fn add(&mut self, lines: Box<dyn Lines>, path: &Path, show: Show) -> Result<(), Error> {
         let writer = Writer::Lines(lines);
         let (name, way) = (path.display().to_string(), Sink::open_file(&writer, path)?);
-        self.sinks.push(Sink { name, show, writer, way, waiting: Vec::new(), counts: None, failed: false });
+        self.sinks.push(Sink {
+            name,
+            show,
+            writer,
+            way,
+            waiting: Vec::new(),
+            counts: None,
+            failed: false,
+            keeps: false,
+        });
         Ok(())
     }
 
@@ -195,6 +204,11 @@ impl Sinks {
         self.each(|sink| if sink.shows(record) { sink.record(record) } else { Ok(()) })
     }
 
+    /// From now on keeps what documents are made of when they end, for who resumes the scan.
+    pub fn keep_spools(&mut self) {
+        self.sinks.iter_mut().for_each(|sink| sink.keeps = true);
+    }
+
     /// Writes what waits.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.each(Sink::flush)
@@ -231,6 +245,8 @@ struct Sink {
     /// Ports by host that are not shown.
     counts: Option<BTreeMap<IpAddr, Vec<Rest>>>,
     failed: bool,
+    /// What a document was made of stays.
+    keeps: bool,
 }
 
 /// How its bytes get there.
@@ -413,14 +429,14 @@ impl Sink {
         self.record(&shown)?;
         self.write_all()?;
         match (&self.writer, &mut self.way) {
-            (Writer::Document(document), Way::Document { spool, to }) => conclude(&**document, spool, to),
+            (Writer::Document(document), Way::Document { spool, to }) => conclude(&**document, spool, to, self.keeps),
             _ => Ok(()),
         }
     }
 }
 
 /// Makes a document of what was kept.
-fn conclude(document: &dyn Document, spool: &mut Spool, to: &mut Place) -> io::Result<()> {
+fn conclude(document: &dyn Document, spool: &mut Spool, to: &mut Place, keeps: bool) -> io::Result<()> {
     match to {
         Place::Direct(out) => document_to(document, spool, out),
         Place::Growing(_) => Ok(()),
@@ -432,7 +448,10 @@ fn conclude(document: &dyn Document, spool: &mut Spool, to: &mut Place) -> io::R
                 let _ = fs::remove_file(&made);
             }
             replaced?;
-            if let Spool::File(file) = spool { file.remove() } else { Ok(()) }
+            match spool {
+                Spool::File(file) if !keeps => file.remove(),
+                _ => Ok(()),
+            }
         }
     }
 }

@@ -14,10 +14,10 @@ mod withheld;
 use std::io::Write;
 use std::net::IpAddr;
 
-use halfopen::{DownReason, Event, State, Suspicion, Verdict};
+use halfopen::{Checkpoint, DownReason, Event, State, Suspicion, Verdict};
 use halfopen_results::address::{Addresses, Range};
 use halfopen_results::record::{self, HostDown, Message, Record, Show};
-use halfopen_results::sink::Error;
+use halfopen_results::sink::{Error, Mark};
 use halfopen_results::{Filter, Sinks};
 use halfopen_services::tcp_name;
 
@@ -60,6 +60,8 @@ pub(crate) struct Output<W> {
     withheld: Option<Withheld>,
     /// Addresses of which no port is probed.
     unprobed: Vec<Range>,
+    /// What was counted by host is of the last run only.
+    goes_on: bool,
 }
 
 /// What people get on standard output.
@@ -97,7 +99,7 @@ impl<W: Write> Output<W> {
             };
             People { format, waiting: Vec::new(), out, failed: false }
         });
-        Output { people, show, filter: None, sinks, withheld: None, unprobed: Vec::new() }
+        Output { people, show, filter: None, sinks, withheld: None, unprobed: Vec::new(), goes_on: false }
     }
 
     /// The same without what is suspect; what is open waits until the end.
@@ -117,12 +119,32 @@ impl<W: Write> Output<W> {
 
     /// A line about each host for the summary, if the results have no place for it.
     pub(crate) fn by_host(&self) -> Option<String> {
-        self.people.as_ref().and_then(|people| people.format.by_host())
+        let people = self.people.as_ref().filter(|_| !self.goes_on);
+        people.and_then(|people| people.format.by_host())
     }
 
     /// Begins the results of a scan that has begun.
     pub(crate) fn begin(&mut self, header: impl FnOnce() -> record::Header) -> Result<(), Error> {
         if self.sinks.is_empty() { Ok(()) } else { self.sinks.begin(&header()) }
+    }
+
+    /// Goes on with results as they were, and leaves out what is behind these marks.
+    pub(crate) fn resume(&mut self, marks: &[Mark], checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.goes_on = true;
+        self.unprobed.extend(checkpoint.down().filter_map(|range| Range::new(range.first(), range.last())));
+        self.sinks.resume(marks)
+    }
+
+    /// How far the results have come, those in files.
+    pub(crate) fn marks(&mut self) -> Result<Vec<Mark>, Error> {
+        self.flush()?;
+        self.sinks.marks()
+    }
+
+    /// Ends the results of a scan that will be resumed.
+    pub(crate) fn pause(&mut self, account: &Account) -> Result<(), Error> {
+        self.sinks.keep_spools();
+        self.end(account)
     }
 
     /// Takes an event. What it says may wait until `flush`.

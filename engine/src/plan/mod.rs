@@ -23,6 +23,7 @@ mod port_names;
 mod ports;
 mod ranges;
 mod segments;
+mod shard;
 mod subset;
 mod sweep;
 mod tally;
@@ -33,6 +34,7 @@ pub use builder::PlanBuilder;
 pub use intake::Resolve;
 pub use port_names::PortNames;
 pub use ports::PortSet;
+pub use shard::{NoShard, Shard};
 pub(crate) use subset::Subset;
 
 use crate::target::Family;

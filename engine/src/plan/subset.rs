@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::number::Address;
 use super::ranges::Range;
 use super::segments::{Segments, Unnumbered};
-use super::{Block, EgressId, Plan, PortSet, Tally};
+use super::{AddressRange, Block, EgressId, Plan, PortSet, Tally};
 use crate::target::Family;
 
 /// A set of addresses, as runs, that grows upwards: IPv4 before IPv6, then by address.
@@ -26,6 +26,13 @@ impl Subset {
             Family::V4 => extend(&mut self.v4, address as u32),
             Family::V6 => extend(&mut self.v6, address),
         }
+    }
+
+    /// The addresses of these ranges, which are disjoint and grow upwards in each family.
+    pub(crate) fn of(ranges: &[AddressRange]) -> Subset {
+        let hosts = ranges.iter().map(AddressRange::len).fold(0, u128::saturating_add);
+        let (v4, v6) = (ranges.iter().filter_map(AddressRange::range), ranges.iter().filter_map(AddressRange::range));
+        Subset { v4: v4.collect(), v6: v6.collect(), hosts: u64::try_from(hosts).unwrap_or(u64::MAX) }
     }
 
     /// How many addresses.
@@ -125,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AddressRange, Index};
+    use crate::Index;
 
     fn plan(targets: &str, ports: &str) -> Plan {
         Plan::builder().targets(targets).unwrap().ports(ports).unwrap().build().unwrap()

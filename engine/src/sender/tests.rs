@@ -102,7 +102,7 @@ fn bench_of(walkers: usize, work: Work, rate: Rate, most: u64, change: impl FnOn
         targets: work.plan.len(),
         stripe: most,
     };
-    let sender = Sender::new(Arc::clone(&shared), lead, Time::ZERO);
+    let sender = Sender::new(Arc::clone(&shared), lead, None, Time::ZERO);
     Bench { sender, walkers, shared, work, sent, now }
 }
 

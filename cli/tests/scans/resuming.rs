@@ -1,0 +1,187 @@
+//! Scans that are killed, interrupted and resumed: every finding stands once in every file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+
+use halfopen_lab::{Namespace, lab_test};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{OPEN, Scan, assert_adds_up, listeners, number, records, run, text};
+
+const TARGETS: u64 = 6_000;
+const SCAN: &str = "scan 127.0.0.1 ::1 -p 1-3000 --show all --quiet --checkpoint-every 100ms";
+
+/// Numbers that are the same in every run of the test.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+/// Reads so many findings, and on until there is a checkpoint; then kills it.
+fn kill(line: &str, findings: u64, checkpoint: &Path) {
+    let mut scan = Scan::start(line);
+    let mut read = 0;
+    while read < findings || !checkpoint.exists() {
+        assert_ne!(scan.line(), "", "{line}: it ended before it was killed");
+        read += 1;
+    }
+    scan.signal(Signal::KILL);
+    let (_, said, status) = scan.end();
+    assert_eq!((status.signal(), &said[..]), (Some(9), ""));
+}
+
+/// What a JSON record says of which target.
+fn said(record: &Value) -> Option<(String, String)> {
+    let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+    (record["type"] == "verdict").then(|| (format!("{} {}", text("address"), record["port"]), text("state")))
+}
+
+/// Every target once, and what it is.
+fn assert_whole(findings: impl Iterator<Item = (String, String)>) {
+    let mut all = BTreeMap::new();
+    for (target, state) in findings {
+        assert_eq!(all.insert(target.clone(), state), None, "{target} stands there twice");
+    }
+    assert_eq!(all.len() as u64, TARGETS);
+    let open: Vec<_> = all.iter().filter(|(_, state)| *state == "open").map(|(target, _)| target.clone()).collect();
+    let mut expected = OPEN.map(|address| address.replace(['[', ']'], "").replace(":80", " 80"));
+    expected.iter_mut().for_each(|address| *address = address.replace(":443", " 443").replace(":22", " 22"));
+    expected.sort();
+    assert_eq!(open, expected);
+    assert!(all.values().all(|state| state == "open" || state == "closed"), "{all:?}");
+}
+
+fn assert_files(directory: &Path) {
+    let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
+    let jsonl = records(&read("scan.jsonl"));
+    assert_whole(jsonl.iter().filter_map(said));
+    let summary = jsonl.last().unwrap();
+    assert_adds_up(summary);
+    assert_eq!((&summary["outcome"], number(&summary["counts"]["unclassified"])), (&"complete".into(), 0));
+    assert_eq!(jsonl.iter().filter(|record| record["type"] == "summary").count(), 1);
+    let csv = read("scan.csv");
+    let mut lines = csv.lines();
+    let names: Vec<_> = lines.next().unwrap().split(',').collect();
+    let at = |name: &str| names.iter().position(|other| *other == name).unwrap();
+    let (address, port, state) = (at("address"), at("port"), at("state"));
+    assert_whole(lines.map(|line| {
+        let fields: Vec<_> = line.split(',').collect();
+        (format!("{} {}", fields[address], fields[port]), fields[state].to_owned())
+    }));
+    let json: Vec<Value> = serde_json::from_str(&read("scan.json")).unwrap();
+    assert_whole(json.iter().filter_map(said));
+    let mut left: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["scan.csv", "scan.json", "scan.jsonl"], "nothing else is left behind");
+}
+
+/// The outputs, and where the scan is kept.
+fn files(directory: &Path) -> String {
+    let path = directory.display();
+    format!(
+        "-o jsonl={path}/scan.jsonl -o csv={path}/scan.csv -o json={path}/scan.json -o list --checkpoint {path}/scan"
+    )
+}
+
+fn resumed(checkpoint: &Path, more: &str) -> String {
+    format!("resume {} {more}", checkpoint.display())
+}
+
+lab_test!(killed_at_twenty_moments_every_finding_stands_once_in_every_file, |lab| {
+    let _listeners = listeners(lab);
+    let mut chance = Chance(17);
+    for _ in 0..2 {
+        let directory = tempfile::tempdir().unwrap();
+        let checkpoint = directory.path().join("scan");
+        kill(&format!("{SCAN} --rate 2k {}", files(directory.path())), chance.below(300), &checkpoint);
+        for _ in 0..9 {
+            let rate = format!("--rate {} --senders {}", 3_000 + chance.below(20_000), 1 + chance.below(3));
+            kill(&resumed(&checkpoint, &rate), 1 + chance.below(500), &checkpoint);
+        }
+        let ended = run(&resumed(&checkpoint, "--rate 20k"));
+        assert!(ended.status.success(), "{}", text(&ended.stderr));
+        assert_files(directory.path());
+    }
+});
+
+fn interrupt(line: &str) -> (String, String, i32) {
+    let mut scan = Scan::start(line);
+    scan.line();
+    scan.signal(Signal::INT);
+    let (rest, said, status) = scan.end();
+    (rest, said, status.code().unwrap())
+}
+
+lab_test!(interrupted_it_says_how_to_go_on_and_files_are_whole_in_between, |lab| {
+    let _listeners = listeners(lab);
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoint = directory.path().join("scan");
+    let scan = format!("{SCAN} --rate 1k {}", files(directory.path())).replace("--quiet", "");
+    let (_, said, code) = interrupt(&scan);
+    assert_eq!(code, 130);
+    assert!(said.ends_with(&format!("to go on with this scan: halfopen resume {}\n", checkpoint.display())), "{said}");
+    let json: Vec<Value> =
+        serde_json::from_str(&fs::read_to_string(directory.path().join("scan.json")).unwrap()).unwrap();
+    assert_eq!(json.last().unwrap()["outcome"], "stopped");
+    let again = run(&scan);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("is there already; go on with that scan by `halfopen resume "));
+    assert_eq!(interrupt(&resumed(&checkpoint, "--rate 2k")).2, 130);
+    assert!(run(&resumed(&checkpoint, "--rate 20k --max-passes 3")).status.success());
+    assert_files(directory.path());
+});
+
+lab_test!(a_connect_scan_goes_on_too, |lab| {
+    let _listeners = listeners(lab);
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoint = directory.path().join("scan");
+    kill(&format!("{SCAN} --method connect --rate 2k {}", files(directory.path())), 200, &checkpoint);
+    assert_eq!(interrupt(&resumed(&checkpoint, "--rate 3k")).2, 130);
+    assert!(run(&resumed(&checkpoint, "--rate 5k")).status.success());
+    assert_files(directory.path());
+});
+
+fn refused(lab: &Namespace, change: impl FnOnce(&Path), says: &str) {
+    let _listeners = listeners(lab);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::write(path.join("targets"), "127.0.0.1").unwrap();
+    let kept = path.join("scan");
+    let scan =
+        format!("scan -i {}/targets -p 1-3000 --show all --rate 100 --checkpoint {}", path.display(), kept.display());
+    assert_eq!(interrupt(&scan).2, 130);
+    change(path);
+    let resumed = run(&resumed(&kept, ""));
+    assert_eq!((resumed.status.code(), &text(&resumed.stdout)[..]), (Some(2), ""));
+    let said = text(&resumed.stderr);
+    assert!(said.contains(says) && said.lines().count() == 1, "{said}");
+}
+
+lab_test!(what_is_torn_or_of_other_targets_is_refused_in_a_line, |lab| {
+    let cut = |path: &Path| {
+        let bytes = fs::read(path.join("scan")).unwrap();
+        fs::write(path.join("scan"), &bytes[..bytes.len() - 9]).unwrap();
+    };
+    refused(lab, cut, "damaged: it was cut short or altered");
+    refused(lab, |path| fs::write(path.join("scan"), "anything").unwrap(), "this is no checkpoint of a scan");
+    refused(lab, |path| fs::write(path.join("targets"), "127.0.0.2").unwrap(), "the checkpoint is of another plan");
+});
+
+lab_test!(shards_have_all_targets_between_them, |_lab| {
+    let probes = |line: &str| {
+        let said = run(&format!("scan 127.0.0.1 ::1 -p 1-100 --dry-run --seed 1 {line}"));
+        text(&said.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut parts: Vec<_> = (1..=7).flat_map(|number| probes(&format!("--shard {number}/7"))).collect();
+    let mut whole = probes("");
+    parts.sort();
+    whole.sort();
+    assert_eq!((parts, whole.len()), (whole, 200));
+});
