@@ -26,6 +26,7 @@ mod screen;
 mod settings;
 mod signals;
 mod stats;
+mod then;
 mod values;
 mod version;
 
