@@ -200,6 +200,7 @@ pub(crate) struct ScanArgs {
     pub(crate) network: NetworkArgs,
     #[command(flatten)]
     pub(crate) permit: PermitArgs,
+    #[command(flatten)]
     pub(crate) then: ThenArgs,
     #[command(flatten)]
     pub(crate) layers: LayerArgs,

@@ -311,7 +311,7 @@ mod tests {
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            Ok(account)
+            Ok(())
         }
     }
 
