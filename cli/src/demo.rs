@@ -12,7 +12,7 @@ use crate::args;
 use crate::failure::{DONE, Failure};
 use crate::output::text::{count, grouped};
 use crate::run;
-use crate::screen::Screen;
+use crate::screen::{Screen, Style};
 use crate::settings::Settings;
 use scene::{CHARACTERS, DOWN, Scene};
 use truth::{Comparison, Said, Truth};
@@ -63,7 +63,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8, Failure> {
     }
     let phantoms = enclosure.populate(scene.scenario.clone()).map_err(Failure::Demo)?;
     let truth = Truth::of(&scene.scenario, &plan, Scene::suspicious());
-    let screen = Screen::new(settings.style);
+    // The scan has a screen of its own, and the only bar.
+    let screen = Screen::new(Style { bar: false, ..settings.style });
     screen.note(&introduction(&scene, ipv6));
     let mut said = Said::default();
     let code = run::observed(&settings, plan, &mut |event| said.hear(event))?;

@@ -31,6 +31,7 @@ mod screen;
 mod settings;
 mod signals;
 mod stats;
+mod then;
 mod values;
 mod version;
 

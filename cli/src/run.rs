@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use halfopen::{Checkpoint, Event, Method, Outcome, Plan, Quiet, Ready, Running, ScanBuilder};
 use halfopen_results::Coverage;
-use halfopen_results::record::Header;
+use halfopen_results::record::{Commands, Header};
 use halfopen_results::sink::{Error, Mark};
 
 use crate::args::{Command, MethodArg};
@@ -22,12 +22,16 @@ use crate::privileges::{self, Keep};
 use crate::resume::{self, Resumed};
 use crate::screen::Screen;
 use crate::settings::Settings;
-use crate::signals;
+use crate::signals::{self, Watch};
 use crate::stats::{Stats, StatsFile};
+use crate::then::{self, Hosts, ThenArgs};
 use crate::{completion, config, demo, diff, doctor, explain, man, report, version};
 
 /// How long to wait for an event when there is nothing left to write: it wakes up by itself when one comes.
 const LONG: Duration = Duration::from_secs(3600);
+
+/// The exit code when the scan went well, and a command that followed it did not.
+const COMMANDS_FAILED: u8 = 1;
 
 /// Does what was asked and gives the exit code.
 pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, Failure> {
@@ -117,9 +121,14 @@ fn carry_out(
     session.watch(running.stopper(), screen.clone())?;
     let header = account::header(settings, running.settings(), (size, targets), coverage);
     let mut plaintext = Plaintext::default();
+    let mut hosts = Hosts::default();
+    let then = settings.args.then.command.is_some();
     let mut also = |event: &Event| {
         plaintext.event(event);
         observer(event);
+        if then {
+            hosts.hear(event);
+        }
     };
     let keeper = place.map(|place| Keeper::new(place, running.checkpointer(), screen.clone())).transpose();
     let mut keeper = keeper.map_err(Failure::Signals)?;
@@ -127,14 +136,15 @@ fn carry_out(
     let drained = begun.and_then(|()| drain(&running, &mut output, (&mut keeper, &mut stats), screen, &mut also));
     screen.clear();
     let last = running.progress();
-    let concluded = conclude(settings, running, &header, (&mut output, drained, keeper), screen, session);
+    let follow = |output: &mut Output<_>| hand_over(settings, hosts, output, screen, &watch);
+    let concluded = conclude(settings, running, &header, (&mut output, drained, keeper), screen, session, follow);
     let outcome = concluded.as_ref().map_or("failed", |account| &account.outcome);
     stats.and_then(|mut stats| stats.end(&last, outcome)).iter().for_each(|text| screen.warn(text));
-    concluded?;
+    let failed = concluded?.commands.is_some_and(|commands| commands.failed > 0);
     if settings.summary {
         plaintext.line().iter().for_each(|line| screen.note(line));
     }
-    Ok(watch.code().or_else(|| session.code()).unwrap_or(DONE))
+    Ok(watch.code().or_else(|| session.code()).unwrap_or(if failed { COMMANDS_FAILED } else { DONE }))
 }
 
 /// Gives up what the scan does not need any more, before any other thread is started: rights are a thread's own. Results are
@@ -144,7 +154,8 @@ fn give_up_rights<T>(settings: &Settings, ready: &Ready, screen: &Screen, open: 
         return open();
     }
     let connects = ready.settings().method == Method::Connect;
-    let keep = Keep { writes: settings.writes(), connects, ..Keep::default() };
+    let programs = settings.args.then.command.is_some();
+    let keep = Keep { writes: settings.writes(), connects, programs };
     let account = privileges::become_nobody(&keep);
     let opened = open();
     let account = account.and(privileges::confine(&keep));
@@ -281,6 +292,7 @@ fn conclude(
     (output, drained, keeper): (&mut Output<Box<dyn Write>>, Result<(), Error>, Option<Keeper>),
     screen: &Screen,
     session: &mut Session,
+    follow: impl FnOnce(&mut Output<Box<dyn Write>>) -> Result<Option<Commands>, Error>,
 ) -> Result<Account, Failure> {
     let method = running.settings().method;
     if let Err(error) = &drained {
@@ -290,14 +302,17 @@ fn conclude(
     }
     match running.wait() {
         Ok(summary) => {
-            let released = output.release();
+            let released = output.release().and(output.flush());
+            // Whoever cannot have the results does not get anything done with them.
+            let followed = if drained.is_ok() && released.is_ok() { follow(output) } else { Ok(None) };
             let account = Account::from((header, &summary));
             let account = Account { suspects_hidden: output.left_out(), unprobed: output.unprobed(), ..account };
             session.account(&account);
+            let account = Account { commands: followed.as_ref().ok().copied().flatten(), ..account };
             let stopped = summary.outcome == Outcome::Stopped;
             let kept = keep(keeper, output, stopped || drained.is_err());
             let ended = if matches!(kept, Ok(Some(_))) { output.pause(&account) } else { output.end(&account) };
-            drained.and(released).and(ended)?;
+            drained.and(released).and(followed.map(drop)).and(ended)?;
             if settings.summary {
                 report(&account, output.by_host().as_deref(), screen);
             }
@@ -345,6 +360,29 @@ fn keep<W: Write>(
         }
         None => Ok(None),
     }
+}
+
+/// Runs the commands that are to follow a scan, if there are any.
+fn hand_over(
+    settings: &Settings,
+    hosts: Hosts,
+    output: &mut Output<Box<dyn Write>>,
+    screen: &Screen,
+    watch: &Watch,
+) -> Result<Option<Commands>, Error> {
+    let ThenArgs { command: Some(template), then_jobs: jobs, then_timeout: timeout } = &settings.args.then else {
+        return Ok(None);
+    };
+    watch.follow();
+    let hide_suspect = settings.args.output.hide_suspect;
+    let manner = then::Manner { template, jobs: *jobs, timeout: *timeout, hide_suspect };
+    let mut written = Ok(());
+    let tally = then::run(hosts, manner, &|| watch.hurry(), &mut |ended| {
+        screen.printed(&ended.to_string(), &ended.printed);
+        let told = output.command(ended.into());
+        written = std::mem::replace(&mut written, Ok(())).and(told);
+    });
+    written.map(|()| Some(tally))
 }
 
 /// What people get to know in the end.

@@ -72,6 +72,16 @@ impl Screen {
         self.line(&format!("{style}warning:{style:#} {text}"));
     }
 
+    /// What another program has printed, whole, behind a line that says whose it is.
+    pub(crate) fn printed(&self, heading: &str, text: &[u8]) {
+        self.bar.suspend(|| {
+            let mut stderr = io::stderr().lock();
+            let end: &[u8] = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };
+            let _ = writeln!(stderr, "== {heading}");
+            let _ = stderr.write_all(&[text, end].concat());
+        });
+    }
+
     /// Draws how far the scan is.
     pub(crate) fn progress(&self, progress: &Progress) {
         if self.style.bar {

@@ -85,7 +85,7 @@ impl Settings {
             wanted,
             style,
             summary: !has_summary || (style.person && !io::stdout().is_terminal()),
-            observed: false,
+            observed: args.then.command.is_some(),
             args,
         })
     }

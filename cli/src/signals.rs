@@ -5,7 +5,7 @@
 use std::io;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use halfopen::Stopper;
@@ -13,13 +13,23 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::screen::Screen;
+use crate::then::Hurry;
 
 /// Watches for signals until dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    first: Arc<AtomicI32>,
+    seen: Arc<Seen>,
     handle: Handle,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What has come so far.
+#[derive(Debug, Default)]
+struct Seen {
+    first: AtomicI32,
+    count: AtomicUsize,
+    /// Whether commands run that were to follow the scan.
+    following: AtomicBool,
 }
 
 const NONE: i32 = 0;
@@ -28,21 +38,35 @@ const NONE: i32 = 0;
 pub(crate) fn watch(stopper: Stopper, screen: Screen, resumable: bool) -> io::Result<Watch> {
     let signals = Signals::new([SIGINT, SIGTERM])?;
     let handle = signals.handle();
-    let first = Arc::new(AtomicI32::new(NONE));
-    let seen = Arc::clone(&first);
+    let seen = Arc::new(Seen::default());
+    let shared = Arc::clone(&seen);
     let thread = thread::Builder::new()
         .name("signals".into())
-        .spawn(move || obey(signals, &seen, &stopper, (&screen, resumable)))?;
-    Ok(Watch { first, handle, thread: Some(thread) })
+        .spawn(move || obey(signals, &shared, &stopper, (&screen, resumable)))?;
+    Ok(Watch { seen, handle, thread: Some(thread) })
 }
 
 impl Watch {
     /// The exit code of an interrupted program, if there was a signal.
     pub(crate) fn code(&self) -> Option<u8> {
         // Relaxed: the number alone is read, nothing is published by it.
-        match self.first.load(Ordering::Relaxed) {
+        match self.seen.first.load(Ordering::Relaxed) {
             NONE => None,
             signal => Some(code(signal)),
+        }
+    }
+
+    /// The scan is over: from now on signals are for the commands that follow it.
+    pub(crate) fn follow(&self) {
+        self.seen.following.store(true, Ordering::Relaxed);
+    }
+
+    /// How hurried it is, for these commands.
+    pub(crate) fn hurry(&self) -> Hurry {
+        match self.seen.count.load(Ordering::Relaxed) {
+            0 => Hurry::Not,
+            1 => Hurry::Soon,
+            _ => Hurry::Now,
         }
     }
 }
@@ -57,11 +81,17 @@ impl Drop for Watch {
     }
 }
 
-fn obey(mut signals: Signals, first: &AtomicI32, stopper: &Stopper, (screen, resumable): (&Screen, bool)) {
+fn obey(mut signals: Signals, seen: &Seen, stopper: &Stopper, (screen, resumable): (&Screen, bool)) {
     for (count, signal) in signals.forever().enumerate() {
+        if count == 0 {
+            seen.first.store(signal, Ordering::Relaxed);
+        }
+        seen.count.store(count + 1, Ordering::Relaxed);
         match count {
+            0 if seen.following.load(Ordering::Relaxed) => {
+                screen.note(&format!("stopping: the commands are to end; {} kills them", again(signal)));
+            }
             0 => {
-                first.store(signal, Ordering::Relaxed);
                 if resumable {
                     stopper.suspend()
                 } else {

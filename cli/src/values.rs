@@ -75,6 +75,19 @@ pub(crate) fn interval(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a time from 100ms to 24h, such as 5s or 1m".into())
 }
 
+/// `90s`, `10m`; some time, and not for ever.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let time = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    match time.filter(|time| !time.is_zero()) {
+        Some(time) if time <= LONGEST_TIME => Ok(time),
+        Some(_) => Err("a year is the longest time".into()),
+        None => Err("expected a time with its unit such as 90s or 10m".into()),
+    }
+}
+
+/// Longer is for ever.
+const LONGEST_TIME: Duration = Duration::from_secs(365 * 86_400);
+
 /// `42`, `0x2a`.
 pub(crate) fn seed(text: &str) -> Result<u64, String> {
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {

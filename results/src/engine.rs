@@ -134,6 +134,7 @@ impl From<(&record::Header, &halfopen::Summary)> for record::Summary {
             discovery: summary.discovery.as_ref().map(Into::into),
             suspect_hosts: summary.suspect_hosts,
             suspects_hidden: 0,
+            commands: None,
             blocked: header.blocked,
             excluded: header.excluded,
             unprobed: crate::address::Addresses::default(),

@@ -31,6 +31,8 @@ pub enum Record {
     Suspect(Suspect),
     /// How many ports of a host are in states that are not shown.
     Rest(Rest),
+    /// A command that was run for a host is over.
+    Command(Command),
     /// Something to know that does not end the scan.
     Warning(Message),
     /// What ended the scan: the last record of one that failed.
@@ -181,6 +183,41 @@ pub struct Rest {
     pub reason: Name,
     /// How many.
     pub count: u32,
+}
+
+/// A command that was run for a host, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The host.
+    pub address: IpAddr,
+    /// The ports that it was about.
+    pub ports: Vec<u16>,
+    /// The command with its arguments.
+    pub words: Vec<String>,
+    /// Its exit code, if it ended by itself.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// How it ended, in words.
+    #[serde(default)]
+    pub end: String,
+    /// How long it took.
+    #[serde(default)]
+    pub elapsed_us: u64,
+    /// What it printed.
+    #[serde(default)]
+    pub printed: String,
+}
+
+/// The commands that were run for hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Commands {
+    /// Those that were run.
+    pub run: u64,
+    /// Of these, those that failed.
+    pub failed: u64,
+    /// Those that were not begun, because of an interruption.
+    pub left: u64,
 }
 
 /// One sentence for people.
@@ -402,6 +439,9 @@ pub struct Summary {
     pub suspect_hosts: u64,
     /// Open ports that were left out because of that.
     pub suspects_hidden: u64,
+    /// Commands that were run for hosts; none where none were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands: Option<Commands>,
     /// Addresses removed by the blocklist.
     pub blocked: u64,
     /// Addresses removed by exclusions.

@@ -60,7 +60,8 @@ impl Scan {
             Record::Warning(warning) => self.warnings.push(warning.message),
             Record::Error(error) => self.error = Some(error.message),
             Record::Summary(summary) => self.summary = Some(*summary),
-            Record::Unknown => {}
+            // What was done with a finding afterwards is no part of the scan.
+            Record::Command(_) | Record::Unknown => {}
         }
     }
 

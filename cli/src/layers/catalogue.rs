@@ -9,7 +9,8 @@ use clap::{Arg, ArgAction, Command};
 
 /// Options that only the command line has: what is done once, what a person answers for, where settings are from, and
 /// how `halfopen config` shows them. Targets have no name, and so are none either.
-const TYPED_ONLY: [&str; 9] = ["checkpoint", "config", "dry-run", "example", "help", "input", "json", "path", "yes"];
+const TYPED_ONLY: [&str; 10] =
+    ["checkpoint", "config", "dry-run", "example", "help", "input", "json", "path", "then", "yes"];
 /// Before the names of environment variables.
 pub(crate) const PREFIX: &str = "HALFOPEN_";
 /// As clap has it for its own suggestions: the least similarity of a slip of the fingers.

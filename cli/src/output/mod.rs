@@ -200,6 +200,11 @@ impl<W: Write> Output<W> {
         told.and(self.sinks.record(&Record::HostDown(HostDown::from((address, reason)))))
     }
 
+    /// A command that has followed the scan, for programs.
+    pub(crate) fn command(&mut self, command: record::Command) -> Result<(), Error> {
+        self.sinks.record(&Record::Command(command)).and(self.flush())
+    }
+
     /// A warning for programs; people have it on standard error.
     pub(crate) fn warning(&mut self, text: &str) -> Result<(), Error> {
         self.sinks.record(&Record::Warning(Message { message: text.into() }))

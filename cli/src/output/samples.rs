@@ -90,6 +90,7 @@ pub(crate) fn account() -> Account {
         discovery: None,
         suspect_hosts: 0,
         suspects_hidden: 0,
+        commands: None,
         blocked: 0,
         excluded: 0,
         unprobed: Default::default(),

@@ -7,6 +7,8 @@ use halfopen::State;
 
 use halfopen_results::record::{Estimate, Name, RateLimit};
 
+use halfopen_results::record::Commands;
+
 use super::account::{Account, PlanSize};
 use super::text::{count, counted_states, duration, grouped, round_trip};
 
@@ -30,10 +32,19 @@ pub(crate) fn text(account: &Account) -> String {
         suspects(account),
         unclassified(account),
         left_out(account),
+        commands(account),
     ];
     let troubles = [("lost on this side", &account.drops), ("replies not ours", &account.strays)];
     let troubles = troubles.into_iter().map(|(title, counts)| listed(title, counts));
     lines.into_iter().chain(troubles).flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// What became of the commands of `--then`.
+fn commands(account: &Account) -> Option<String> {
+    let Commands { run, failed, left } = account.commands?;
+    let failed = (failed > 0).then(|| format!(", {} failed", grouped(failed))).unwrap_or_default();
+    let left = (left > 0).then(|| format!(", {} not begun", grouped(left))).unwrap_or_default();
+    Some(format!("commands: {} run{failed}{left}", grouped(run)))
 }
 
 /// What a dry run says at its end.

@@ -15,6 +15,7 @@ mod scope;
 mod seed;
 mod stats;
 mod terminal;
+mod then;
 
 use std::env;
 use std::io::{BufRead, BufReader, Read};

@@ -208,7 +208,7 @@ fn insert(to: &Transaction<'_>, scan: i64, record: &Record) -> rusqlite::Result<
             to.execute(sql, params![scan, error.message]).map(drop)
         }
         Record::Summary(summary) => end(to, scan, summary),
-        Record::Scan(_) | Record::Rest(_) | Record::Unknown => Ok(()),
+        Record::Scan(_) | Record::Command(_) | Record::Rest(_) | Record::Unknown => Ok(()),
     }
 }
 
