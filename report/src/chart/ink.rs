@@ -134,7 +134,7 @@ mod tests {
     /// WCAG 2.2: 4.5 for text (1.4.3), 3 for what graphics are understood by (1.4.11). Bars of `Silent` are background.
     #[test]
     fn contrast_suffices_on_both_papers() {
-        let papers: [(fn(Ink) -> Rgb, Rgb); 2] = [(Ink::light, [0xff; 3]), (Ink::dark, [0x15, 0x18, 0x1c])];
+        let papers = [(Ink::light as fn(Ink) -> Rgb, [0xff; 3]), (Ink::dark, [0x15, 0x18, 0x1c])];
         for (colour, paper) in papers {
             for ink in [Ink::Text, Ink::Muted] {
                 assert!(contrast(colour(ink), paper) >= 4.5, "{ink:?} {:.1}", contrast(colour(ink), paper));

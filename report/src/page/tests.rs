@@ -8,6 +8,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::*;
+use crate::chart::Chart;
 use crate::samples;
 use crate::subject::{Source, Subject};
 
@@ -204,7 +205,7 @@ fn every_number_of_the_view_is_in_the_page() {
         for said in sentences.chain(view.figures.iter().map(|figure| &figure.number)).chain(&view.warnings) {
             assert!(parsed.text.contains(said), "{said:?} is not in the page");
         }
-        let charts: BTreeSet<&str> = view.charts.iter().map(|chart| chart.title()).collect();
+        let charts: BTreeSet<&str> = view.charts.iter().map(Chart::title).collect();
         assert!(charts.iter().all(|title| parsed.text.contains(title)));
     }
 }
@@ -224,10 +225,7 @@ fn the_view_says_what_the_scan_says() {
     let concerns: Vec<(&str, &str)> =
         view.concerns.rows.iter().map(|concern| (concern.name, concern.extent.as_str())).collect();
     assert_eq!(concerns, [("telnet", "23/tcp on 2 hosts"), ("smb", "445/tcp on 1 host")]);
-    assert_eq!(
-        view.charts.iter().map(|chart| chart.name()).collect::<Vec<_>>(),
-        ["states", "ports", "round-trips", "found"]
-    );
+    assert_eq!(view.charts.iter().map(Chart::name).collect::<Vec<_>>(), ["states", "ports", "round-trips", "found"]);
 }
 
 #[test]
@@ -255,7 +253,7 @@ fn no_answers_at_all() {
     let silent = view(&silent());
     assert_eq!(silent.lead, "No open port was found.");
     assert!(format!("{:?}", silent.facts).contains("nobody can vouch for what was silent"));
-    assert_eq!(silent.charts.iter().map(|chart| chart.name()).collect::<Vec<_>>(), ["states"]);
+    assert_eq!(silent.charts.iter().map(Chart::name).collect::<Vec<_>>(), ["states"]);
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(super) fn lead(tally: &Tally, concerns: &Concerns) -> String {
     }
     let found = format!("{} on {}.", counted(open, "open port"), counted(hosts, "host"));
     match (concerns.ports, concerns.services) {
-        (0, _) => format!("{found} None of them is a port that is known to need attention."),
+        (0, _) => format!("{found} None is known to need attention."),
         (1, _) => format!("{found} One of them needs attention."),
         (ports, 1) => format!("{found} {} of them need attention.", count(ports)),
         (ports, services) => {

@@ -130,8 +130,11 @@ fn answers(range: Option<(u64, u64)>) -> String {
     }
 }
 
+/// Whether a host is of a kind.
+type Is = fn(&Host) -> bool;
+
 fn others(tally: &Tally) -> Vec<Others> {
-    let kinds: [(fn(&Host) -> bool, &str); 3] = [
+    let kinds: [(Is, &str); 3] = [
         (|host| host.down.is_none() && host.states.closed > 0, "answered, with no open port"),
         (
             |host| host.down.is_none() && host.states.closed == 0 && host.states.filtered > 0,
@@ -139,7 +142,7 @@ fn others(tally: &Tally) -> Vec<Others> {
         ),
         (|host| host.down.is_some(), "of the local network down: no answer to ARP or neighbour discovery"),
     ];
-    let of = |(is_such, what): (fn(&Host) -> bool, &str)| {
+    let of = |(is_such, what): (Is, &str)| {
         let such: Vec<_> = tally
             .hosts
             .iter()
