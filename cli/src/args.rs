@@ -62,7 +62,7 @@ pub(crate) fn scan(words: Vec<String>) -> Result<ScanArgs, Failure> {
         Ok(Parsed { command: Command::Scan(args), .. }) => Ok(*args),
         Ok(_) => unreachable!("the second word is scan"),
         Err(Unresolved::Answer(answer)) => Err(Failure::Arguments(answer)),
-        Err(Unresolved::Failure(failure)) => Err(failure),
+        Err(Unresolved::Failure(failure)) => Err(*failure),
     }
 }
 
@@ -391,11 +391,10 @@ pub(crate) struct OutputArgs {
     /// Write findings in this form, to a file or standard output (repeatable) [default: human]
     ///
     /// human: a table on a terminal, one line a finding elsewhere. jsonl: one JSON record a line. json: an array of them. csv: a
-    /// table of verdicts. list: address:port, one a line. grepable and xml: as nmap writes them, by host. Without a file, or with
-    /// - for it, it goes to standard output, where one of them can; if none does, human is there. Files that are there are
-    /// replaced: jsonl, csv and list grow while the scan runs; json, grepable and xml replace it when it ends, and until then
-    /// what was found is in FILE.part, as JSON records. sqlite: a database,
-    /// to which the scan is added.
+    /// table of verdicts. list: address:port, one a line. grepable and xml: as nmap writes them, by host. sqlite: a
+    /// database, to which the scan is added. Without a file, or with a hyphen for it, it goes to standard output, where one of them
+    /// can; if none does, human is there. Files that are there are replaced: jsonl, csv and list grow while the scan runs; json,
+    /// grepable and xml replace it when it ends, and until then what was found is in FILE.part, as JSON records.
     #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = values::output)]
     pub(crate) output: Vec<OutputArg>,
 

@@ -155,7 +155,6 @@ impl Failure {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Failure::Scan { .. } => Some("it reads what `halfopen scan -o jsonl` writes".into()),
             Failure::NoTargets => Some("for example: halfopen scan 192.0.2.0/24 -p 22,80,443".into()),
             Failure::Engine(halfopen::Error::Privilege { .. }) => Some(grant()),
             Failure::Demo(EnclosureError::Forbidden { remedy, .. }) => Some(allow(*remedy)),

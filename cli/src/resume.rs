@@ -130,7 +130,7 @@ fn scan_args(words: &[String]) -> Result<ScanArgs, Failure> {
     match args::parse(&words, &Variables::default()) {
         Ok(args::Parsed { command: Command::Scan(scan), .. }) => Ok(*scan),
         Ok(_) => Err(damaged("it is no scan".into())),
-        Err(Unresolved::Failure(failure)) => Err(failure),
+        Err(Unresolved::Failure(failure)) => Err(*failure),
         Err(Unresolved::Answer(answer)) => Err(damaged(answer.to_string().lines().next().unwrap_or_default().into())),
     }
 }
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn what_was_typed_is_typed_again() {
         let typed = "halfopen scan 10.0.0.0/24 -p 22,80 -p 443 --rate 500 --exclude 10.0.0.1 -i list --show open,closed \
-                     --quiet --shard 1/3 2001:db8::1";
+                     --quiet --shard 1/3 --config none 2001:db8::1";
         let words: Vec<OsString> = typed.split_whitespace().map(OsString::from).collect();
         let parsed = args::parse(&words, &Variables::default()).unwrap();
         let Command::Scan(scan) = parsed.command else { panic!("a scan") };

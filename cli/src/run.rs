@@ -322,7 +322,7 @@ fn conclude(
             }
             match kept? {
                 Some(file) => {
-                    screen.note(&format!("to go on with this scan: halfopen resume {}", failure::shell_word(&file)))
+                    screen.note(&format!("to go on with this scan: halfopen resume {}", failure::shell_word(&file)));
                 }
                 None if stopped && summary.elapsed > WORTH_RESUMING => screen.hint(NEXT_TIME),
                 None => {}

@@ -93,9 +93,9 @@ fn obey(mut signals: Signals, seen: &Seen, stopper: &Stopper, (screen, resumable
             }
             0 => {
                 if resumable {
-                    stopper.suspend()
+                    stopper.suspend();
                 } else {
-                    stopper.stop()
+                    stopper.stop();
                 }
                 screen.note(&format!("stopping: waiting for late replies; {} stops at once", again(signal)));
             }

@@ -78,12 +78,12 @@ pub(crate) enum Unresolved {
     /// Clap's answer to what was typed: an error, help, or the version.
     Answer(clap::Error),
     /// Something is wrong in the environment or the file.
-    Failure(Failure),
+    Failure(Box<Failure>),
 }
 
 impl From<Failure> for Unresolved {
     fn from(failure: Failure) -> Unresolved {
-        Unresolved::Failure(failure)
+        Unresolved::Failure(Box::new(failure))
     }
 }
 

@@ -42,9 +42,9 @@ pub(crate) fn text(account: &Account) -> String {
 /// What became of the commands of `--then`.
 fn commands(account: &Account) -> Option<String> {
     let Commands { run, failed, left } = account.commands?;
-    let failed = (failed > 0).then(|| format!(", {} failed", grouped(failed))).unwrap_or_default();
-    let left = (left > 0).then(|| format!(", {} not begun", grouped(left))).unwrap_or_default();
-    Some(format!("commands: {} run{failed}{left}", grouped(run)))
+    let of = |number: u64, what: &str| (number > 0).then(|| format!("{} {what}", grouped(number)));
+    let parts = [of(run, "run").or(Some("none run".into())), of(failed, "failed"), of(left, "not begun")];
+    Some(format!("commands: {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")))
 }
 
 /// What a dry run says at its end.

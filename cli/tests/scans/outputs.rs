@@ -51,6 +51,16 @@ lab_test!(every_form_at_once, |lab| {
     }
 });
 
+lab_test!(a_filter_chooses_findings, |lab| {
+    let _listeners = listeners(lab);
+    let output = run("scan 127.0.0.1 ::1 -p 1-1024 -o list --filter port<100");
+    let expected: Vec<_> = OPEN.iter().filter(|open| !open.ends_with(":443")).copied().collect();
+    assert_eq!(sorted(&text(&output.stdout)), expected);
+    let output = run("scan 127.0.0.1 -p 1 --filter prot<100");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("prot"), "{}", text(&output.stderr));
+});
+
 lab_test!(a_killed_scan_leaves_sound_files, |_lab| {
     for lines in [1, 30, 500, 3_000] {
         let directory = tempfile::tempdir().unwrap();

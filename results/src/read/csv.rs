@@ -24,7 +24,7 @@ pub(super) fn read(from: &mut dyn BufRead) -> Result<Scan, Malformed> {
             true => columns = cells,
             false if !whole => cut(&mut scan),
             false => {
-                scan.add(Record::Verdict(verdict(&columns, &cells).map_err(|error| Malformed::at(number, error))?))
+                scan.add(Record::Verdict(verdict(&columns, &cells).map_err(|error| Malformed::at(number, error))?));
             }
         }
         Ok(())

@@ -52,6 +52,7 @@ pub struct Malformed {
 }
 
 impl Malformed {
+    #[expect(clippy::needless_pass_by_value, reason = "what is told is not needed any more")]
     fn at(line: usize, problem: impl ToString) -> Malformed {
         Malformed { line, problem: problem.to_string() }
     }

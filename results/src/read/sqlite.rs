@@ -25,7 +25,7 @@ pub(super) fn load(path: &Path, number: Option<i64>) -> Result<Scan, Malformed> 
 }
 
 fn wrong(error: impl ToString) -> Malformed {
-    Malformed::at(0, error.to_string())
+    Malformed::at(0, error)
 }
 
 fn scan(from: &Connection, number: Option<i64>) -> Result<Scan, Malformed> {
