@@ -160,7 +160,7 @@ impl Passes {
         if walked.unanswered == 0 {
             return self.end(Ended::Answered, ledger);
         }
-        let outlook = Outlook::of(ledger, &self.groups, self.account.passes == 0);
+        let outlook = Outlook::of(ledger, &self.groups, &self.limits, self.account.passes == 0);
         let enough = self.enough(&outlook);
         if enough.is_none()
             && let Some(canaries) = self.vouchers(&outlook, &walked)
@@ -192,7 +192,6 @@ impl Passes {
             self.groups[group].enter(group, ledger);
             self.rationed.enter(group, ledger);
         }
-        self.limits.enter(&members, &self.groups, ledger);
         self.leg = Some(leg.clone());
         leg
     }
@@ -205,7 +204,7 @@ impl Passes {
             self.groups[group].conclude(group, ledger);
             self.rationed.conclude(&leg, walked, group, ledger);
         }
-        self.limits.conclude(leg.pass, walked.seconds(), &members, &self.groups, ledger);
+        self.limits.conclude(walked.seconds(), &members, &mut self.groups, ledger);
     }
 
     /// Why no more is to be asked for, if so.
@@ -292,7 +291,7 @@ impl Passes {
     }
 
     fn is_limited(&self, group: usize, ledger: &Ledger) -> bool {
-        self.limits.limit(group, ledger).is_some() || self.rationed.limit(group).is_some()
+        self.limits.is_limited(group, ledger) || self.rationed.limit(group).is_some()
     }
 
     /// The groups where most is missing, as many as leave little.
@@ -322,7 +321,7 @@ impl Passes {
     }
 
     fn end(&mut self, ended: Ended, ledger: &Ledger) -> Next {
-        let outlook = Outlook::of(ledger, &self.groups, self.account.passes == 0);
+        let outlook = Outlook::of(ledger, &self.groups, &self.limits, self.account.passes == 0);
         let account = &mut self.account;
         account.passes = account.passes.max(self.pass + 1);
         // What is not heard in one stripe may be in another.

@@ -11,6 +11,8 @@ pub(super) struct Group {
     /// Until its last leg began, and then in it, by kind.
     before: [Evidence; 2],
     pub(super) canaries: [Evidence; 2],
+    /// The chance that a target of it that answers has been heard in one of its legs, by kind.
+    heard: [f64; 2],
 }
 
 impl Group {
@@ -22,6 +24,16 @@ impl Group {
     /// Notes what the leg has shown.
     pub(super) fn conclude(&mut self, group: usize, ledger: &Ledger) {
         self.canaries = Kind::ALL.map(|kind| ledger.canaries(kind, group).since(self.before[kind as usize]));
+    }
+
+    /// In its last leg, probes were lost with these chances.
+    pub(super) fn lose(&mut self, lost: [f64; 2]) {
+        self.heard = [0, 1].map(|kind| 1.0 - (1.0 - self.heard[kind]) * lost[kind]);
+    }
+
+    /// The chance that a target that answers was not heard in any leg.
+    pub(super) fn never(&self, kind: Kind) -> f64 {
+        1.0 - self.heard[kind as usize]
     }
 
     /// Whether nothing in it answers any more that did: a host that has gone, a cable, a ban.

@@ -1,9 +1,10 @@
 //! How fast a network may be asked: where much more is lost than elsewhere, or more RSTs than SYN-ACKs, hosts or a firewall may
-//! be rationing. Such a network is *limited*: it is asked more slowly each time, down to the rate at which it answered. Where
-//! that changes nothing it is just a bad way, and is asked as all others are.
+//! be rationing. Such a network is *limited*: it is asked more slowly each time, down to the rate at which it answered, until
+//! no more is lost there than elsewhere. Where that changes nothing it is just a bad way, and is asked as all others are.
 //!
 //! Loss is seen by host, where hosts are few, but what a single one shows of it is mostly chance. So those hosts of a network that
 //! are asked together are judged together: most of it, when all of it loses; and the one that rations, once it alone is asked.
+//! What counts is the last leg: what was lost before, faster, says nothing of the rate at which they are asked now.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +14,16 @@ use crate::loss::{Evidence, Kind, Ledger};
 
 /// How much more must be lost before a group is called limited: so many times as much, and so much.
 const LIMITED: (f64, f64) = (3.0, 0.15);
+/// The latter once slowing it down has helped: who rations always leaves out the same targets, for their order is the same.
+const LIMITED_STILL: f64 = 0.03;
 /// As many probes as say what a group's loss is.
 const OWN: f64 = 10.0;
 /// How much more slowly a limited group is probed each time,
 const SLOWER: f64 = 4.0;
 /// but this much faster than it answered: what is lost must not slow it further.
 const FASTER: f64 = 1.05;
+/// What is known of all legs is worth so many probes of the last.
+const ALL_LEGS: f64 = 5.0;
 /// A leg is not to take longer than that, in seconds.
 const LONGEST: f64 = 120.0;
 /// Hardly any way loses more by itself.
@@ -37,15 +42,17 @@ pub(super) struct Limits {
 /// What a network's last leg was.
 #[derive(Debug, Clone, Copy, Default)]
 struct Network {
-    /// Targets that were silent at its beginning.
-    silent: f64,
     seconds: f64,
-    /// What it gets at most, in probes a second, once it was slowed down, and how often that was.
+    /// What each group of it gets at most, in probes a second, once it was slowed down, and how often that was.
     limit: Option<f64>,
     slowed: u8,
     /// The loss before it was slowed down for the last leg, if it was, and the answers in the leg before.
     before_slowing: Option<(f64, u64)>,
-    /// How often in a row slowing down did not help, and whether that was enough.
+    /// Answers to its last leg, and the loss of the one before, if both went at the same rate.
+    last: u64,
+    again: Evidence,
+    /// Whether slowing down has helped; how often in a row it did not, and whether that was enough.
+    has_helped: bool,
     in_vain: u8,
     immune: bool,
 }
@@ -53,13 +60,13 @@ struct Network {
 /// Groups of a network that are asked together.
 #[derive(Debug, Default)]
 struct Pool {
+    groups: f64,
     /// What was seen of them, and by canaries in the last leg, by kind.
     own: [Evidence; 2],
     leg: [Evidence; 2],
     found: u64,
     /// Answers to the last pass.
     last: u64,
-    probed: u64,
     silent: u64,
 }
 
@@ -73,17 +80,14 @@ impl Limits {
         self.networks.fill(Network::default());
     }
 
-    /// A leg over these groups begins.
-    pub(super) fn enter(&mut self, members: &[usize], groups: &[Group], ledger: &Ledger) {
-        for (network, pool) in pools(members, groups, ledger) {
-            self.networks[network].silent = pool.silent();
+    /// Notes what a leg over these groups has shown, in each of them, too.
+    pub(super) fn conclude(&mut self, seconds: f64, members: &[usize], groups: &mut [Group], ledger: &Ledger) {
+        let pools = pools(members, groups, ledger);
+        for (&network, pool) in &pools {
+            self.networks[network].conclude(seconds, pool);
         }
-    }
-
-    /// Notes what a leg over these groups has shown.
-    pub(super) fn conclude(&mut self, pass: u8, seconds: f64, members: &[usize], groups: &[Group], ledger: &Ledger) {
-        for (network, pool) in pools(members, groups, ledger) {
-            self.networks[network].conclude(pass, seconds, &pool);
+        for &group in members {
+            groups[group].lose(pools[&ledger.groups.network_of(group)].lost());
         }
     }
 
@@ -104,28 +108,28 @@ impl Limits {
         }
     }
 
-    /// What the network of a group gets at most, in probes a second.
-    pub(super) fn limit(&self, group: usize, ledger: &Ledger) -> Option<f64> {
-        self.networks[ledger.groups.network_of(group)].limit
+    /// Whether the network of a group was slowed down.
+    pub(super) fn is_limited(&self, group: usize, ledger: &Ledger) -> bool {
+        self.networks[ledger.groups.network_of(group)].limit.is_some()
     }
 
     /// How long a leg over these groups has to take at least.
     pub(super) fn seconds(&self, members: &[usize], groups: &[Group], ledger: &Ledger) -> f64 {
         let pools = pools(members, groups, ledger).into_iter();
-        let seconds = pools.filter_map(|(network, pool)| Some(pool.silent() / self.networks[network].limit?));
+        let seconds =
+            pools.filter_map(|(network, pool)| Some(pool.silent() / pool.groups / self.networks[network].limit?));
         seconds.fold(0.0, f64::max)
     }
 }
 
 impl Network {
-    fn conclude(&mut self, pass: u8, seconds: f64, pool: &Pool) {
-        self.seconds = seconds;
-        self.silent = if pass == 0 { pool.probed as f64 } else { self.silent };
+    fn conclude(&mut self, seconds: f64, pool: &Pool) {
+        let again = Evidence { answered: self.last as f64, lost: pool.last as f64 };
+        self.again = if self.before_slowing.is_none() { again } else { Evidence::default() };
+        (self.seconds, self.last) = (seconds, pool.last);
         let loss = pool.loss();
-        match self.before_slowing.take().map(|before| has_helped(before, loss, pool.last)) {
-            Some(true) => self.in_vain = 0,
-            Some(false) => self.in_vain += 1,
-            None => {}
+        if let Some(before) = self.before_slowing.take() {
+            self.judge(before, loss, pool.last);
         }
         // Where little comes through, little is seen of what has helped.
         if self.in_vain >= if loss < HALF { 1 } else { 2 } {
@@ -133,21 +137,32 @@ impl Network {
         }
     }
 
+    /// Whether slowing down has helped, after a leg with such a loss and so many answers. Of little loss, little can be told.
+    fn judge(&mut self, before: (f64, u64), loss: f64, answered: u64) {
+        match has_helped(before, loss, answered) {
+            true => (self.has_helped, self.in_vain) = (true, 0),
+            false if before.0 > LIMITED.1 => (self.has_helped, self.in_vain) = (false, self.in_vain + 1),
+            false => {}
+        }
+    }
+
     /// Whether much more is lost than in others, or more of what refuses than of what accepts.
     fn is_limited(&self, usual: Option<f64>, accepting: Evidence, pool: &Pool) -> bool {
-        let (times, more) = LIMITED;
-        let [open, closed] = pool.own;
+        let (times, more) = (LIMITED.0, if self.has_helped { LIMITED_STILL } else { LIMITED.1 });
+        let [open, closed] = Kind::ALL.map(|kind| pool.recent(kind));
         let accepted = if open.probes() >= OWN { open } else { accepting }.loss();
         let rations = closed.probes() >= OWN && closed.loss() > times * accepted + more;
-        let loss = pool.loss();
+        let again = if self.has_helped && self.again.probes() >= OWN { self.again.loss() } else { 0.0 };
+        let loss = pool.loss().max(again);
         let is_worse = loss > HALF || usual.is_some_and(|usual| loss > times * usual + more);
         pool.found > 0 && !self.immune && self.slowed < SLOWED && (rations || is_worse)
     }
 
     /// A quarter of what it got in its last leg, but no less than it answered then.
     fn slow_down(&mut self, pool: &Pool) {
-        let (sent, answered) = (self.silent / self.seconds, pool.last as f64 / self.seconds);
-        self.limit = Some((sent / SLOWER).max(answered * FASTER).max(pool.silent() / LONGEST));
+        let (answered, sent) = (pool.last as f64 / self.seconds, (pool.silent() + pool.last as f64) / self.seconds);
+        let limit = (sent / SLOWER).max(answered * FASTER).max(pool.silent() / LONGEST);
+        self.limit = Some(limit / pool.groups);
         self.before_slowing = Some((pool.loss(), pool.last));
         self.slowed += 1;
     }
@@ -161,7 +176,7 @@ impl Pool {
             self.found += ledger.found(kind, group);
             self.last += ledger.last(kind, group);
         }
-        self.probed += ledger.probed_targets(group);
+        self.groups += 1.0;
         self.silent += ledger.silent(group);
     }
 
@@ -169,14 +184,21 @@ impl Pool {
         self.silent.max(1) as f64
     }
 
-    /// The loss in the last leg, of the kind that lost more: by its canaries, or by all that is known where those are few.
+    /// The loss in the last leg, of the kind that lost more.
     fn loss(&self) -> f64 {
-        let of = |kind: Kind| {
-            let leg = self.leg[kind as usize];
-            if leg.probes() >= OWN { leg } else { self.own[kind as usize] }
-        };
-        let losses = Kind::ALL.into_iter().map(of).filter(|seen| seen.probes() >= OWN).map(Evidence::loss);
-        losses.fold(0.0, f64::max)
+        let seen = Kind::ALL.map(|kind| self.recent(kind)).into_iter();
+        seen.filter(|seen| seen.probes() >= OWN).map(Evidence::loss).fold(0.0, f64::max)
+    }
+
+    /// What canaries said of the last leg, and all that is known where those are few.
+    fn recent(&self, kind: Kind) -> Evidence {
+        let (leg, own) = (self.leg[kind as usize], self.own[kind as usize]);
+        leg + own.at_most((OWN - leg.probes()).max(0.0))
+    }
+
+    /// The chance to have been lost in the last leg, by kind.
+    fn lost(&self) -> [f64; 2] {
+        Kind::ALL.map(|kind| (self.leg[kind as usize] + self.own[kind as usize].worth(ALL_LEGS)).loss())
     }
 }
 

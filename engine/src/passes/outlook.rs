@@ -3,10 +3,12 @@
 //!
 //! A group's loss is its own evidence, its network's and the scan's, weighed by how alike groups and networks are. Missing in it is the larger of two
 //! figures: the answers to its last pass times `l / (1 - l)`, and its found targets times `q / (1 - q)`, `q` being the chance
-//! of losing every probe so far (the second sees groups that have gone silent altogether). Groups from which nothing was heard miss,
+//! of losing every probe so far (the second sees groups that have gone silent altogether). In limited networks, where each leg has
+//! another rate and another loss, `q` is the product of these. Groups from which nothing was heard miss,
 //! all of them together, about as many as there are groups with a single answer, times the loss (Good and Turing's estimate).
 
 use super::group::Group;
+use super::limits::Limits;
 use std::ops::Add;
 
 use super::all;
@@ -37,7 +39,7 @@ pub(super) struct Outlook {
 }
 
 impl Outlook {
-    pub(super) fn of(ledger: &Ledger, groups: &[Group], is_first: bool) -> Outlook {
+    pub(super) fn of(ledger: &Ledger, groups: &[Group], limits: &Limits, is_first: bool) -> Outlook {
         let sum = |kind| (0..ledger.len()).map(|group| own(kind, group, ledger)).sum::<Evidence>();
         let [open, closed] = Kind::ALL.map(sum);
         let borrowed = |own: Evidence, other: Evidence| other.worth((THIN - own.probes()).clamp(0.0, other.probes()));
@@ -49,12 +51,12 @@ impl Outlook {
             is_first,
             evidence,
         };
-        Kind::ALL.into_iter().for_each(|kind| outlook.expect(kind, ledger, groups));
+        Kind::ALL.into_iter().for_each(|kind| outlook.expect(kind, ledger, groups, limits));
         outlook
     }
 
     /// What is missing of a kind, by group and in all.
-    fn expect(&mut self, kind: Kind, ledger: &Ledger, groups: &[Group]) {
+    fn expect(&mut self, kind: Kind, ledger: &Ledger, groups: &[Group], limits: &Limits) {
         let scan = self.evidence[kind as usize];
         let odds = Missing::mean_after(1.0, scan);
         // Half a target is always assumed to have been there at first: what nobody has answered may still hold one.
@@ -72,7 +74,10 @@ impl Outlook {
                 let (seen, beside) = in_last_leg[group];
                 let in_last = (seen + beside.at_most(within) + known.worth(LAST_LEG)).loss();
                 let earlier = i32::from(ledger.probes(group).saturating_sub(1));
-                let never = known.loss().powi(earlier) * in_last;
+                let never = match limits.is_limited(group, ledger) {
+                    true => groups[group].never(kind),
+                    false => known.loss().powi(earlier) * in_last,
+                };
                 let by_all = found as f64 * never / (1.0 - never).max(0.01);
                 let mut missing = Missing::mean_after(last[group], known).max(by_all);
                 if groups[group].is_gone() {
