@@ -104,6 +104,25 @@ fn a_host_that_rations_its_resets_takes_as_long_as_these_need() {
     assert!(found.summary.filtered < 20, "{:?}", found.summary);
 }
 
+/// A host that rations, in a /24 of others: theirs are not asked more often for its sake.
+#[test]
+fn a_host_that_rations_costs_its_neighbours_nothing() {
+    let plan = plan("10.65.1.0/24", "1-300");
+    let syns = |scenario: Scenario| {
+        let scenario = scenario.network(far()).router("gateway", "10.7.0.1");
+        let scenario = scenario.hosts("10.65.0.0/22", HostKind::population(0.02, 0.23).echo());
+        let found = simulated(builder(plan.clone()).discover(Discover::Off), &Watched::new(&scenario));
+        assert_eq!(missed(&found, &scenario, &plan).1, 0);
+        found.summary.syns()
+    };
+    let usual = syns(Scenario::seeded(5));
+    let resets = HostKind::population(0.02, 0.98).echo().rst_rate(20);
+    for (kind, what) in [(resets, "resets"), (refusing(20), "errors")] {
+        let with = syns(Scenario::seeded(5).hosts("10.65.1.9", kind));
+        assert!(with < usual + usual / 10 + 10 * 300, "{with} probes with a host that rations {what}, {usual} without");
+    }
+}
+
 /// A host that refuses each port by an ICMP error, but sends only so many a second.
 fn refusing(errors: u32) -> HostKind {
     HostKind::silent().ports("-", Behaviour::Icmp { kind: 3, code: 13 }).icmp_rate(errors)
