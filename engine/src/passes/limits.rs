@@ -129,7 +129,7 @@ impl Network {
         (self.seconds, self.last) = (seconds, pool.last);
         let loss = pool.loss();
         if let Some(before) = self.before_slowing.take() {
-            self.judge(before, loss, pool.last);
+            self.judge(before, loss, pool);
         }
         // Where little comes through, little is seen of what has helped.
         if self.in_vain >= if loss < HALF { 1 } else { 2 } {
@@ -137,11 +137,13 @@ impl Network {
         }
     }
 
-    /// Whether slowing down has helped, after a leg with such a loss and so many answers. Of little loss, little can be told.
-    fn judge(&mut self, before: (f64, u64), loss: f64, answered: u64) {
-        match has_helped(before, loss, answered) {
+    /// Whether slowing down has helped, after a leg with such a loss. Of little loss, or by few canaries, little can be told
+    /// against it once it had.
+    fn judge(&mut self, before: (f64, u64), loss: f64, pool: &Pool) {
+        let is_told = before.0 > LIMITED.1 && (!self.has_helped || pool.leg.iter().any(|seen| seen.probes() >= OWN));
+        match has_helped(before, loss, pool.last) {
             true => (self.has_helped, self.in_vain) = (true, 0),
-            false if before.0 > LIMITED.1 => (self.has_helped, self.in_vain) = (false, self.in_vain + 1),
+            false if is_told => (self.has_helped, self.in_vain) = (false, self.in_vain + 1),
             false => {}
         }
     }
@@ -154,6 +156,7 @@ impl Network {
         let rations = closed.probes() >= OWN && closed.loss() > times * accepted + more;
         let again = if self.has_helped && self.again.probes() >= OWN { self.again.loss() } else { 0.0 };
         let loss = pool.loss().max(again);
+        let usual = usual.or(self.has_helped.then(|| accepting.loss()));
         let is_worse = loss > HALF || usual.is_some_and(|usual| loss > times * usual + more);
         pool.found > 0 && !self.immune && self.slowed < SLOWED && (rations || is_worse)
     }
