@@ -152,7 +152,9 @@ fn several_stripes_give_the_same_verdicts_as_one() {
     let (one, several) = (run(1 << 20), run(8));
     several.assert_is(&scenario.expected_all(ports));
     assert_eq!(one.verdicts, several.verdicts);
-    assert_eq!(one.summary.sent, several.summary.sent);
+    // Later passes go by the evidence that a stripe has, which is less than the whole plan's.
+    assert_eq!(one.summary.sent[0], several.summary.sent[0]);
+    assert!(several.summary.sent[1] <= one.summary.sent[1], "{:?}", several.summary.sent);
     assert!(several.summary.elapsed > one.summary.elapsed * 2, "six stripes wait six times");
 }
 
