@@ -1,6 +1,6 @@
 //! `halfopen demo`: a private network of phantom hosts, scanned for real by this very program. The process moves into a
 //! network namespace of its own (which takes no rights where the system lets ordinary users have one), so nothing leaves the
-//! machine and nothing is left behind. What is scanned is `scene`'s, what was true of it `truth`'s; the scan is `run`'s.
+//! machine and nothing is left behind. What is scanned is `scene`'s, what was true of it `truth`'s; the scan is `scan`'s.
 
 mod scene;
 mod truth;
@@ -11,7 +11,7 @@ use halfopen_phantom::{Enclosure, Responder};
 use crate::args;
 use crate::failure::{DONE, Failure};
 use crate::output::text::{count, grouped};
-use crate::run;
+use crate::scan;
 use crate::screen::{Screen, Style};
 use crate::settings::Settings;
 use scene::{CHARACTERS, DOWN, Scene};
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8, Failure> {
     let screen = Screen::new(Style { bar: false, ..settings.style });
     screen.note(&introduction(&scene, ipv6));
     let mut said = Said::default();
-    let code = run::observed(&settings, plan, &mut |event| said.hear(event))?;
+    let code = scan::observed(&settings, plan, &mut |event| said.hear(event))?;
     if code != DONE || settings.args.probing.dry_run {
         return Ok(code);
     }

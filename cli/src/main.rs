@@ -1,8 +1,9 @@
 //! The program `halfopen`: SYN scans from the command line.
 //!
-//! The way of a command: `args` (as typed) -> `layers` (over environment and file) -> `settings` (resolved with the
-//! terminal) -> `permit` (whether it may be done) -> `run` (drives the library's scan) -> `output` (findings, on standard output) and `screen` (everything else, on standard
-//! error). `failure` says what each error is worth as a text and an exit code.
+//! The way of a command: `args` (as typed) -> `layers` (over environment and file) -> `run` (which subcommand). A scan goes
+//! on: `settings` (resolved with the terminal) -> `permit` (whether it may be done) -> `scan` (drives the library's) ->
+//! `output` (findings, on standard output) and `screen` (everything else, on standard error). `failure` says what each
+//! error is worth as a text and an exit code.
 
 #[cfg(test)]
 mod agreement;
@@ -27,6 +28,7 @@ mod privileges;
 mod report;
 mod resume;
 mod run;
+mod scan;
 mod screen;
 mod settings;
 mod signals;

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::journal;
 use crate::keeper::Place;
 use crate::layers::{Effective, Origin, Unresolved, Variables};
-use crate::run;
+use crate::scan;
 use crate::settings::Settings;
 use crate::values;
 
@@ -84,12 +84,12 @@ pub(crate) struct ResumeArgs {
 }
 
 /// What a scan goes on from.
-pub(crate) struct Resumed {
+pub(crate) struct Past {
     pub(crate) checkpoint: Checkpoint,
+    /// How far its outputs had come.
     pub(crate) marks: Vec<Mark>,
     /// What was found since, and is to be told again where outputs were cut back.
     pub(crate) events: Vec<Event>,
-    pub(crate) place: Place,
 }
 
 /// Does it.
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<u8, Failure> {
     let every = settings.args.output.checkpoint_every;
     let marks = header.marks.clone();
     let place = Place::open(&path, every, Header { generation, program: version(), ..header })?;
-    run::go_on(&settings, Resumed { checkpoint, marks, events, place })
+    scan::go_on(&settings, place, Past { checkpoint, marks, events })
 }
 
 fn note(checkpoint: &mut Checkpoint, event: &Event) {

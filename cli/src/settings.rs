@@ -1,5 +1,5 @@
 //! What a scan is to be: the arguments resolved with the terminal and the environment, and from there the library's
-//! builders. `args` is what was typed, `run` does it; the formats learn from here what to show.
+//! builders. `args` is what was typed, `scan` does it; the formats learn from here what to show.
 
 use std::collections::hash_map::RandomState;
 use std::env;

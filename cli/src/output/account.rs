@@ -16,6 +16,8 @@ use crate::settings::Settings;
 /// How large a plan is, and what was removed from it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlanSize {
+    /// Pairs of address and port to scan.
+    pub(crate) targets: u64,
     /// Addresses to scan.
     pub(crate) hosts: u64,
     /// Addresses removed by the built-in blocklist.
@@ -28,22 +30,18 @@ impl PlanSize {
     /// The size of a plan.
     pub(crate) fn of(plan: &Plan) -> PlanSize {
         let narrow = |addresses: u128| u64::try_from(addresses).unwrap_or(u64::MAX);
-        PlanSize { hosts: narrow(plan.hosts()), blocked: narrow(plan.blocked()), excluded: narrow(plan.excluded()) }
+        let [hosts, blocked, excluded] = [plan.hosts(), plan.blocked(), plan.excluded()].map(narrow);
+        PlanSize { targets: plan.len(), hosts, blocked, excluded }
     }
 }
 
 /// The first record of a scan that has begun.
-pub(crate) fn header(
-    asked: &Settings,
-    used: &halfopen::Settings,
-    (size, targets): (PlanSize, u64),
-    coverage: Coverage,
-) -> Header {
+pub(crate) fn header(asked: &Settings, used: &halfopen::Settings, size: PlanSize, coverage: Coverage) -> Header {
     Header {
         version: env!("CARGO_PKG_VERSION").into(),
         command: env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         started: time::timestamp(SystemTime::now()),
-        targets,
+        targets: size.targets,
         hosts: size.hosts,
         blocked: size.blocked,
         excluded: size.excluded,

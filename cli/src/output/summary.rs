@@ -48,8 +48,8 @@ fn commands(account: &Account) -> Option<String> {
 }
 
 /// What a dry run says at its end.
-pub(crate) fn dry_run(targets: u64, size: PlanSize, seed: u64) -> String {
-    let (probes, hosts) = (count(targets, "probe"), count(size.hosts, "host"));
+pub(crate) fn dry_run(size: PlanSize, seed: u64) -> String {
+    let (probes, hosts) = (count(size.targets, "probe"), count(size.hosts, "host"));
     format!("dry run: {probes} to {hosts} in the first pass, seed {seed}; nothing was sent")
 }
 
@@ -417,8 +417,8 @@ mod tests {
 
     #[test]
     fn dry() {
-        let size = PlanSize { hosts: 1, blocked: 0, excluded: 0 };
+        let size = PlanSize { targets: 1_024, hosts: 1, blocked: 0, excluded: 0 };
         let said = "dry run: 1,024 probes to 1 host in the first pass, seed 42; nothing was sent";
-        assert_eq!(dry_run(1_024, size, 42), said);
+        assert_eq!(dry_run(size, 42), said);
     }
 }

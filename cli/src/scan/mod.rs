@@ -1,0 +1,152 @@
+//! A scan from its settings to its exit code, in the order of its work. A [`Task`] is what comes before the first packet:
+//! the permission, what is opened, and the rights that are given up then. From there it is [`underway`]'s. What is printed
+//! and how is for `output` and `screen`.
+
+mod audience;
+mod drain;
+mod dry_run;
+mod underway;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use halfopen::{Method, Plan, Ready, ScanBuilder};
+use halfopen_results::Coverage;
+
+use crate::args::ScanArgs;
+use crate::failure::Failure;
+use crate::keeper::Place;
+use crate::layers::Effective;
+use crate::output::Output;
+use crate::output::account::PlanSize;
+use crate::permit::{Permit, Session};
+use crate::privileges::{self, Keep};
+use crate::resume::{self, Past};
+use crate::screen::Screen;
+use crate::settings::Settings;
+use crate::stats::StatsFile;
+use audience::Observer;
+
+/// `halfopen scan`.
+pub(crate) fn run(args: ScanArgs, effective: &[Effective]) -> Result<u8, Failure> {
+    let settings = Settings::new(args)?;
+    let place = if settings.args.probing.dry_run { None } else { resume::place(&settings, effective)? };
+    announce_input(&settings);
+    let plan = settings.plan()?;
+    Task { place, ..Task::new(&settings, &mut |_| {}) }.run(plan)
+}
+
+/// Goes on with a scan.
+pub(crate) fn go_on(settings: &Settings, place: Place, past: Past) -> Result<u8, Failure> {
+    announce_input(settings);
+    let plan = settings.plan()?;
+    Task { place: Some(place), past: Some(past), ..Task::new(settings, &mut |_| {}) }.run(plan)
+}
+
+/// Scans a plan, and has `observer` see every event.
+pub(crate) fn observed(settings: &Settings, plan: Plan, observer: Observer) -> Result<u8, Failure> {
+    Task::new(settings, observer).run(plan)
+}
+
+/// A person who typed `-i -` should not wonder what the program is waiting for.
+fn announce_input(settings: &Settings) {
+    let reads = settings.args.targets.input.iter().any(|file| file == Path::new("-"));
+    if reads && io::stdin().is_terminal() {
+        Screen::new(settings.style).note("reading targets from standard input; end with Ctrl-D");
+    }
+}
+
+/// A scan that is to be made.
+struct Task<'a> {
+    settings: &'a Settings,
+    screen: Screen,
+    observer: Observer<'a>,
+    /// Where it is kept, if it is to be.
+    place: Option<Place>,
+    /// What it goes on from.
+    past: Option<Past>,
+}
+
+/// What is written, opened before anything is sent.
+struct Files {
+    output: Output<Box<dyn Write>>,
+    stats: Option<StatsFile>,
+}
+
+impl Files {
+    fn open(settings: &Settings, targets: u64, screen: &Screen) -> Result<Files, Failure> {
+        let stats = settings.args.output.stats_json.as_deref().map(StatsFile::open).transpose()?;
+        Ok(Files { output: Output::open(settings, targets, screen)?, stats })
+    }
+}
+
+/// What the results say of a plan, which is the engine's once the scan has begun.
+struct Extent {
+    size: PlanSize,
+    coverage: Coverage,
+}
+
+impl<'a> Task<'a> {
+    fn new(settings: &'a Settings, observer: Observer<'a>) -> Task<'a> {
+        Task { settings, screen: Screen::new(settings.style), observer, place: None, past: None }
+    }
+
+    /// Makes it, if it may be made.
+    fn run(self, plan: Plan) -> Result<u8, Failure> {
+        let permit = Permit::of(&self.settings.args.permit, &plan)?;
+        let extent = self.extent(&plan);
+        let builder = permit.bound(self.settings.scan(plan), &self.screen)?;
+        let builder = self.resume(builder)?;
+        if self.settings.args.probing.dry_run {
+            return dry_run::run(&builder, extent.size, &self.screen);
+        }
+        let mut session = permit.begin(builder.settings(), extent.size.targets)?;
+        let result = self.scan(builder, extent, &mut session);
+        session.end(result)
+    }
+
+    fn extent(&self, plan: &Plan) -> Extent {
+        let told = !self.settings.outputs.is_empty();
+        Extent { size: PlanSize::of(plan), coverage: if told { Coverage::from(plan) } else { Coverage::default() } }
+    }
+
+    fn resume(&self, builder: ScanBuilder) -> Result<ScanBuilder, Failure> {
+        match &self.past {
+            Some(past) => Ok(builder.resume(past.checkpoint.clone())?),
+            None => Ok(builder),
+        }
+    }
+
+    fn scan(self, builder: ScanBuilder, extent: Extent, session: &mut Session) -> Result<u8, Failure> {
+        let ready = builder.open()?;
+        // Files that cannot be written are no reason to have sent anything.
+        let files = self.give_up_rights(&ready, || Files::open(self.settings, extent.size.targets, &self.screen))?;
+        underway::run(self, ready, files, extent, session)
+    }
+
+    /// Gives up what the scan does not need any more, before any other thread is started: rights are a thread's own.
+    /// Results are opened in between, by whom they are to belong to, and before what they are not written to goes out of
+    /// reach.
+    fn give_up_rights<T>(&self, ready: &Ready, open: impl FnOnce() -> T) -> T {
+        if self.settings.args.network.no_drop {
+            return open();
+        }
+        let keep = self.keep(ready);
+        let account = privileges::become_nobody(&keep);
+        let opened = open();
+        let account = account.and(privileges::confine(&keep));
+        if self.settings.args.output.verbose {
+            self.screen.note(&account.told());
+        }
+        account.warning().iter().for_each(|warning| self.screen.warn(warning));
+        opened
+    }
+
+    fn keep(&self, ready: &Ready) -> Keep {
+        Keep {
+            writes: self.settings.writes(),
+            connects: ready.settings().method == Method::Connect,
+            programs: self.settings.args.then.command.is_some(),
+        }
+    }
+}
