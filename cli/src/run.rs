@@ -25,7 +25,7 @@ use crate::settings::Settings;
 use crate::signals::{self, Watch};
 use crate::stats::{Stats, StatsFile};
 use crate::then::{self, Hosts, ThenArgs};
-use crate::{completion, config, demo, diff, doctor, explain, man, report, version};
+use crate::{completion, config, convert, demo, diff, doctor, explain, man, report, version};
 
 /// How long to wait for an event when there is nothing left to write: it wakes up by itself when one comes.
 const LONG: Duration = Duration::from_secs(3600);
@@ -38,6 +38,7 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
     match command {
         Command::Scan(args) => scan(&Settings::new(*args)?, effective),
         Command::Resume(args) => resume::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Config(args) => config::run(&args, effective),
         Command::Diff(args) => diff::run(&args),
         Command::Demo(args) => demo::run(&args),
@@ -118,8 +119,8 @@ fn carry_out(
     let mut stats = stats.map(StatsFile::start).transpose()?;
     let running = ready.start()?;
     let watch = signals::watch(running.stopper(), screen.clone(), place.is_some()).map_err(Failure::Signals)?;
-    session.watch(running.stopper(), screen.clone())?;
-    let header = account::header(settings, running.settings(), (size, targets), coverage);
+    session.watch(running.stopper(), screen.clone(), place.is_some())?;
+    let header = session.authorise(account::header(settings, running.settings(), (size, targets), coverage));
     let mut plaintext = Plaintext::default();
     let mut hosts = Hosts::default();
     let then = settings.args.then.command.is_some();
@@ -306,7 +307,8 @@ fn conclude(
             // Whoever cannot have the results does not get anything done with them.
             let followed = if drained.is_ok() && released.is_ok() { follow(output) } else { Ok(None) };
             let account = Account::from((header, &summary));
-            let account = Account { suspects_hidden: output.left_out(), unprobed: output.unprobed(), ..account };
+            let account =
+                Account { suspects_hidden: output.left_out(), unprobed: output.unprobed(&account), ..account };
             session.account(&account);
             let account = Account { commands: followed.as_ref().ok().copied().flatten(), ..account };
             let stopped = summary.outcome == Outcome::Stopped;

@@ -47,7 +47,9 @@ pub(crate) fn header(
         hosts: size.hosts,
         blocked: size.blocked,
         excluded: size.excluded,
-        shard: None,
+        scanner: None,
+        shard: asked.args.targets.shard.map(|shard| shard.to_string()),
+        authorisation: None,
         settings: effective(asked, used),
         coverage,
     }
