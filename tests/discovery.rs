@@ -83,6 +83,8 @@ fn assert_only_the_known(found: &Found) {
     let discovery = summary.discovery.unwrap();
     assert_eq!((discovery.hosts, discovery.alive), (128, 10));
     assert_eq!((discovery.skipped_hosts, discovery.skipped_targets), (118, 118 * 32));
+    let skipped: Vec<IpAddr> = summary.skipped.iter().flat_map(halfopen::AddressRange::addresses).collect();
+    assert!(skipped.len() == 118 && !skipped.iter().any(|&address| is_known(address)), "{:?}", summary.skipped);
     assert_eq!((summary.outcome, summary.targets), (Outcome::Complete, 128 * 32));
     assert_eq!(summary.unclassified, discovery.skipped_targets);
     // Each dark host draws thirty probes in three rounds; who is there, at least one.

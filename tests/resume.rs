@@ -147,6 +147,7 @@ fn discovery_is_done_once() {
         let (found, summary) = runs.end(fixed(20_000));
         let discovery = summary.discovery.unwrap();
         assert_eq!((discovery.hosts, discovery.skipped_hosts), (1024, expected.skipped_hosts), "{taken}");
+        assert_eq!(summary.skipped, whole.summary.skipped, "{taken}");
         assert_eq!(summary.unclassified, discovery.skipped_targets);
         let open = |found: &Found| found.verdicts.values().filter(|said| said.state == State::Open).count();
         assert_eq!(open(&found), open(&whole), "{taken}");

@@ -14,6 +14,7 @@ use halfopen_services::RANKED;
 
 use crate::completion::CompletionArgs;
 use crate::config::ConfigArgs;
+use crate::convert::ConvertArgs;
 use crate::demo::DemoArgs;
 use crate::diff::DiffArgs;
 use crate::doctor::DoctorArgs;
@@ -120,6 +121,10 @@ pub(crate) enum Command {
     /// Reads what `halfopen scan -o` writes (the form is recognised), and nmap's XML. Only what both scans covered is compared:
     /// what was not probed is unknown, not closed. Exit codes: 0 nothing changed, 1 something did, 2 error.
     Diff(Box<DiffArgs>),
+    /// Write a stored scan in another form
+    ///
+    /// Reads what `halfopen scan -o` writes, also what is left of a scan that was killed, and nmap's XML.
+    Convert(ConvertArgs),
     /// Print a completion script for a shell
     Completion(CompletionArgs),
     /// Print a manual page, or write all of them

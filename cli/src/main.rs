@@ -11,6 +11,7 @@ mod args;
 mod completion;
 mod checkpoint;
 mod config;
+mod convert;
 mod diff;
 mod doctor;
 mod document;

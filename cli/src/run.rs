@@ -3,13 +3,14 @@
 use crate::args::Command;
 use crate::failure::Failure;
 use crate::layers::Effective;
-use crate::{completion, config, demo, diff, doctor, explain, man, report, resume, scan, version};
+use crate::{completion, config, convert, demo, diff, doctor, explain, man, report, resume, scan, version};
 
 /// Does what was asked and gives the exit code.
 pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, Failure> {
     match command {
         Command::Scan(args) => scan::run(*args, effective),
         Command::Resume(args) => resume::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Config(args) => config::run(&args, effective),
         Command::Diff(args) => diff::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -159,6 +159,8 @@ pub(crate) struct Basis {
     pub(crate) started: Option<SystemTime>,
     pub(crate) kept: Option<Arc<[AddressRange]>>,
     pub(crate) discovery: Option<Discovery>,
+    /// The hosts that it has skipped; none of them where they are too many to be told.
+    pub(crate) skipped: Vec<AddressRange>,
     pub(crate) down: Arc<[AddressRange]>,
     pub(crate) suspects: Vec<Suspicion>,
     /// As it was when the stripe was opened.
@@ -246,6 +248,7 @@ impl Checkpoint {
             started: Some(self.tally.started),
             kept: self.kept.clone(),
             discovery: self.discovery,
+            skipped: Vec::new(),
             down: Arc::clone(&self.down),
             suspects: self.suspects.clone(),
             account: self.account.clone(),

@@ -160,12 +160,26 @@ pub(crate) fn basis(plan: &Plan, settings: &Settings, resumed: Option<&Checkpoin
 pub(crate) fn known_hosts(plan: Plan, shared: &Shared, resumed: Option<&Checkpoint>) -> Plan {
     let Some(resumed) = resumed else { return plan };
     set(&shared.sender.spared, resumed.discovery.map_or(0, |found| found.skipped_targets));
-    resumed.kept.as_ref().and_then(|kept| plan.restricted(&Subset::of(kept), |_| false)).unwrap_or(plan)
+    let left = resumed.kept.as_ref().and_then(|kept| plan.restricted(&Subset::of(kept), |_| false));
+    if resumed.discovery.is_some_and(|found| found.skipped_hosts > 0) {
+        shared.basis.lock().skipped = plan.without(left.as_ref(), MOST_SKIPPED).unwrap_or_default();
+    }
+    left.unwrap_or(plan)
 }
 
+/// Ranges of skipped hosts that are told: 2 MiB.
+const MOST_SKIPPED: usize = 1 << 16;
+
 /// Keeps for checkpoints what discovery has come to.
-pub(crate) fn keep_found(shared: &Shared, found: Discovery, left: Option<&Plan>) {
+pub(crate) fn keep_found(shared: &Shared, found: Discovery, plan: &Plan, left: Option<&Plan>) {
+    let skipped = plan.without(left, MOST_SKIPPED);
     let mut basis = shared.basis.lock();
+    // Those that another run had skipped are not in this plan any more, and are told with the others or not at all.
+    let untold = basis.skipped.is_empty() && basis.discovery.is_some_and(|found| found.skipped_hosts > 0);
+    match skipped.filter(|_| !untold) {
+        Some(skipped) => basis.skipped.extend(skipped),
+        None => basis.skipped.clear(),
+    }
     basis.discovery = Some(found);
     basis.kept = left.filter(|_| found.skipped_targets > 0).map(|left| left.ranges().collect());
 }
@@ -441,7 +455,7 @@ impl Launch {
             discover::conclude(ended.survey, &self.plan, (stopped, ended.elapsed), |egress| is_far(routed, egress));
         set(&shared.sender.spared, found.skipped_targets);
         if !stopped {
-            keep_found(&shared, found, left.as_ref());
+            keep_found(&shared, found, &self.plan, left.as_ref());
         }
         left.into_iter().for_each(|left| self.plan = left);
         Ok(Some(found))
@@ -574,6 +588,7 @@ pub(crate) fn summarize(
         unclassified,
         hosts_down: load(&shared.sender.hosts_down),
         discovery: None,
+        skipped: basis.skipped.clone(),
         sent: sent(shared, settings.max_passes),
         again: shared.sum(|walker| &walker.again),
         completeness: shared.completeness(),

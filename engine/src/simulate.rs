@@ -288,7 +288,7 @@ impl Simulation {
         let (found, left) = discover::conclude(survey, &self.plan, (self.shared.stopped(), elapsed), |_| true);
         set(&self.shared.sender.spared, found.skipped_targets);
         if !self.shared.stopped() {
-            launch::keep_found(&self.shared, found, left.as_ref());
+            launch::keep_found(&self.shared, found, &self.plan, left.as_ref());
         }
         left.into_iter().for_each(|left| self.plan = left);
         Some(found)

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 pub use crate::loss::Interval;
+use crate::plan::AddressRange;
 
 /// Why there were no more passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +109,8 @@ pub struct Summary {
     pub hosts_down: u64,
     /// What looking for hosts came to; none where it was not done.
     pub discovery: Option<Discovery>,
+    /// The hosts that were skipped, as ranges: ascending, IPv4 first. None of them where they are more than 65,536 ranges.
+    pub skipped: Vec<AddressRange>,
     /// Probes sent, by pass.
     pub sent: Vec<u64>,
     /// Probes sent once more within their pass, because our own side had dropped something at the time; not in `sent`.

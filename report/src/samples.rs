@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use halfopen_results::Scan;
 use halfopen_results::record::{
-    Completeness, Counts, Discovery, Estimate, Header, HostDown, Message, Probes, RateLimit, Record, Settings, Show,
-    State, Summary, Suspect, Verdict,
+    Authorisation, Completeness, Counts, Discovery, Estimate, Header, HostDown, Message, Probes, RateLimit, Record,
+    Settings, Show, State, Summary, Suspect, Verdict,
 };
 use jiff::Timestamp;
 
@@ -59,6 +59,7 @@ pub(crate) fn header() -> Header {
         hosts: 9,
         excluded: 1,
         settings: settings(),
+        authorisation: Some(Authorisation { reference: "R-1".into(), contact: "soc@example.org".into() }),
         ..Header::default()
     }
 }
@@ -149,7 +150,17 @@ pub(crate) fn hostile(words: &str) -> Scan {
         ..settings()
     };
     let shard = Some(words.to_owned());
-    let header = Header { version: words.to_owned().into(), command: texts(), shard, settings, ..header() };
+    let authorisation = Some(Authorisation { reference: words.to_owned(), contact: words.to_owned() });
+    let scanner = Some(words.to_owned().into());
+    let header = Header {
+        scanner,
+        version: words.to_owned().into(),
+        command: texts(),
+        shard,
+        settings,
+        authorisation,
+        ..header()
+    };
     let drops = [(words.to_owned().into(), 1)].into();
     let suspect = Suspect { address: "192.0.2.1".parse().unwrap(), reason: words.to_owned().into(), usual_ttl: None };
     let more = [

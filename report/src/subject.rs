@@ -77,18 +77,11 @@ pub(crate) fn started(scan: &Scan) -> Option<Timestamp> {
 /// Whether no target can be in both.
 fn are_apart(one: &Scan, other: &Scan) -> bool {
     match (&one.header, &other.header) {
-        (Some(a), Some(b)) if are_shards(a, b) => true,
         (Some(a), Some(b)) if !a.coverage.is_empty() && !b.coverage.is_empty() => {
             a.coverage.intersection(&b.coverage).is_empty()
         }
         _ => found(one).is_disjoint(&found(other)),
     }
-}
-
-/// Whether they are different shards of the same plan in the same order.
-fn are_shards(one: &Header, other: &Header) -> bool {
-    let shards = one.shard.as_ref().zip(other.shard.as_ref());
-    shards.is_some_and(|(a, b)| a != b) && one.settings.seed == other.settings.seed && one.coverage == other.coverage
 }
 
 /// What a scan without a plan tells of: its findings.
@@ -133,10 +126,12 @@ mod tests {
 
     #[test]
     fn so_are_shards_of_one_scan() {
-        let shard = |shard, open| scan(0, "192.0.2.0/24", open, Some(shard));
-        let scans = [("1", shard("1/2", "192.0.2.1")), ("2", shard("2/2", "192.0.2.2"))];
+        let half = |shard, addresses, open| scan(0, addresses, open, Some(shard));
+        let [one, again] = [(); 2].map(|()| half("1/2", "192.0.2.0/25", "192.0.2.1"));
+        let scans = [("1", one), ("2", half("2/2", "192.0.2.128/25", "192.0.2.200"))];
         assert_eq!(files(&scans), (vec!["1", "2"], false));
-        let scans = [("1", shard("1/2", "192.0.2.1")), ("again", shard("1/2", "192.0.2.2"))];
+        let [(_, one), _] = scans;
+        let scans = [("1", one), ("again", again)];
         assert!(files(&scans).1, "the same shard twice");
     }
 

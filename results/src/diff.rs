@@ -1,6 +1,6 @@
 //! What changed between two scans, as far as both know. A target counts where each scan says what it is, or at least what it
 //! is not: one that was covered and is not among the findings has a state that was not shown. What a scan did not probe it
-//! knows nothing of: hosts that were down or skipped, what was not reached before a stop, what another shard had. Where a form
+//! knows nothing of: hosts that were down or skipped, what was not reached before a stop, what another shard had (the plan of a shard is its own). Where a form
 //! has no place for the plan (list, csv), it is taken to be that of the other scan.
 
 use std::collections::BTreeSet;
@@ -134,12 +134,10 @@ impl<'a> View<'a> {
         let unsaid = Show { open, closed, filtered, down: false };
         let Some(header) = &scan.header else { return View { scan, covers: Covers::Unsaid, show: unsaid } };
         let covers = match &scan.summary {
-            _ if header.shard.is_some() => Covers::Findings("is one part of a scan"),
             _ if header.settings.filter.is_some() => Covers::Findings("was filtered"),
             Some(summary) if summary.outcome == "complete" => {
                 let plan = header.coverage.without(&summary.unprobed);
-                let skipped = summary.discovery.as_ref().is_some_and(|found| found.skipped_hosts > 0);
-                Covers::Plan(if skipped { heard(&plan, scan) } else { plan })
+                Covers::Plan(if summary.names_unprobed() { plan } else { heard(&plan, scan) })
             }
             Some(_) => Covers::Findings("was stopped"),
             None => Covers::Findings("did not end"),
@@ -197,7 +195,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// The hosts that something is known of: a scan that skipped hosts does not say which, so any other may be among them.
+/// The hosts that something is known of: where a scan does not say which hosts it skipped, any other may be among them.
 fn heard(plan: &Coverage, scan: &Scan) -> Coverage {
     let ports = |&address: &IpAddr| Some((Range::single(address), Arc::new(plan.ports(address)?.clone())));
     scan.hosts.keys().filter_map(ports).collect()
@@ -390,20 +388,16 @@ mod tests {
     }
 
     #[test]
-    fn shards_and_filters_cover_what_they_found() {
+    fn filters_cover_what_they_found() {
         let before = scan(NET, Show::OPEN, &[(1, 1, Open)]);
-        let mut shard = scan(NET, Show::OPEN, &[]);
-        let mut filtered = shard.clone();
-        shard.header = shard.header.map(|header| Header { shard: Some("1/2".into()), ..header });
+        let mut filtered = scan(NET, Show::OPEN, &[]);
         filtered.header = filtered.header.map(|header| {
             let settings = Settings { filter: Some("port > 1".into()), ..header.settings };
             Header { settings, ..header }
         });
-        for after in [shard, filtered] {
-            let difference = Difference::between(&before, &after);
-            assert!(difference.same, "{difference:?}");
-            assert_eq!((difference.compared, difference.unknown_in_b), (Some(0), 1));
-        }
+        let difference = Difference::between(&before, &filtered);
+        assert!(difference.same, "{difference:?}");
+        assert_eq!((difference.compared, difference.unknown_in_b), (Some(0), 1));
     }
 
     #[test]
@@ -435,6 +429,12 @@ mod tests {
         let expected = ["192.0.2.1:1 Gone [Open] [Closed, Filtered]", "192.0.2.1:2 Appeared [Closed, Filtered] [Open]"];
         assert_eq!(shown(&difference), expected);
         assert_eq!((difference.compared, difference.unknown_in_b), (Some(10), 1));
+        // Of those that are not among the named ones more is known.
+        let unprobed = ["192.0.2.0".parse().unwrap(), "192.0.2.3-192.0.2.255".parse().unwrap()].into_iter().collect();
+        after.summary = after.summary.map(|summary| Summary { unprobed, ..summary });
+        let difference = Difference::between(&before, &after);
+        assert_eq!(shown(&difference)[2..], ["192.0.2.2:1 Gone [Open] [Closed, Filtered]"]);
+        assert_eq!((difference.compared, difference.unknown_in_b), (Some(20), 0));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use halfopen::{Completeness, DownReason, Interval, Outcome};
 use std::net::IpAddr;
 
+use crate::address::Range;
 use crate::record::{self, Name, State};
 use crate::time::{micros, timestamp};
 
@@ -125,6 +126,7 @@ impl From<(&record::Header, &halfopen::Summary)> for record::Summary {
         record::Summary {
             version: header.version.clone(),
             outcome: outcome.into(),
+            shard: header.shard.clone(),
             started: timestamp(summary.started),
             elapsed_us: micros(summary.elapsed),
             sending_us: micros(summary.sending),
@@ -137,7 +139,7 @@ impl From<(&record::Header, &halfopen::Summary)> for record::Summary {
             commands: None,
             blocked: header.blocked,
             excluded: header.excluded,
-            unprobed: crate::address::Addresses::default(),
+            unprobed: summary.skipped.iter().filter_map(|range| Range::new(range.first(), range.last())).collect(),
             counts: counts(summary),
             probes: probes(summary),
             rate: (summary.rate() * 10.0).round() / 10.0,

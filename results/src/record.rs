@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::address::Addresses;
+use crate::address::{Addresses, Range};
 use crate::coverage::Coverage;
 use crate::time::rfc3339;
 
@@ -307,6 +307,9 @@ impl<'de> Deserialize<'de> for Show {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Header {
+    /// Which program it was, where it was not halfopen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scanner: Option<Name>,
     /// Of the program.
     pub version: Name,
     /// The command line.
@@ -327,8 +330,21 @@ pub struct Header {
     pub shard: Option<String>,
     /// The settings in effect.
     pub settings: Settings,
+    /// By whose authorisation it is made, where a scope says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorisation: Option<Authorisation>,
     /// The plan: which ports of which addresses.
     pub coverage: Coverage,
+}
+
+/// What allows a scan, as its scope names it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Authorisation {
+    /// Of the authorisation: a contract, a ticket.
+    pub reference: String,
+    /// Whom to ask.
+    pub contact: String,
 }
 
 /// The settings in effect.
@@ -420,6 +436,9 @@ pub struct Summary {
     pub version: Name,
     /// `complete` or `stopped`.
     pub outcome: Name,
+    /// Which part of the plan it was about, as in the header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
     /// When the scan began.
     #[serde(with = "rfc3339")]
     pub started: Timestamp,
@@ -446,7 +465,7 @@ pub struct Summary {
     pub blocked: u64,
     /// Addresses removed by exclusions.
     pub excluded: u64,
-    /// Addresses of which no port was probed: hosts that are down, or were skipped.
+    /// Addresses of which no port was probed: hosts that are down, or were skipped (those unless there are too many ranges).
     pub unprobed: Addresses,
     /// Targets by what was found.
     pub counts: Counts,
@@ -468,6 +487,15 @@ pub struct Summary {
     pub drops: BTreeMap<Name, u64>,
     /// The settings in effect.
     pub settings: Settings,
+}
+
+impl Summary {
+    /// Whether every host that was not probed is named: those that were skipped are not, where that takes too many ranges.
+    pub fn names_unprobed(&self) -> bool {
+        let skipped = self.discovery.as_ref().map_or(0, |found| found.skipped_hosts);
+        let named = || self.unprobed.ranges().iter().map(Range::len).fold(0, u128::saturating_add);
+        skipped == 0 || named() >= u128::from(skipped) + u128::from(self.hosts_down)
+    }
 }
 
 /// The hosts that were looked for first.

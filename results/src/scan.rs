@@ -115,7 +115,9 @@ pub(crate) mod samples {
 
     use super::*;
     use crate::coverage::Ports;
-    use crate::record::{Completeness, Counts, Discovery, Estimate, Message, Probes, RateLimit, Settings, Show};
+    use crate::record::{
+        Authorisation, Completeness, Counts, Discovery, Estimate, Message, Probes, RateLimit, Settings, Show,
+    };
 
     const TIME: &str = "2023-11-14T22:13:20.123456Z";
 
@@ -180,7 +182,9 @@ pub(crate) mod samples {
     pub(crate) fn header() -> Header {
         let ports: Arc<Ports> = Arc::new("22-26,443-444".parse().unwrap());
         let part = |range: &str| (range.parse().unwrap(), Arc::clone(&ports));
+        let authorisation = Authorisation { reference: "R-1".into(), contact: "soc@example.org".into() };
         Header {
+            scanner: None,
             version: "1.2.3".into(),
             command: ["halfopen", "scan", "192.0.2.0/24", "2001:db8::7", "-p", "22-26,443,444"].map(Into::into).into(),
             started: TIME.parse().unwrap(),
@@ -190,6 +194,7 @@ pub(crate) mod samples {
             excluded: 1,
             shard: Some("1/2".into()),
             settings: settings(),
+            authorisation: Some(authorisation),
             coverage: [part("192.0.2.0/24"), part("2001:db8::7")].into_iter().collect(),
         }
     }
@@ -199,6 +204,7 @@ pub(crate) mod samples {
         Summary {
             version: "1.2.3".into(),
             outcome: "complete".into(),
+            shard: Some("1/2".into()),
             started: TIME.parse().unwrap(),
             elapsed_us: 6_600_000,
             sending_us: 6_555_000,

@@ -45,7 +45,9 @@ pub(crate) fn header(asked: &Settings, used: &halfopen::Settings, size: PlanSize
         hosts: size.hosts,
         blocked: size.blocked,
         excluded: size.excluded,
-        shard: None,
+        scanner: None,
+        shard: asked.args.targets.shard.map(|shard| shard.to_string()),
+        authorisation: None,
         settings: effective(asked, used),
         coverage,
     }

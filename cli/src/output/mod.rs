@@ -112,9 +112,9 @@ impl<W: Write> Output<W> {
         self.withheld.as_ref().map_or(0, Withheld::left_out)
     }
 
-    /// Addresses of which no port was probed.
-    pub(crate) fn unprobed(&self) -> Addresses {
-        self.unprobed.iter().copied().collect()
+    /// Addresses of which no port was probed: those that the account names, and the hosts that are down.
+    pub(crate) fn unprobed(&self, account: &Account) -> Addresses {
+        self.unprobed.iter().chain(account.unprobed.ranges()).copied().collect()
     }
 
     /// A line about each host for the summary, if the results have no place for it.
@@ -346,6 +346,6 @@ mod tests {
     fn hosts_that_are_down_are_unprobed() {
         let mut output = samples::output(io::sink());
         output.event(&samples::down()).unwrap();
-        assert_eq!(output.unprobed().ranges(), ["192.0.2.77".parse().unwrap()]);
+        assert_eq!(output.unprobed(&samples::account()).ranges(), ["192.0.2.77".parse().unwrap()]);
     }
 }

@@ -81,6 +81,7 @@ pub(crate) fn account() -> Account {
     Account {
         version: "1.2.3".into(),
         outcome: "complete".into(),
+        shard: None,
         started: halfopen_results::time::timestamp(moment()),
         elapsed_us: 6_600_000,
         sending_us: 6_555_000,

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use halfopen::{Plan, Rate, ScanBuilder, Settings, Stopper};
+use halfopen_results::record::{Authorisation, Header};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -69,6 +70,7 @@ enum By {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     log: Option<Log>,
+    authorisation: Option<Authorisation>,
     /// When it must end, and that as people read it.
     end: Option<(Timestamp, String)>,
     curfew: Option<Curfew>,
@@ -129,7 +131,8 @@ impl Permit {
         let mut log = Log::open(scope, self.scan)?;
         log.write("start", self.beginning(settings, targets))?;
         let end = end.map(|end| (end, scope.local(end)));
-        Ok(Session { log: Some(log), end, ..Session::default() })
+        let authorisation = Some(scope.authorisation());
+        Ok(Session { log: Some(log), authorisation, end, ..Session::default() })
     }
 
     /// A refusal is recorded, too, where that can be done; it stands in any case.
@@ -165,12 +168,17 @@ impl Permit {
 }
 
 impl Session {
-    /// Has the scan stopped when the scope's hours end.
-    pub(crate) fn watch(&mut self, stopper: Stopper, screen: Screen) -> Result<(), Failure> {
+    /// Says in a scan's header by whose authorisation it is made.
+    pub(crate) fn authorise(&self, header: Header) -> Header {
+        Header { authorisation: self.authorisation.clone(), ..header }
+    }
+
+    /// Has the scan stopped when the scope's hours end; one that will be resumed calls nothing silent.
+    pub(crate) fn watch(&mut self, stopper: Stopper, screen: Screen, resumable: bool) -> Result<(), Failure> {
         let Some((end, local)) = self.end.take() else { return Ok(()) };
         let stop = move || {
             screen.warn(&format!("the scope's hours end at {local}: stopping, and waiting for late replies"));
-            stopper.stop();
+            if resumable { stopper.suspend() } else { stopper.stop() }
         };
         self.curfew = Some(Curfew::at(end, stop).map_err(Failure::Curfew)?);
         Ok(())

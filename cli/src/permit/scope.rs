@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use halfopen::{AddressRange, Plan, Pps, Rate, Settings};
+use halfopen_results::record::Authorisation;
 use jiff::Timestamp;
 use serde::Deserialize;
 use toml::{Spanned, Value};
@@ -114,6 +115,11 @@ impl Scope {
                 instead: next.map_or_else(String::new, |next| format!("its next hours begin at {}", hours.local(next))),
             }),
         }
+    }
+
+    /// By whose authorisation it is scanned.
+    pub(crate) fn authorisation(&self) -> Authorisation {
+        Authorisation { reference: self.reference.clone(), contact: self.contact.clone() }
     }
 
     /// A moment, in the time zone of the hours.

@@ -42,8 +42,9 @@ pub(super) fn run(
     let stats = files.stats.map(StatsFile::start).transpose()?;
     let running = ready.start()?;
     let watch = signals::watch(running.stopper(), screen.clone(), place.is_some()).map_err(Failure::Signals)?;
-    session.watch(running.stopper(), screen.clone())?;
+    session.watch(running.stopper(), screen.clone(), place.is_some())?;
     let header = account::header(settings, running.settings(), extent.size, extent.coverage);
+    let header = session.authorise(header);
     let keeper = place.map(|place| Keeper::new(place, running.checkpointer(), screen.clone())).transpose();
     let keeper = keeper.map_err(Failure::Signals)?;
     let audience = Audience::new(settings, &screen, observer);
@@ -156,8 +157,9 @@ impl Underway<'_> {
 
     /// The account, which the scope's record gets without what came after the scan.
     fn account(&mut self, summary: &Summary, commands: Option<Commands>) -> Account {
-        let (suspects_hidden, unprobed) = (self.output.left_out(), self.output.unprobed());
-        let account = Account { suspects_hidden, unprobed, ..Account::from((&self.header, summary)) };
+        let account = Account::from((&self.header, summary));
+        let (suspects_hidden, unprobed) = (self.output.left_out(), self.output.unprobed(&account));
+        let account = Account { suspects_hidden, unprobed, ..account };
         self.session.account(&account);
         Account { commands, ..account }
     }

@@ -2,6 +2,7 @@
 //! sends a packet.
 
 mod about;
+mod convert;
 mod dry_run;
 mod errors;
 mod explain;

@@ -120,6 +120,8 @@ lab_test!(the_highest_rate_of_the_scope_is_kept, |_lab| {
     let output = scope.run("scan 127.0.0.1 -p 80 --output jsonl");
     assert!(text(&output.stderr).starts_with("the scope allows 20,000 probes/s at most\n"), "{}", text(&output.stderr));
     let records = records(&text(&output.stdout));
+    let by = serde_json::json!({ "reference": "R-1", "contact": "soc@example.org" });
+    assert_eq!(records[0]["authorisation"], by);
     assert_eq!(number(&records.last().unwrap()["settings"]["max_rate"]), 20_000);
     assert_eq!(
         number(&scope.recorded().last().unwrap()["probes"]),
@@ -151,6 +153,16 @@ lab_test!(a_scan_that_runs_past_the_hours_is_stopped, |_lab| {
     assert_eq!(records(&text(&output.stdout)).last().unwrap()["outcome"], "stopped");
     let recorded = scope.recorded();
     assert_eq!((&recorded[1]["outcome"], &recorded[1]["hours_over"]), (&"stopped".into(), &true.into()));
+});
+
+lab_test!(a_scan_that_runs_past_the_hours_can_be_resumed, |_lab| {
+    let scope = Scope::new(&hours(-3600, 5));
+    let checkpoint = scope.0.path().join("kept");
+    let output = scope.run(&format!("scan 127.0.0.1 -p- --rate 100 --quiet --checkpoint {}", checkpoint.display()));
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains(&format!("to go on with this scan: halfopen resume {}", checkpoint.display())), "{said}");
+    assert!(checkpoint.exists());
 });
 
 lab_test!(what_cannot_be_recorded_does_not_begin, |_lab| {

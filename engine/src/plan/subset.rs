@@ -77,6 +77,63 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The addresses of this plan that are not in `left`, which is a part of it (none: nothing is left), as ranges: ascending,
+    /// IPv4 first, apart. None if they are more than `most` ranges.
+    pub(crate) fn without(&self, left: Option<&Plan>, most: usize) -> Option<Vec<AddressRange>> {
+        let (v4, v6) = (Gaps::new(most), Gaps::new(most));
+        let of_v4 = left.into_iter().flat_map(|left| left.v4.ranges(&left.blocks));
+        let of_v6 = left.into_iter().flat_map(|left| left.v6.ranges(&left.blocks));
+        let v4 = v4.between(self.v4.ranges(&self.blocks), of_v4)?.into_iter().map(AddressRange::from);
+        let v6 = v6.between(self.v6.ranges(&self.blocks), of_v6)?.into_iter().map(AddressRange::from);
+        let gaps: Vec<_> = v4.chain(v6).collect();
+        (gaps.len() <= most).then_some(gaps)
+    }
+}
+
+/// What some ranges have and others have not, in at most so many ranges.
+struct Gaps<A> {
+    found: Vec<Range<A>>,
+    most: usize,
+}
+
+impl<A: Address> Gaps<A> {
+    fn new(most: usize) -> Self {
+        Gaps { found: Vec::new(), most }
+    }
+
+    /// Both grow upwards.
+    fn between(
+        mut self,
+        all: impl Iterator<Item = Range<A>>,
+        taken: impl Iterator<Item = Range<A>>,
+    ) -> Option<Vec<Range<A>>> {
+        let mut taken = taken.peekable();
+        for range in all {
+            let mut next = Some(range.first);
+            while let Some(first) = next {
+                while taken.next_if(|taken| taken.last < first).is_some() {}
+                let Some(taken) = taken.peek().filter(|taken| taken.first <= range.last) else { break };
+                let before = taken.first.before().filter(|&last| first <= last && taken.first > first);
+                before.into_iter().for_each(|last| self.add(Range { first, last }));
+                next = taken.last.after().filter(|&next| next <= range.last);
+            }
+            next.into_iter().for_each(|first| self.add(Range { first, last: range.last }));
+            if self.found.len() > self.most {
+                return None;
+            }
+        }
+        Some(self.found)
+    }
+
+    fn add(&mut self, gap: Range<A>) {
+        match self.found.last_mut() {
+            Some(last) if last.last.after() == Some(gap.first) => last.last = gap.last,
+            _ => self.found.push(gap),
+        }
+    }
+}
+
 /// Every segment that `label` gives a block and a number of ports.
 fn each<A: Address>(
     segments: &Segments<A>,
@@ -197,6 +254,19 @@ mod tests {
         assert!(plan.hosts_through(|egress| egress == EgressId(9), 7).is_none());
     }
 
+    #[test]
+    fn what_is_left_out_takes_no_more_ranges_than_it_may() {
+        let plan = plan("10.0.0.0/29 2001:db8::/126", "80");
+        let kept = ["10.0.0.2", "2001:db8::1"].map(|address| address.parse().unwrap());
+        let left = plan.restricted(&subset(kept), |_| false);
+        let shown = |most| {
+            let ranges = plan.without(left.as_ref(), most)?;
+            Some(ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(shown(4).unwrap(), "10.0.0.0/31 10.0.0.3-10.0.0.7 2001:db8:: 2001:db8::2/127");
+        assert_eq!((shown(3), shown(1)), (None, None));
+    }
+
     proptest! {
         #[test]
         fn agrees_with_a_set(kept in prop::collection::btree_set(0u8..64, 0..40), exempt in 0u8..64) {
@@ -206,6 +276,11 @@ mod tests {
             let left = plan.restricted(&subset(kept.iter().map(|&last| address(last))), |egress| egress == EgressId(1));
             let expected: BTreeSet<_> = kept.iter().copied().chain(0..=exempt).map(address).collect();
             let left = left.unwrap();
+            let named = |ranges: Vec<AddressRange>| ranges.iter().flat_map(AddressRange::addresses).collect::<BTreeSet<_>>();
+            let skipped = named(plan.without(Some(&left), 64).unwrap());
+            let hosts = named(plan.ranges().collect());
+            prop_assert_eq!(&skipped, &hosts.difference(&expected).copied().collect());
+            prop_assert_eq!(named(plan.without(None, 1).unwrap()), hosts);
             let all: Vec<_> = (0..plan.len()).filter_map(|index| plan.target(Index(index))).collect();
             let expected: Vec<_> = all.into_iter().filter(|target| expected.contains(&target.address)).collect();
             let found: Vec<_> = (0..left.len()).filter_map(|index| left.target(Index(index))).collect();

@@ -1,10 +1,9 @@
-//! What changed from the first of several scans to the last: ports that opened, and ports that are no longer open. Only
-//! targets that both scans covered are compared: what was not probed may be anything.
+//! What changed from the first of several scans to the last: ports that opened, and ports that are no longer open. What is a
+//! change and what is unknown is for `halfopen_results::diff`.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use halfopen_results::Scan;
+use halfopen_results::diff::{Change, Difference, HostChange, PortChange, UpOrDown};
 use halfopen_results::record::State;
 
 use super::left_out;
@@ -37,8 +36,8 @@ pub(crate) struct ScanRow {
 pub(crate) struct Row {
     pub(crate) address: IpAddr,
     pub(crate) port: String,
-    pub(crate) before: &'static str,
-    pub(crate) after: &'static str,
+    pub(crate) before: String,
+    pub(crate) after: String,
 }
 
 const MOST: usize = 500;
@@ -48,9 +47,10 @@ impl Changes {
     pub(super) fn of(subject: &Subject<'_>) -> Option<Changes> {
         let scans = subject.sequence()?;
         let (first, last) = (scans.first()?.scan, scans.last()?.scan);
-        let rows = rows(first, last);
+        let difference = Difference::between(first, last);
+        let rows = rows(&difference);
         Some(Changes {
-            sentences: sentences(&rows),
+            sentences: sentences(&rows, &difference),
             scans: scans.iter().take(MOST_SCANS).map(ScanRow::of).collect(),
             more_scans: left_out(scans.len(), MOST_SCANS, "scans"),
             more: left_out(rows.len(), MOST, "changes"),
@@ -71,55 +71,50 @@ impl ScanRow {
     }
 }
 
-fn sentences(rows: &[Row]) -> Vec<String> {
+fn sentences(rows: &[Row], difference: &Difference) -> Vec<String> {
     let opened = rows.iter().filter(|row| row.after == State::Open.name()).count() as u64;
     let closed = rows.len() as u64 - opened;
     let changed = match (opened, closed) {
         (0, 0) => "No port has opened, and none that was open is gone.".into(),
         _ => format!("Since the first scan {} opened, and {} no longer open.", counted(opened, "port"), are(closed)),
     };
-    vec![changed, "Compared is what both the first and the last scan covered.".into()]
+    let compared = "Compared is what both the first and the last scan covered.".into();
+    [changed, compared].into_iter().chain(unknown(difference)).collect()
 }
 
 fn are(ports: u64) -> String {
     format!("{} {}", counted(ports, "port"), if ports == 1 { "is" } else { "are" })
 }
 
-/// In the order of addresses and ports.
-fn rows(first: &Scan, last: &Scan) -> Vec<Row> {
-    let targets: BTreeSet<(IpAddr, u16)> = open(first).chain(open(last)).collect();
-    let row = |&(address, port): &(IpAddr, u16)| {
-        let (before, after) = (state(first, address, port)?, state(last, address, port)?);
-        (before != after).then(|| Row { address, port: advice::label(port), before, after })
+/// What could not be compared.
+fn unknown(difference: &Difference) -> Option<String> {
+    let findings = difference.unknown_in_a + difference.unknown_in_b;
+    let left_out = || format!("Left out: {} of which only one of the two says anything.", counted(findings, "port"));
+    (findings > 0).then(left_out)
+}
+
+/// What opened and what is not open any more, in the order of addresses and ports.
+fn rows(difference: &Difference) -> Vec<Row> {
+    difference.hosts.iter().flat_map(of_host).collect()
+}
+
+fn of_host(host: &HostChange) -> Vec<Row> {
+    let row =
+        |port, before: String, after: String| Row { address: host.address, port: advice::label(port), before, after };
+    let of_port = |port: &PortChange| row(port.port, either(&port.before), either(&port.after));
+    let ports = host.ports.iter().filter(|port| port.change != Change::Changed).map(of_port);
+    let (open, down) = (|| State::Open.name().to_owned(), || "host down".to_owned());
+    let of_host = |it: &UpOrDown| match it.change {
+        Change::Gone => it.open.iter().map(|&port| row(port, open(), down())).collect::<Vec<_>>(),
+        _ => it.open.iter().map(|&port| row(port, down(), open())).collect(),
     };
-    targets.iter().filter_map(row).collect()
+    host.host.iter().flat_map(of_host).chain(ports).collect()
 }
 
-fn open(scan: &Scan) -> impl Iterator<Item = (IpAddr, u16)> {
-    let of = |(&address, host): (&IpAddr, &halfopen_results::scan::Host)| {
-        let open = host.ports.values().filter(|verdict| verdict.state == State::Open);
-        open.map(|verdict| (address, verdict.port)).collect::<Vec<_>>()
-    };
-    scan.hosts.iter().flat_map(of)
-}
-
-/// What a scan says of a target. One that was covered and is not in the file is not open, where the file has all open ones.
-fn state(scan: &Scan, address: IpAddr, port: u16) -> Option<&'static str> {
-    let verdict = scan.hosts.get(&address).and_then(|host| host.ports.get(&port));
-    verdict
-        .map(|verdict| verdict.state.name())
-        .or_else(|| (has_all_open(scan) && covers(scan, address, port)).then_some("not open"))
-}
-
-fn has_all_open(scan: &Scan) -> bool {
-    let settings = scan.header.as_ref().map(|header| &header.settings);
-    let ended = scan.summary.as_ref().is_some_and(|summary| summary.outcome == "complete");
-    ended && settings.is_some_and(|settings| settings.show.open && settings.filter.is_none() && !settings.hide_suspect)
-}
-
-fn covers(scan: &Scan, address: IpAddr, port: u16) -> bool {
-    let planned = scan.plan().is_some_and(|plan| plan.contains(address, port));
-    planned && !scan.summary.as_ref().is_some_and(|summary| summary.unprobed.contains(address))
+/// `closed or filtered`: a state that was not shown is one of several.
+fn either(states: &[State]) -> String {
+    let names: Vec<_> = states.iter().map(|state| state.name()).collect();
+    names.join(" or ")
 }
 
 #[cfg(test)]
@@ -127,7 +122,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use halfopen_results::record::{Header, Record, Settings, Show, Summary};
+    use halfopen_results::Scan;
+    use halfopen_results::record::{Header, HostDown, Record, Settings, Show, Summary};
 
     use super::*;
     use crate::samples;
@@ -161,7 +157,10 @@ mod tests {
         let first = scan(0, "complete", &[("192.0.2.1", 22), ("192.0.2.9", 23)]);
         let last = scan(1, "complete", &[("192.0.2.1", 22), ("192.0.2.10", 25)]);
         let changes = changes(&first, &last);
-        assert_eq!(shown(&changes), ["192.0.2.9 23 telnet: open to not open", "192.0.2.10 25 smtp: not open to open"]);
+        assert_eq!(
+            shown(&changes),
+            ["192.0.2.9 23 telnet: open to closed or filtered", "192.0.2.10 25 smtp: closed or filtered to open"]
+        );
         assert_eq!(changes.sentences[0], "Since the first scan 1 port opened, and 1 port is no longer open.");
         let scans: Vec<_> = changes.scans.iter().map(|row| (row.file.as_str(), row.open.as_str())).collect();
         assert_eq!(scans, [("a", "2"), ("b", "2")]);
@@ -178,7 +177,16 @@ mod tests {
     #[test]
     fn silence_of_a_stopped_scan_says_nothing() {
         let (first, last) = (scan(0, "complete", &[("192.0.2.9", 23)]), scan(1, "stopped", &[]));
-        assert!(changes(&first, &last).rows.is_empty());
+        let changes = changes(&first, &last);
+        assert!(changes.rows.is_empty());
+        assert_eq!(changes.sentences[2], "Left out: 1 port of which only one of the two says anything.");
+    }
+
+    #[test]
+    fn open_ports_go_with_their_host() {
+        let (first, mut last) = (scan(0, "complete", &[("192.0.2.9", 23)]), scan(1, "complete", &[]));
+        last.add(Record::HostDown(HostDown { address: "192.0.2.9".parse().unwrap(), reason: "no-arp".into() }));
+        assert_eq!(shown(&changes(&first, &last)), ["192.0.2.9 23 telnet: open to host down"]);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The summary in plain words: what was found, when, of what, how complete it is, and what was not looked at. What the
 //! files do not say is not guessed, and its absence is said.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use halfopen_results::record::{Completeness, Estimate, Header, Summary};
+use halfopen_results::address::{Addresses, Range};
+use halfopen_results::record::{Authorisation, Completeness, Estimate, Header, Summary};
 use jiff::Timestamp;
 
 use super::Fact;
@@ -17,6 +19,7 @@ const TITLE_TARGETS: usize = 3;
 const TARGETS: usize = 24;
 /// Completeness is told scan by scan, of so many.
 const SCANS: usize = 12;
+const AUTHORISATIONS: usize = 12;
 /// When so much may be lost by what is known, there was too little to go by.
 const UNSURE: f64 = 0.1;
 
@@ -69,6 +72,7 @@ pub(super) fn all(subject: &Subject<'_>, tally: &Tally) -> Vec<Fact> {
         ("When", when(subject)),
         ("What", what(subject)),
         ("How", how(subject)),
+        ("By whose authorisation", authorised(subject)),
         ("Found", found(subject, tally)),
         ("How complete", complete(subject)),
         ("Not covered", not_covered(subject, tally)),
@@ -152,12 +156,17 @@ pub(super) fn targets(subject: &Subject<'_>) -> Option<u64> {
     by_accounts.or_else(|| Some(by_headers())).filter(|&targets| targets > 0)
 }
 
-/// Addresses of all scans; shards have them in common.
+/// Addresses of all scans; shards may have one in common, whose ports the cut has divided.
 fn hosts(subject: &Subject<'_>) -> u64 {
-    let headers = || subject.headers();
-    let shards = headers().filter(|header| header.shard.is_some()).map(|header| header.hosts).max().unwrap_or(0);
-    let others: u64 = headers().filter(|header| header.shard.is_none()).map(|header| header.hosts).sum();
-    shards + others
+    let cut: u64 = subject.headers().map(|header| header.hosts).sum();
+    let spans = subject.headers().filter(|header| header.shard.is_some()).flat_map(|header| header.coverage.spans());
+    let (mut lists, mut all) = (0u128, Vec::new());
+    for span in spans {
+        lists = lists.saturating_add(span.addresses.len());
+        all.push(span.addresses);
+    }
+    let once = all.into_iter().collect::<Addresses>().ranges().iter().map(Range::len).fold(0, u128::saturating_add);
+    cut.saturating_sub(u64::try_from(lists - once).unwrap_or(0))
 }
 
 fn shards(subject: &Subject<'_>) -> Option<String> {
@@ -174,14 +183,33 @@ fn how(subject: &Subject<'_>) -> Vec<String> {
 }
 
 fn way(header: &Header) -> String {
-    let program =
-        if header.version.is_empty() { String::new() } else { format!(" by halfopen {}", foreign(&header.version)) };
+    let program = program(header).map_or(String::new(), |program| format!(" by {program}"));
     match (&*header.settings.method, program.as_str()) {
         ("syn", _) => format!("Half-open (SYN) probes{program}."),
         ("connect", _) => format!("Full connections (the program had no right to raw sockets){program}."),
         (_, "") => String::new(),
         _ => format!("Scanned{program}."),
     }
+}
+
+/// `halfopen 1.2.3`, `nmap 7.93`; none where the file does not say.
+fn program(header: &Header) -> Option<String> {
+    let version = foreign(&header.version);
+    match &header.scanner {
+        Some(scanner) => Some(format!("{} {version}", foreign(scanner)).trim().to_owned()),
+        None => (!version.is_empty()).then(|| format!("halfopen {version}")),
+    }
+}
+
+/// By whose authorisation, where the files say so; each once.
+fn authorised(subject: &Subject<'_>) -> Vec<String> {
+    let named = subject.headers().filter_map(|header| header.authorisation.as_ref()).map(authorisation);
+    let named: BTreeSet<String> = named.collect();
+    named.into_iter().take(AUTHORISATIONS).collect()
+}
+
+fn authorisation(by: &Authorisation) -> String {
+    format!("{}; to ask: {}.", foreign(&by.reference), foreign(&by.contact))
 }
 
 /// The states of all targets: from the accounts where there are, else as recorded.

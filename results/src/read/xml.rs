@@ -20,6 +20,7 @@ use crate::write::xml::INSTRUCTION;
 #[derive(Default)]
 struct Reader {
     scan: Scan,
+    scanner: String,
     version: String,
     started: i64,
     /// Of all hosts.
@@ -102,6 +103,7 @@ impl Reader {
         let name = tag.name();
         match (name.as_ref(), &mut self.host) {
             ("nmaprun", _) => {
+                self.scanner = value(tag, "scanner")?.unwrap_or_else(|| "nmap".into());
                 self.version = value(tag, "version")?.unwrap_or_default();
                 self.started = parsed(tag, "start")?.unwrap_or_default();
             }
@@ -147,6 +149,7 @@ impl Reader {
     fn done(mut self) -> Scan {
         if self.scan.header.is_none() {
             let header = Header {
+                scanner: Some(self.scanner.into()),
                 version: self.version.into(),
                 started: jiff::Timestamp::from_second(self.started).unwrap_or_default(),
                 settings: Settings { show: Show::ALL, ..Settings::default() },
@@ -248,6 +251,8 @@ mod tests {
             let text = format!("{NMAP}{end}");
             let scan = read(&mut text.as_bytes()).unwrap();
             assert_eq!(scan.hosts.len(), 2);
+            let header = scan.header.as_ref().unwrap();
+            assert_eq!((header.scanner.as_deref(), &*header.version), (Some("nmap"), "7.93"));
             let host = &scan.hosts[&"192.0.2.7".parse().unwrap()];
             assert_eq!(host.ports.keys().copied().collect::<Vec<_>>(), [22]);
             assert_eq!((host.rest[0].state, host.rest[0].count), (State::Closed, 3));
