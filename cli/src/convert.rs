@@ -32,7 +32,7 @@ Exit codes: 0 done, 1 runtime error, 2 usage error (a file that cannot be read i
 #[derive(Debug, Args)]
 #[command(after_long_help = LONG)]
 pub(crate) struct ConvertArgs {
-    /// A scan in any form that `halfopen scan` writes, what is left of one (FILE.part), or nmap's XML; - is standard input
+    /// A scan: any form of `halfopen scan`, what a killed one has left, or nmap's XML; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
 

@@ -158,7 +158,7 @@ lab_test!(a_scan_that_runs_past_the_hours_is_stopped, |_lab| {
 lab_test!(a_scan_that_runs_past_the_hours_can_be_resumed, |_lab| {
     let scope = Scope::new(&hours(-3600, 5));
     let checkpoint = scope.0.path().join("kept");
-    let output = scope.run(&format!("scan 127.0.0.1 -p- --rate 100 --quiet --checkpoint {}", checkpoint.display()));
+    let output = scope.run(&format!("scan 127.0.0.1 -p- --rate 100 -o list --checkpoint {}", checkpoint.display()));
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains(&format!("to go on with this scan: halfopen resume {}", checkpoint.display())), "{said}");
