@@ -145,7 +145,8 @@ fn without_control_probes_nothing_else_is_asked_and_forgeries_are_still_marked()
 #[test]
 fn with_loss_it_is_seldom_missed() {
     let scenario = |seed| {
-        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../phantom/scenarios/impostors.toml")).unwrap();
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../phantom/scenarios/impostors.toml"))
+            .unwrap();
         let network = "[network]\nloss_out = 0.1\nloss_back = 0.1\ndelay = \"20ms\"\njitter = \"30ms\"\n";
         Scenario::parse(&format!("{network}{text}")).unwrap().with_seed(seed)
     };

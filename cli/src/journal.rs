@@ -73,6 +73,21 @@ pub(crate) fn remove(path: &Path, generation: u64) {
     let _ = fs::remove_file(part(path, generation));
 }
 
+/// Removes all parts that another scan may have left under this name.
+pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
+    let prefix = format!("{}.journal-", path.file_name().unwrap_or_default().to_string_lossy());
+    let directory = path.parent().unwrap_or(Path::new("."));
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        if number.is_some_and(|number| number.parse::<u64>().is_ok()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes the parts before this one, as far as there are any.
 pub(crate) fn remove_before(path: &Path, generation: u64) {
     for old in (0..generation).rev() {

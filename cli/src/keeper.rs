@@ -207,7 +207,8 @@ impl Keeper {
         let checkpoint = self.checkpointer.checkpoint();
         let marks = output.marks()?;
         // A scan that died may have promised what it never told; the journal has the rest.
-        if checkpoint.events() == self.taken {
+        // And an output that has failed has no length to be cut back to: the checkpoint before has one.
+        if checkpoint.events() == self.taken && !output.has_failed() {
             self.header.generation += 1;
             self.header.marks = marks;
             let written =

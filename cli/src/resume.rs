@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use halfopen::{Checkpoint, Event, HostRate, Pps, Rate};
+use halfopen_results::Destination;
 use halfopen_results::sink::Mark;
 
 use crate::args::{self, Command, LinkArg, ReceiveArg, ScanArgs};
@@ -173,19 +174,52 @@ pub(crate) fn place(settings: &Settings, effective: &[Effective]) -> Result<Opti
             format!("{name} is there already; go on with that scan by `halfopen resume {name}`, or remove it");
         return Err(Failure::Setting(problem));
     }
+    resumable(settings)?;
     let directory = env::current_dir().map_err(|source| Failure::Open { name: ".".into(), source })?;
     let words = words(&settings.args, effective);
     let header = Header { program: version(), generation: 0, directory, words, marks: Vec::new() };
+    let failed = |source| Failure::Open { name: path.display().to_string(), source };
+    journal::remove_all(&path).map_err(failed)?;
     Place::open(&path, output.checkpoint_every, header).map(Some)
+}
+
+/// Whether all that it takes is there again when the scan is resumed.
+fn resumable(settings: &Settings) -> Result<(), Failure> {
+    let refused = |what: &str, instead: &str| {
+        Err(Failure::Setting(format!("--checkpoint: {what} cannot be had again when the scan is resumed; {instead}")))
+    };
+    if settings.args.targets.input.iter().any(|file| file == Path::new("-")) {
+        return refused("standard input", "write the targets to a file, and give that with -i");
+    }
+    let lost = settings.outputs.iter().find(|output| output.form.ends_whole() && !goes_to_a_file(&output.to));
+    match lost {
+        Some(output) => refused(
+            &format!("what {} has gathered for a pipe or standard output", output.form),
+            &format!("give it a file: -o {}=FILE", output.form),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Whether it is an ordinary file, or will be one.
+fn goes_to_a_file(to: &Destination) -> bool {
+    match to {
+        Destination::File(path) => fs::metadata(path).map_or(true, |found| found.is_file()),
+        Destination::Stdout => false,
+    }
 }
 
 /// The command as it would be typed with all that counts.
 fn words(scan: &ScanArgs, effective: &[Effective]) -> Vec<String> {
-    let counts = |setting: &&Effective| setting.origin != Origin::Default && setting.name != "profile";
+    // What was taken from a profile stands there itself, and no commands follow a scan that is kept.
+    let counts = |setting: &&Effective| {
+        setting.origin != Origin::Default && setting.name != "profile" && !setting.name.starts_with("then-")
+    };
     let settings = effective.iter().filter(counts);
     let options = settings.flat_map(|setting| setting.values.iter().map(|value| format!("--{}={value}", setting.name)));
     let inputs = scan.targets.input.iter().map(|file| format!("--input={}", file.display()));
-    options.chain(inputs).chain(["--".into()]).chain(scan.targets.targets.iter().cloned()).collect()
+    let yes = scan.permit.yes.then(|| "--yes".into());
+    options.chain(inputs).chain(yes).chain(["--".into()]).chain(scan.targets.targets.iter().cloned()).collect()
 }
 
 fn version() -> String {
@@ -204,7 +238,7 @@ mod tests {
     #[test]
     fn what_was_typed_is_typed_again() {
         let typed = "halfopen scan 10.0.0.0/24 -p 22,80 -p 443 --rate 500 --exclude 10.0.0.1 -i list --show open,closed \
-                     --quiet --shard 1/3 --config none 2001:db8::1";
+                     --quiet --yes --shard 1/3 --config none 2001:db8::1";
         let words: Vec<OsString> = typed.split_whitespace().map(OsString::from).collect();
         let parsed = args::parse(&words, &Variables::default()).unwrap();
         let Command::Scan(scan) = parsed.command else { panic!("a scan") };

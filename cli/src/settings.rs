@@ -1,6 +1,7 @@
 //! What a scan is to be: the arguments resolved with the terminal and the environment, and from there the library's
 //! builders. `args` is what was typed, `scan` does it; the formats learn from here what to show.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::env;
 use std::fs::{self, File};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use halfopen::{Cooldown, Discover, LinkKind, Method, Plan, PlanBuilder, Receive, Resolve, Scan, ScanBuilder, State};
 use halfopen_results::record::{self, Show};
-use halfopen_results::sink::Wanted;
+use halfopen_results::sink::{self, Wanted};
 use halfopen_results::{Choice, Destination, Form};
 use halfopen_services::top_ports;
 
@@ -76,7 +77,7 @@ impl Settings {
         }
         let wanted = Wanted { show: shown(&typed.show), fields: typed.fields.clone(), filter: typed.filter.clone() };
         let has_summary = matches!(on_stdout, Some(FormArg::Of(form)) if form.has_summary());
-        Ok(Settings {
+        let settings = Settings {
             seed: args.probing.seed.unwrap_or_else(draw_seed),
             human: (!matches!(on_stdout, Some(FormArg::Of(_)))).then(Human::new),
             human_files: human_files(&typed.output),
@@ -87,7 +88,11 @@ impl Settings {
             summary: !has_summary || (style.person && !io::stdout().is_terminal()),
             observed: args.then.command.is_some(),
             args,
-        })
+        };
+        match twice(settings.writes()) {
+            Some(path) => Err(sink::Error::Busy { path: path.display().to_string() }.into()),
+            None => Ok(settings),
+        }
     }
 
     /// The same for a scan of which somebody beside the output wants to know what is open.
@@ -363,6 +368,13 @@ fn colours(stream: &impl anstream::stream::RawStream) -> bool {
 /// A seed from the system's randomness, by way of the standard library's hasher keys.
 fn draw_seed() -> u64 {
     RandomState::new().build_hasher().finish()
+}
+
+/// A file that is named more than once: each would be written over by the other. Pipes and devices take everything.
+fn twice(files: Vec<PathBuf>) -> Option<PathBuf> {
+    let mut seen = BTreeSet::new();
+    let mut files = files.into_iter().map(|path| std::path::absolute(&path).unwrap_or(path));
+    files.find(|path| fs::metadata(path).map_or(true, |found| found.is_file()) && !seen.insert(path.clone()))
 }
 
 #[cfg(test)]

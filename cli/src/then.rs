@@ -35,7 +35,9 @@ pub(crate) struct ThenArgs {
     /// than part of its word (for a shell, say so: sh -c '...' name {host}). Ports that --hide-suspect leaves out are not
     /// handed over. What a command prints goes to standard error, whole, behind a line that names the host. A command that
     /// fails makes the exit code 1. Commands have the rights of whoever started halfopen; under sudo, root's.
-    #[arg(long = "then", value_name = "COMMAND", value_parser = Template::parse)]
+    ///
+    /// What an interrupted scan had found would be handed over by nobody, so not together with --checkpoint.
+    #[arg(long = "then", value_name = "COMMAND", value_parser = Template::parse, conflicts_with = "checkpoint")]
     pub(crate) command: Option<Template>,
 
     /// How many of these commands run at one time

@@ -521,7 +521,7 @@ impl Launch {
         let sources: Vec<IpAddr> =
             on_link.iter().map(|egress| self.routed.egresses[usize::from(egress.0)].source).collect();
         let ranges = self.routed.runs.iter().filter(|(_, egress)| on_link.contains(egress)).map(|(range, _)| *range);
-        let rate = match self.settings.rate {
+        let rate = match self.settings.highest_rate() {
             Rate::Fixed(Pps(pps)) => pps.clamp(1, SWEEP_RATE),
             Rate::Auto | Rate::Max => SWEEP_RATE,
         };

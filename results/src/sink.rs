@@ -182,6 +182,11 @@ impl Sinks {
         Ok(self.sinks.iter_mut().filter_map(Sink::mark).collect())
     }
 
+    /// Whether one of them could not be written, and has no mark any more.
+    pub fn has_failed(&self) -> bool {
+        self.sinks.iter().any(|sink| sink.failed)
+    }
+
     /// Takes a verdict: it is for each output to show it or not.
     pub fn verdict(&mut self, verdict: &Verdict) -> Result<(), Error> {
         if self.sinks.is_empty() {
@@ -323,6 +328,8 @@ impl Sink {
     }
 
     fn resume(&mut self, marks: &[Mark]) -> Result<(), Error> {
+        // What was counted before is not known any more, and half a count says what is not so.
+        self.counts = None;
         if let Way::Database(database) = &mut self.way {
             let mark = marks.iter().find(|mark| mark.file == database.path());
             let scan = mark.map_or(0, |mark| i64::try_from(mark.at).unwrap_or(i64::MAX));

@@ -141,6 +141,11 @@ impl<W: Write> Output<W> {
         self.sinks.marks()
     }
 
+    /// Whether one of them could not be written.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.sinks.has_failed()
+    }
+
     /// Ends the results of a scan that will be resumed.
     pub(crate) fn pause(&mut self, account: &Account) -> Result<(), Error> {
         self.sinks.keep_spools();

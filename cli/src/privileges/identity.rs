@@ -35,9 +35,14 @@ pub(crate) fn become_nobody(keep: &Keep) -> Account {
 
 pub(super) fn become_this(user: User, keep: &Keep) -> Account {
     let mut account = Account::default();
-    let spared = if geteuid().is_root() && !keep.programs {
-        empty_bounding_set();
-        let (told, spared) = change_user(user, &keep.writes);
+    let spared = if geteuid().is_root() {
+        let (told, spared) = match keep.programs {
+            true => stay(&keep.writes, "for the commands that are run"),
+            false => {
+                empty_bounding_set();
+                change_user(user, &keep.writes)
+            }
+        };
         account.in_force.push(told);
         spared
     } else {

@@ -22,7 +22,7 @@ use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::signals::{self, Watch};
 use crate::stats::{Stats, StatsFile};
-use crate::then::{self, ThenArgs};
+use crate::then::{self, Hurry, ThenArgs};
 
 /// The exit code when the scan went well, and a command that followed it did not.
 const COMMANDS_FAILED: u8 = 1;
@@ -130,12 +130,16 @@ impl Underway<'_> {
         // Whoever cannot have the results does not get anything done with them.
         let followed = if written.is_ok() { self.follow() } else { Ok(None) };
         let account = self.account(summary, followed.as_ref().ok().copied().flatten());
-        let kept = self.keep(interrupted);
+        // A scan is kept until its results are whole.
+        let kept = if interrupted { self.keep(true) } else { Ok(None) };
         let ended = match kept {
             Ok(Some(_)) => self.output.pause(&account),
             _ => self.output.end(&account),
         };
         written.and(followed.map(drop)).and(ended)?;
+        if !interrupted {
+            self.keep(false)?;
+        }
         self.report(&account, method);
         match kept? {
             Some(file) => self.invite(&file),
@@ -187,9 +191,9 @@ impl Underway<'_> {
         self.watch.follow();
         let hide_suspect = self.settings.args.output.hide_suspect;
         let manner = then::Manner { template, jobs: *jobs, timeout: *timeout, hide_suspect };
-        let Underway { screen, output, watch, audience, .. } = self;
+        let Underway { screen, output, watch, audience, session, .. } = self;
         let mut written = Ok(());
-        let tally = then::run(audience.take_hosts(), manner, &|| watch.hurry(), &mut |ended| {
+        let tally = then::run(audience.take_hosts(), manner, &|| hurry(watch, session), &mut |ended| {
             screen.printed(&ended.to_string(), &ended.printed);
             let told = output.command(ended.into());
             written = mem::replace(&mut written, Ok(())).and(told);
@@ -212,5 +216,13 @@ impl Underway<'_> {
 
     fn invite(&self, file: &str) {
         self.screen.note(&format!("to go on with this scan: halfopen resume {}", failure::shell_word(file)));
+    }
+}
+
+/// Commands ask hosts, too: they end with the hours of the scope.
+fn hurry(watch: &Watch, session: &Session) -> Hurry {
+    match watch.hurry() {
+        Hurry::Not if session.code().is_some() => Hurry::Soon,
+        hurry => hurry,
     }
 }

@@ -125,6 +125,15 @@ lab_test!(two_outputs_to_one_file_are_refused, |_lab| {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("is being written by another output"), "{}", text(&output.stderr));
     assert!(!file.exists(), "nothing is left behind");
+    for others in ["-o jsonl={0} -o xml={0}", "-o jsonl={0} --checkpoint {0}", "-o sqlite={0} --stats-json {0}"] {
+        let output = run(&format!("scan 127.0.0.1 -p 80 {}", others.replace("{0}", &file.display().to_string())));
+        assert!(
+            text(&output.stderr).contains("is being written by another output"),
+            "{others}: {}",
+            text(&output.stderr)
+        );
+        assert!(output.status.code() == Some(2) && !file.exists(), "{others}");
+    }
 });
 
 lab_test!(changes_are_found, |lab| {

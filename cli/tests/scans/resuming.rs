@@ -185,3 +185,27 @@ lab_test!(shards_have_all_targets_between_them, |_lab| {
     whole.sort();
     assert_eq!((parts, whole.len()), (whole, 200));
 });
+
+lab_test!(what_cannot_be_had_again_is_refused, |_lab| {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kept");
+    for options in ["-o json", "-o xml=/dev/null", "-i -", "--then true"] {
+        let output = run(&format!("scan 127.0.0.1 -p 80 {options} --checkpoint {}", path.display()));
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{options}: {said}");
+        assert!(said.starts_with("error: ") && said.contains("--checkpoint"), "{options}: {said}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "{options}");
+    }
+});
+
+/// Of a scan that was kept under this name before, and given up.
+lab_test!(parts_of_another_scan_are_not_read, |lab| {
+    let _listeners = listeners(lab);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kept");
+    let stale = directory.path().join("kept.journal-2");
+    fs::write(&stale, "{}\n").unwrap();
+    let output = run(&format!("scan 127.0.0.1 -p 80 --checkpoint {}", path.display()));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!stale.exists());
+});

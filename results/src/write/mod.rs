@@ -88,6 +88,11 @@ impl Form {
         matches!(self, Form::Jsonl | Form::Json | Form::Csv)
     }
 
+    /// Whether it is written as a whole when the scan ends.
+    pub fn ends_whole(self) -> bool {
+        matches!(self, Form::Json | Form::Grepable | Form::Xml)
+    }
+
     /// Whether it counts ports by host that are not shown.
     pub fn counts(self) -> bool {
         matches!(self, Form::Grepable | Form::Xml)
