@@ -198,7 +198,7 @@ lab_test!(what_cannot_be_had_again_is_refused, |_lab| {
     }
 });
 
-/// Of a scan that was kept under this name before, and given up.
+// Of a scan that was kept under this name before, and given up.
 lab_test!(parts_of_another_scan_are_not_read, |lab| {
     let _listeners = listeners(lab);
     let directory = tempfile::tempdir().unwrap();
