@@ -185,18 +185,14 @@ Examples:
     halfopen scan 192.0.2.0/24 -p 1-1024 -o xml=scan.xml -o list=open.txt
   A scan that an authorisation covers, and that is recorded:
     halfopen scan 192.0.2.0/24 -p- --scope scope.toml
-  What would be sent, in sending order, without sending it:
-    halfopen scan 2001:db8::/120 -p 1-1024 --seed 42 --dry-run
-
-Exit codes: 0 done, 1 runtime error, 2 usage error, 3 not permitted (by the scope, or nobody confirmed it), 4 stopped \
-at the end of the scope's hours, 130 interrupted (143 by SIGTERM), 141 when the reader of the results went away.
   What nmap says of the services on what is open:
     halfopen scan 192.0.2.0/24 -p- --then 'nmap -sV -Pn -p {ports} {host}'
   What would be sent, in sending order, without sending it:
     halfopen scan 2001:db8::/120 -p 1-1024 --seed 42 --dry-run
 
-Exit codes: 0 done, 1 runtime error (or a command of --then failed), 2 usage error, 130 interrupted (143 by SIGTERM), 141 when the reader of the \
-results went away.
+Exit codes: 0 done, 1 runtime error (or a command of --then failed), 2 usage error, 3 not permitted (by the scope, or \
+nobody confirmed it), 4 stopped at the end of the scope's hours, 130 interrupted (143 by SIGTERM), 141 when the reader \
+of the results went away.
 
 Rights: raw sockets need CAP_NET_RAW. Run as root (sudo halfopen ...), or grant it once with \
 `sudo setcap cap_net_raw+ep $(command -v halfopen)`. Without it, --method auto falls back to connect(). XDP \

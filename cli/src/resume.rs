@@ -191,6 +191,9 @@ fn resumable(settings: &Settings) -> Result<(), Failure> {
     if settings.args.targets.input.iter().any(|file| file == Path::new("-")) {
         return refused("standard input", "write the targets to a file, and give that with -i");
     }
+    if settings.args.output.hide_suspect {
+        return refused("what --hide-suspect holds back until the end", "leave suspects out afterwards");
+    }
     let lost = settings.outputs.iter().find(|output| output.form.ends_whole() && !goes_to_a_file(&output.to));
     match lost {
         Some(output) => refused(

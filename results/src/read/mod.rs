@@ -96,7 +96,7 @@ pub fn parse(from: &mut dyn BufRead) -> Result<Option<Scan>, Malformed> {
         Some(b'<') => xml::read(from).map(Some),
         Some(b'#') => grepable::read(from).map(Some),
         _ if start.starts_with(b"Host:") => grepable::read(from).map(Some),
-        None => Ok(Some(Scan::default())),
+        None => Err(Malformed::at(0, "it is empty: nobody can tell of what form it is, or what was covered")),
         _ if list::is_target(first_line) => list::read(from).map(Some),
         _ if csv::is_header(first_line) => csv::read(from).map(Some),
         _ => Ok(None),
