@@ -1,0 +1,19 @@
+//! Watches ports: scans again and again, keeps the history, tells what changed from what only looked like it, holds it
+//! against what the owner expects, and tells people once.
+//!
+//! ```text
+//!  schedule ─▶ scan ─▶ snapshot ─▶ suspicions ─▶ confirmed by probing again ─▶ history, incidents ─▶ outbox ─▶ channels
+//!                                                     policy, habits, causes ──────┘
+//! ```
+//!
+//! Whoever decides is a state machine: time, scans and answers come in as arguments, so that a year of a network plays in
+//! seconds. Only `watch` has clocks, threads and processes. Nothing here needs rights: scans are made by another process.
+
+// What is watched, and what is said of it.
+pub mod endpoint;
+pub mod incident;
+pub mod message;
+
+pub use endpoint::Endpoint;
+pub use incident::{Incident, Severity, Trigger};
+pub use message::Message;
