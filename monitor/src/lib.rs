@@ -14,6 +14,11 @@ pub mod endpoint;
 pub mod incident;
 pub mod message;
 
+// What is kept.
+pub mod ledger;
+pub mod store;
+
 pub use endpoint::Endpoint;
 pub use incident::{Incident, Severity, Trigger};
 pub use message::Message;
+pub use store::Store;

@@ -1,0 +1,98 @@
+//! Incidents: written when they begin, and whenever something becomes of them. That there is one open incident a cause is
+//! the database's own rule.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Error, millis};
+use crate::incident::{Incident, IncidentId};
+
+/// Adds an incident that begins, and gives it its number.
+pub fn insert(connection: &Connection, incident: &mut Incident) -> Result<(), Error> {
+    connection
+        .prepare_cached("INSERT INTO incident (cause, is_open, opened, resolved, body) VALUES (?1, ?2, ?3, NULL, '')")?
+        .execute(params![incident.cause, incident.is_open(), millis(incident.opened)])?;
+    incident.id = IncidentId(connection.last_insert_rowid());
+    update(connection, incident)
+}
+
+/// Writes what has become of an incident.
+pub fn update(connection: &Connection, incident: &Incident) -> Result<(), Error> {
+    let body = serde_json::to_string(incident).map_err(|error| Error::Row("an incident", error))?;
+    let resolved = incident.resolved.map(millis);
+    connection
+        .prepare_cached("UPDATE incident SET is_open = ?2, resolved = ?3, body = ?4 WHERE id = ?1")?
+        .execute(params![incident.id.0, incident.is_open(), resolved, body])?;
+    Ok(())
+}
+
+/// Those that are going on, the oldest first.
+pub fn open_incidents(connection: &Connection) -> Result<Vec<Incident>, Error> {
+    select(connection, "WHERE is_open = 1 ORDER BY id", [])
+}
+
+/// Those that are going on, and those that ended since then, the oldest first.
+pub fn latest(connection: &Connection, since: Timestamp) -> Result<Vec<Incident>, Error> {
+    select(connection, "WHERE is_open = 1 OR resolved >= ?1 ORDER BY id", [millis(since)])
+}
+
+/// The incident of that number.
+pub fn find(connection: &Connection, id: IncidentId) -> Result<Option<Incident>, Error> {
+    let mut rows = connection.prepare_cached("SELECT body FROM incident WHERE id = ?1")?;
+    rows.query_row([id.0], incident).optional()?.transpose()
+}
+
+fn select<P: rusqlite::Params>(connection: &Connection, which: &str, values: P) -> Result<Vec<Incident>, Error> {
+    let mut rows = connection.prepare_cached(&format!("SELECT body FROM incident {which}"))?;
+    let rows = rows.query_map(values, incident)?;
+    rows.map(|row| row.map_err(Error::from).and_then(|row| row)).collect()
+}
+
+fn incident(row: &Row<'_>) -> rusqlite::Result<Result<Incident, Error>> {
+    let body: String = row.get(0)?;
+    Ok(serde_json::from_str(&body).map_err(|error| Error::Row("an incident", error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::incident::{Severity, Trigger};
+    use crate::store::Store;
+
+    fn incident(cause: &str) -> Incident {
+        Incident {
+            id: IncidentId(0),
+            cause: cause.into(),
+            trigger: Trigger::Opened,
+            group: "dmz".into(),
+            host: None,
+            severity: Severity::Warning,
+            changes: Vec::new(),
+            marks: Vec::new(),
+            details: Vec::new(),
+            since: Timestamp::UNIX_EPOCH,
+            opened: Timestamp::UNIX_EPOCH,
+            acknowledged: None,
+            muted_until: None,
+            resolved: None,
+            resolution: None,
+        }
+    }
+
+    #[test]
+    fn there_is_one_open_incident_a_cause() {
+        let store = Store::in_memory().unwrap();
+        let mut first = incident("port 23");
+        insert(store.connection(), &mut first).unwrap();
+        assert!(insert(store.connection(), &mut incident("port 23")).is_err());
+        first.resolved = Some(Timestamp::UNIX_EPOCH);
+        update(store.connection(), &first).unwrap();
+        let mut second = incident("port 23");
+        insert(store.connection(), &mut second).unwrap();
+        assert!(second.id > first.id);
+        assert_eq!(open_incidents(store.connection()).unwrap(), [second.clone()]);
+        assert_eq!(latest(store.connection(), Timestamp::UNIX_EPOCH).unwrap(), [first.clone(), second]);
+        assert_eq!(find(store.connection(), first.id).unwrap(), Some(first));
+        assert_eq!(find(store.connection(), IncidentId(99)).unwrap(), None);
+    }
+}

@@ -1,0 +1,194 @@
+//! The database: one file of SQLite with a write-ahead log. The service writes it, a transaction for each scan; commands that
+//! people type add short transactions of their own. Whoever reads sees what was committed last and waits for nobody.
+//! Which tables there are stands in `migrations/`; each file here has what is said to some of them.
+
+mod events;
+mod incidents;
+mod memory;
+mod migrations;
+mod runs;
+mod scans;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+pub use events::{Event, Happening, Selection, append, events, newest};
+pub use incidents::{find, insert, latest, open_incidents, update};
+pub use memory::{recall, remember};
+pub use runs::{Known, KnownHost, Past, Presence, ever_open, history, known, presences, write_presence, write_runs};
+pub use scans::{Account, add_scan, last_scans, remember_coverage, remembered_coverage};
+
+/// What an open interval ends with.
+pub(crate) const FOREVER: i64 = i64::MAX;
+
+/// A database under way.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// What went wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be opened, or is none.
+    #[error("{}: cannot be opened as a monitor's database: {source}", path.display())]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: rusqlite::Error,
+    },
+    /// There is none yet.
+    #[error("{}: there is no such database; `halfopen watch` makes it", path.display())]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A later program has written it.
+    #[error("{}: was written by a later version of halfopen (schema {found}, this one knows {known})", path.display())]
+    Later {
+        /// Which file.
+        path: PathBuf,
+        /// Its version,
+        found: i64,
+        /// and ours.
+        known: i64,
+    },
+    /// A statement failed: a full disk, a lock that was not let go.
+    #[error("the monitor's database: {0}")]
+    Sql(#[from] rusqlite::Error),
+    /// A row that no version of this program has written.
+    #[error("the monitor's database: {0} cannot be read: {1}")]
+    Row(&'static str, serde_json::Error),
+}
+
+/// How long a transaction waits for another.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Store {
+    /// Opens a database to write, and makes it if there is none.
+    pub fn open(path: &Path) -> Result<Store, Error> {
+        let wrong = |source| Error::Open { path: path.to_owned(), source };
+        let mut connection = Connection::open(path).map_err(wrong)?;
+        set_up(&connection).map_err(wrong)?;
+        let found = migrations::version(&connection).map_err(wrong)?;
+        if found > migrations::LATEST {
+            return Err(Error::Later { path: path.to_owned(), found, known: migrations::LATEST });
+        }
+        migrations::migrate(&mut connection).map_err(wrong)?;
+        Ok(Store { connection, path: path.to_owned() })
+    }
+
+    /// Opens one that is there: to be read, or for a short transaction.
+    pub fn existing(path: &Path) -> Result<Store, Error> {
+        if !path.exists() {
+            return Err(Error::Missing { path: path.to_owned() });
+        }
+        Store::open(path)
+    }
+
+    /// Opens one that is there and changes nothing, whoever may write to it.
+    pub fn read_only(path: &Path) -> Result<Store, Error> {
+        if !path.exists() {
+            return Err(Error::Missing { path: path.to_owned() });
+        }
+        let wrong = |source| Error::Open { path: path.to_owned(), source };
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(wrong)?;
+        connection.busy_timeout(PATIENCE).map_err(wrong)?;
+        match migrations::version(&connection).map_err(wrong)? {
+            found if found != migrations::LATEST => {
+                Err(Error::Later { path: path.to_owned(), found, known: migrations::LATEST })
+            }
+            _ => Ok(Store { connection, path: path.to_owned() }),
+        }
+    }
+
+    /// One that is gone afterwards: for tests, and for what is only tried out.
+    pub fn in_memory() -> Result<Store, Error> {
+        Store::open(Path::new(":memory:"))
+    }
+
+    /// Which file it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// To read by.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// To write by: all of it counts with `commit`, or nothing.
+    pub fn transaction(&mut self) -> Result<Transaction<'_>, Error> {
+        Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+}
+
+/// What holds for every connection that writes.
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // Of what was committed nothing is lost when the machine loses power, which NORMAL would allow.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)
+}
+
+/// As it is stored.
+pub(crate) fn millis(time: Timestamp) -> i64 {
+    time.as_millisecond()
+}
+
+/// As it was stored.
+pub(crate) fn time(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_made_once_and_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("monitor.db");
+        assert!(matches!(Store::existing(&path), Err(Error::Missing { .. })));
+        remember(Store::open(&path).unwrap().connection(), "x", &7).unwrap();
+        let again = Store::open(&path).unwrap();
+        assert_eq!(recall::<u8>(again.connection(), "x").unwrap(), Some(7));
+        let reader = Store::read_only(&path).unwrap();
+        assert!(remember(reader.connection(), "x", &8).is_err());
+    }
+
+    #[test]
+    fn what_a_later_program_wrote_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("monitor.db");
+        Store::open(&path).unwrap().connection().pragma_update(None, "user_version", 1000).unwrap();
+        for opened in [Store::open(&path), Store::read_only(&path)] {
+            assert!(opened.unwrap_err().to_string().contains("later version"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_database_is_refused_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "not a database, but some text of somebody's own, and long enough").unwrap();
+        let error = Store::open(&path).unwrap_err().to_string();
+        assert!(error.contains("notes.txt") && error.contains("not a database"), "{error}");
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("not a database"));
+    }
+
+    #[test]
+    fn a_transaction_that_is_dropped_leaves_nothing() {
+        let mut store = Store::in_memory().unwrap();
+        let transaction = store.transaction().unwrap();
+        remember(&transaction, "x", &1).unwrap();
+        drop(transaction);
+        assert_eq!(recall::<u8>(store.connection(), "x").unwrap(), None);
+    }
+}
