@@ -4,9 +4,10 @@
 
 use halfopen_results::record::{Name, State};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// What a port is, and how that is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
     /// Open, closed, filtered.
     pub state: State,

@@ -14,6 +14,9 @@ pub mod endpoint;
 pub mod incident;
 pub mod message;
 
+// From what is seen to what is sure.
+pub mod snapshot;
+pub mod detect;
 // What is kept.
 pub mod ledger;
 pub mod store;

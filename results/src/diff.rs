@@ -111,13 +111,15 @@ impl Difference {
     }
 }
 
-/// What a scan knows.
-struct View<'a> {
+/// What a scan knows: of each target, what it may be.
+#[derive(Debug)]
+pub struct View<'a> {
     scan: &'a Scan,
     covers: Covers,
     show: Show,
 }
 
+#[derive(Debug)]
 enum Covers {
     /// The plan without what was not probed.
     Plan(Coverage),
@@ -128,7 +130,8 @@ enum Covers {
 }
 
 impl<'a> View<'a> {
-    fn new(scan: &'a Scan) -> View<'a> {
+    /// Of a scan.
+    pub fn new(scan: &'a Scan) -> View<'a> {
         let shown = |state| state == State::Open || scan.count(state) > 0;
         let [open, closed, filtered] = State::ALL.map(shown);
         let unsaid = Show { open, closed, filtered, down: false };
@@ -150,7 +153,7 @@ impl<'a> View<'a> {
     }
 
     /// What a target may be; nothing if nobody knows.
-    fn states(&self, address: IpAddr, port: u16) -> Vec<State> {
+    pub fn states(&self, address: IpAddr, port: u16) -> Vec<State> {
         let host = self.host(address);
         if let Some(verdict) = host.and_then(|host| host.ports.get(&port)) {
             return vec![verdict.state];

@@ -1,0 +1,262 @@
+//! From what scans see to what is sure. A port that a scan sees different is suspected, and asked again, alone, until it has
+//! been seen so often enough in a row, or is as before. Nothing is decided about single ports before all suspicions of a
+//! scan are: what changed together is judged together (`causes`). What a scan did not cover is not looked at.
+
+pub mod causes;
+pub mod flap;
+pub mod settings;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use halfopen_results::Coverage;
+use halfopen_results::record::State;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::endpoint::Endpoint;
+use crate::incident::PortChange;
+use crate::ledger::Fact;
+use crate::snapshot::{Seen, Snapshot};
+use crate::store::{Known, KnownHost};
+
+use flap::Flap;
+pub use settings::Detection;
+
+/// What is remembered of a group between two scans.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// Whether there was a scan that others are held against.
+    pub has_baseline: bool,
+    /// Ports that seem to have changed.
+    suspected: BTreeMap<Endpoint, Suspicion>,
+    /// Hosts that seem to be silent.
+    silent: BTreeMap<IpAddr, Sights>,
+    /// How often it was asked again in this round.
+    rounds: u8,
+    /// Ports that changed in the last 21 scans.
+    flaps: BTreeMap<Endpoint, Flap>,
+    /// Scans that failed in a row.
+    pub failures: u32,
+    /// Since when.
+    pub failing_since: Option<Timestamp>,
+    /// When a scan last went to its end.
+    pub last_success: Option<Timestamp>,
+}
+
+/// A port that seems to have changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Suspicion {
+    fact: Fact,
+    sights: Sights,
+    /// It is as before, after all.
+    is_refuted: bool,
+}
+
+/// How often something was seen in a row, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Sights {
+    since: Timestamp,
+    count: u8,
+}
+
+/// A change that is sure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sure {
+    /// What became different.
+    pub change: PortChange,
+    /// What is known of it now.
+    pub fact: Fact,
+    /// When that was first seen.
+    pub since: Timestamp,
+    /// How often it was seen.
+    pub sights: u8,
+}
+
+/// All that is sure after a scan and its confirmations.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Findings {
+    /// Ports that changed, in their order.
+    pub changes: Vec<Sure>,
+    /// What only looked like it.
+    pub blinked: Vec<PortChange>,
+    /// Hosts that are silent, and since when.
+    pub down: Vec<(IpAddr, Timestamp)>,
+    /// Hosts that answer again.
+    pub up: Vec<IpAddr>,
+    /// Hosts that never answered before.
+    pub appeared: Vec<IpAddr>,
+}
+
+/// A round of confirmation asks no oftener than that: what does not stay the same so long is none of both.
+const MOST_ROUNDS: u8 = 10;
+
+/// Of a host that seems silent, so many of the ports that answered are asked again.
+const VITAL_PORTS: usize = 16;
+
+impl Memory {
+    /// Whether something must be asked again before anything is said.
+    pub fn is_undecided(&self, settings: &Detection) -> bool {
+        self.rounds < MOST_ROUNDS
+            && (self.suspected.values().any(|suspicion| suspicion.is_open_question(settings))
+                || self.silent.values().any(|sights| sights.count < settings.down_after))
+    }
+
+    /// Takes what a regular scan saw: suspects what differs, and forgets suspicions that do not hold.
+    pub fn regular(&mut self, known: &Known, snapshot: &Snapshot, settings: &Detection, now: Timestamp) {
+        self.rounds = 0;
+        // What was under way when the monitor was stopped begins anew, but keeps its beginning.
+        let earlier = std::mem::take(&mut self.suspected);
+        let silent = std::mem::take(&mut self.silent);
+        for (&address, seen) in &snapshot.hosts {
+            let Some(host) = known.get(&address) else { continue };
+            for (port, fact) in differing(host, seen) {
+                let endpoint = Endpoint::tcp(address, port);
+                let since = earlier.get(&endpoint).filter(|it| it.fact.state == fact.state).map(|it| it.sights.since);
+                let sights = Sights { since: since.unwrap_or(now), count: 1 };
+                self.suspected.insert(endpoint, Suspicion { fact, sights, is_refuted: false });
+            }
+        }
+        for address in missed(known, snapshot) {
+            let since = silent.get(&address).map_or(now, |sights| sights.since);
+            self.silent.insert(address, Sights { since, count: 1 });
+        }
+        self.watch_flaps(known, snapshot, settings);
+    }
+
+    /// Takes what a scan of the suspects alone saw.
+    pub fn confirmation(&mut self, known: &Known, snapshot: &Snapshot, now: Timestamp) {
+        self.rounds += 1;
+        for (endpoint, suspicion) in &mut self.suspected {
+            let was = known.get(&endpoint.address).and_then(|host| host.tcp.at(endpoint.port.number));
+            let Some(fact) = snapshot.fact(endpoint.address, endpoint.port.number) else { continue };
+            suspicion.saw(fact, was.map(|run| run.fact.state), now);
+        }
+        for (address, sights) in &mut self.silent {
+            sights.count = if snapshot.hosts.contains_key(address) { 0 } else { sights.count.saturating_add(1) };
+        }
+        self.silent.retain(|_, sights| sights.count > 0);
+        // A host whose suspects were to be asked again and that has gone silent meanwhile.
+        for address in missed(known, snapshot) {
+            self.silent.entry(address).or_insert(Sights { since: now, count: 1 });
+        }
+    }
+
+    /// What must be asked again: the suspects, and with them ports that tell whether the host is there at all.
+    pub fn questions(&self, known: &Known, settings: &Detection) -> Coverage {
+        let open_questions = self.suspected.iter().filter(|(_, suspicion)| suspicion.is_open_question(settings));
+        let ports = open_questions.map(|(endpoint, _)| (endpoint.address, endpoint.port.number));
+        let hosts: BTreeSet<IpAddr> =
+            ports.clone().map(|(address, _)| address).chain(self.silent.keys().copied()).collect();
+        let vital = hosts.into_iter().filter_map(|address| Some((address, known.get(&address)?)));
+        ports.chain(vital.flat_map(|(address, host)| vital_ports(host).map(move |port| (address, port)))).collect()
+    }
+
+    /// All is decided: what is sure. Suspicions are forgotten.
+    pub fn conclude(&mut self, known: &Known, snapshot: &Snapshot, settings: &Detection) -> Findings {
+        let mut findings = Findings::default();
+        let silent = std::mem::take(&mut self.silent);
+        let is_down = |address: &IpAddr| silent.get(address).is_some_and(|sights| sights.count >= settings.down_after);
+        for (endpoint, Suspicion { fact, sights, is_refuted }) in std::mem::take(&mut self.suspected) {
+            let was = known.get(&endpoint.address).and_then(|host| host.tcp.at(endpoint.port.number));
+            let change = PortChange { endpoint, was: was.map(|run| run.fact.state), is: fact.state };
+            let is_sure = !is_refuted && sights.count >= settings.sights(fact.state == State::Open);
+            match () {
+                // Nothing can be said of the ports of a host that is gone.
+                () if is_down(&endpoint.address) => {}
+                () if is_sure => {
+                    findings.changes.push(Sure { change, fact, since: sights.since, sights: sights.count });
+                }
+                () => findings.blinked.push(change),
+            }
+        }
+        let down = silent.iter().filter(|(address, _)| is_down(address));
+        findings.down = down.map(|(&address, sights)| (address, sights.since)).collect();
+        let is_known_down = |address: &IpAddr| known.get(address).is_some_and(|host| !host.up);
+        findings.up = snapshot.hosts.keys().copied().filter(is_known_down).collect();
+        findings.appeared = snapshot.hosts.keys().copied().filter(|address| !known.contains_key(address)).collect();
+        findings
+    }
+
+    /// The ports that count as unstable.
+    pub fn unstable(&self) -> impl Iterator<Item = Endpoint> + '_ {
+        self.flaps.iter().filter(|(_, flap)| flap.unstable).map(|(&endpoint, _)| endpoint)
+    }
+
+    /// Whether that port counts as unstable.
+    pub fn is_unstable(&self, endpoint: Endpoint) -> bool {
+        self.flaps.get(&endpoint).is_some_and(|flap| flap.unstable)
+    }
+
+    /// What was known of these is not any more: their group, or part of it, is not watched from now on.
+    pub fn forget(&mut self, is_watched: impl Fn(IpAddr, u16) -> bool) {
+        self.suspected.retain(|endpoint, _| is_watched(endpoint.address, endpoint.port.number));
+        self.flaps.retain(|endpoint, _| is_watched(endpoint.address, endpoint.port.number));
+    }
+
+    fn watch_flaps(&mut self, known: &Known, snapshot: &Snapshot, settings: &Detection) {
+        for &endpoint in self.suspected.keys() {
+            let was = known.get(&endpoint.address).and_then(|host| host.tcp.at(endpoint.port.number));
+            let was_open = was.is_some_and(|run| run.fact.state == State::Open);
+            self.flaps.entry(endpoint).or_insert_with(|| Flap::new(was_open));
+        }
+        for (endpoint, flap) in &mut self.flaps {
+            if let Some(fact) = snapshot.fact(endpoint.address, endpoint.port.number) {
+                flap.saw(fact.state == State::Open, settings.unstable_above, settings.stable_below);
+            }
+        }
+        self.flaps.retain(|_, flap| !flap.is_calm());
+    }
+}
+
+impl Suspicion {
+    fn is_open_question(&self, settings: &Detection) -> bool {
+        !self.is_refuted && self.sights.count < settings.sights(self.fact.state == State::Open)
+    }
+
+    fn saw(&mut self, fact: &Fact, was: Option<State>, now: Timestamp) {
+        if Some(fact.state) == was {
+            self.is_refuted = true;
+        } else if fact.state == self.fact.state {
+            self.sights.count = self.sights.count.saturating_add(1);
+        } else {
+            // It has changed, only to something else.
+            *self = Suspicion { fact: fact.clone(), sights: Sights { since: now, count: 1 }, is_refuted: false };
+        }
+    }
+}
+
+/// The ports of a host that are seen to be something else than what is known. Ports of which nothing was known do not differ.
+fn differing(host: &KnownHost, seen: &Seen) -> Vec<(u16, Fact)> {
+    let mut differing = Vec::new();
+    for (first, last, fact) in &seen.0 {
+        let runs = host.tcp.runs();
+        let from = runs.partition_point(|run| run.last < *first);
+        let meet = runs[from..].iter().take_while(|run| run.first <= *last);
+        for run in meet.filter(|run| run.fact.state != fact.state) {
+            differing.extend((run.first.max(*first)..=run.last.min(*last)).map(|port| (port, fact.clone())));
+        }
+    }
+    differing
+}
+
+/// The hosts that were asked at ports that used to answer, and are not heard.
+fn missed(known: &Known, snapshot: &Snapshot) -> Vec<IpAddr> {
+    let is_missed = |(address, host): &(&IpAddr, &KnownHost)| {
+        let asked = || snapshot.asked.ports(**address);
+        host.up
+            && !snapshot.hosts.contains_key(address)
+            && asked().is_some_and(|ports| vital_ports(host).any(|port| ports.contains(port)))
+    };
+    known.iter().filter(is_missed).map(|(&address, _)| address).collect()
+}
+
+/// Some ports by which a host shows that it is there: open ones first.
+fn vital_ports(host: &KnownHost) -> impl Iterator<Item = u16> + '_ {
+    let of = |state| host.tcp.runs().iter().filter(move |run| run.fact.state == state);
+    let ports = of(State::Open).chain(of(State::Closed)).flat_map(|run| run.first..=run.last);
+    ports.take(VITAL_PORTS)
+}
+
+#[cfg(test)]
+mod tests;
