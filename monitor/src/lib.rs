@@ -17,6 +17,10 @@ pub mod message;
 // From what is seen to what is sure.
 pub mod snapshot;
 pub mod detect;
+// What is made of it.
+pub mod docket;
+pub mod wording;
+pub mod watch;
 // What is kept.
 pub mod ledger;
 pub mod store;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use halfopen_results::Coverage;
 use halfopen_results::record::State;
 
 use super::{Detection, Findings, Sure};
@@ -28,9 +29,9 @@ pub enum Cause {
     Port(Sure),
 }
 
-/// Whether the whole group fell silent, and so is not to be judged host by host.
-pub fn of_silence(known: &Known, snapshot: &Snapshot, down: &[IpAddr]) -> Option<Cause> {
-    let watched = known.iter().filter(|(address, host)| host.up && snapshot.asked.ports(**address).is_some()).count();
+/// Whether the whole group fell silent, and so is not to be judged host by host: `watched` is what its scans cover.
+pub fn of_silence(known: &Known, watched: &Coverage, snapshot: &Snapshot, down: &[IpAddr]) -> Option<Cause> {
+    let watched = known.iter().filter(|(address, host)| host.up && watched.ports(**address).is_some()).count();
     if down.len() < 2 || down.len() < watched || !snapshot.hosts.is_empty() {
         return None;
     }

@@ -4,6 +4,7 @@
 
 pub mod causes;
 pub mod flap;
+pub mod habits;
 pub mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,10 @@ pub struct Memory {
     pub failing_since: Option<Timestamp>,
     /// When a scan last went to its end.
     pub last_success: Option<Timestamp>,
+    /// What changed in a maintenance window, with what it was before.
+    pub deferred: BTreeMap<Endpoint, Option<State>>,
+    /// Hosts that fell silent in one.
+    pub deferred_hosts: BTreeSet<IpAddr>,
 }
 
 /// A port that seems to have changed.
@@ -82,10 +87,6 @@ pub struct Findings {
     pub blinked: Vec<PortChange>,
     /// Hosts that are silent, and since when.
     pub down: Vec<(IpAddr, Timestamp)>,
-    /// Hosts that answer again.
-    pub up: Vec<IpAddr>,
-    /// Hosts that never answered before.
-    pub appeared: Vec<IpAddr>,
 }
 
 /// A round of confirmation asks no oftener than that: what does not stay the same so long is none of both.
@@ -153,7 +154,7 @@ impl Memory {
     }
 
     /// All is decided: what is sure. Suspicions are forgotten.
-    pub fn conclude(&mut self, known: &Known, snapshot: &Snapshot, settings: &Detection) -> Findings {
+    pub fn conclude(&mut self, known: &Known, settings: &Detection) -> Findings {
         let mut findings = Findings::default();
         let silent = std::mem::take(&mut self.silent);
         let is_down = |address: &IpAddr| silent.get(address).is_some_and(|sights| sights.count >= settings.down_after);
@@ -172,10 +173,12 @@ impl Memory {
         }
         let down = silent.iter().filter(|(address, _)| is_down(address));
         findings.down = down.map(|(&address, sights)| (address, sights.since)).collect();
-        let is_known_down = |address: &IpAddr| known.get(address).is_some_and(|host| !host.up);
-        findings.up = snapshot.hosts.keys().copied().filter(is_known_down).collect();
-        findings.appeared = snapshot.hosts.keys().copied().filter(|address| !known.contains_key(address)).collect();
         findings
+    }
+
+    /// Whether something changed in a maintenance window that nobody was told of.
+    pub fn has_deferred(&self) -> bool {
+        !self.deferred.is_empty() || !self.deferred_hosts.is_empty()
     }
 
     /// The ports that count as unstable.

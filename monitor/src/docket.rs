@@ -1,0 +1,282 @@
+//! The incidents that are going on: opened once a cause, brought up to date, resolved. Each step is written with the event
+//! that says so, in the transaction of whatever it follows from, and noted for those who are to be told.
+
+use halfopen_results::record::State;
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use crate::incident::{Acknowledgement, Detail, Incident, IncidentId, Mark, PortChange, Severity, Trigger};
+use crate::message::Occasion;
+use crate::store::{self, Error, Happening};
+
+/// What somebody may be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Of which incident, as it is now.
+    pub incident: Incident,
+    /// What has become of it.
+    pub occasion: Occasion,
+}
+
+/// Incidents under way, in a transaction.
+#[derive(Debug)]
+pub struct Docket<'a> {
+    connection: &'a Connection,
+    now: Timestamp,
+    open: Vec<Incident>,
+    notices: Vec<Notice>,
+}
+
+impl<'a> Docket<'a> {
+    /// As the database has it.
+    pub fn new(connection: &'a Connection, now: Timestamp) -> Result<Docket<'a>, Error> {
+        let open = store::open_incidents(connection)?;
+        Ok(Docket { connection, now, open, notices: Vec::new() })
+    }
+
+    /// What is going on.
+    pub fn going_on(&self) -> &[Incident] {
+        &self.open
+    }
+
+    /// The open incident of a cause.
+    pub fn of_cause(&self, cause: &str) -> Option<&Incident> {
+        self.open.iter().find(|incident| incident.cause == cause)
+    }
+
+    /// An incident begins, unless one of its cause is going on.
+    pub fn begin(&mut self, mut incident: Incident) -> Result<(), Error> {
+        if self.of_cause(&incident.cause).is_some() {
+            return Ok(());
+        }
+        store::insert(self.connection, &mut incident)?;
+        self.open.push(incident.clone());
+        self.say(incident, Occasion::Opened, Happening::IncidentOpened)
+    }
+
+    /// More is known of an incident.
+    pub fn revise(&mut self, cause: &str, change: impl FnOnce(&mut Incident)) -> Result<(), Error> {
+        let Some(at) = self.open.iter().position(|incident| incident.cause == cause) else { return Ok(()) };
+        let before = self.open[at].clone();
+        change(&mut self.open[at]);
+        let incident = self.open[at].clone();
+        if incident == before {
+            return Ok(());
+        }
+        store::update(self.connection, &incident)?;
+        self.say(incident, Occasion::Updated, Happening::IncidentUpdated)
+    }
+
+    /// It is over; those who were told that it began are told.
+    pub fn resolve(&mut self, cause: &str, why: &str) -> Result<(), Error> {
+        let Some(incident) = self.take(cause, why)? else { return Ok(()) };
+        self.say(incident, Occasion::Resolved, Happening::IncidentResolved)
+    }
+
+    /// It goes on as part of another: nobody is told by itself.
+    pub fn absorb(&mut self, cause: &str, into: &str) -> Result<(), Error> {
+        let Some(incident) = self.take(cause, &format!("part of: {into}"))? else { return Ok(()) };
+        let happening = Happening::IncidentResolved(Box::new(incident.clone()));
+        store::append(self.connection, self.now, Some(&incident.group), &happening).map(|_| ())
+    }
+
+    /// Somebody takes care of it.
+    pub fn acknowledge(&mut self, id: IncidentId, by: &str, note: &str) -> Result<bool, Error> {
+        let acknowledgement = Acknowledgement { at: self.now, by: by.to_owned(), note: note.to_owned() };
+        self.amend(id, Occasion::Acknowledged, Happening::IncidentAcknowledged, |incident| {
+            incident.acknowledged = Some(acknowledgement);
+        })
+    }
+
+    /// Nobody is told of it before then.
+    pub fn mute(&mut self, id: IncidentId, until: Timestamp) -> Result<bool, Error> {
+        let Some(at) = self.open.iter().position(|incident| incident.id == id) else { return Ok(false) };
+        self.open[at].muted_until = Some(until);
+        let incident = self.open[at].clone();
+        store::update(self.connection, &incident)?;
+        let happening = Happening::IncidentMuted(Box::new(incident.clone()));
+        store::append(self.connection, self.now, Some(&incident.group), &happening)?;
+        Ok(true)
+    }
+
+    /// Somebody says that it is over, or that things are to be as they are now.
+    pub fn settle(&mut self, id: IncidentId, why: &str) -> Result<bool, Error> {
+        let cause = self.open.iter().find(|incident| incident.id == id).map(|incident| incident.cause.clone());
+        cause.map(|cause| self.resolve(&cause, why)).transpose().map(|done| done.is_some())
+    }
+
+    /// Who may be told what, in order.
+    pub fn notices(self) -> Vec<Notice> {
+        self.notices
+    }
+
+    fn amend(
+        &mut self,
+        id: IncidentId,
+        occasion: Occasion,
+        happening: fn(Box<Incident>) -> Happening,
+        change: impl FnOnce(&mut Incident),
+    ) -> Result<bool, Error> {
+        let Some(at) = self.open.iter().position(|incident| incident.id == id) else { return Ok(false) };
+        change(&mut self.open[at]);
+        let incident = self.open[at].clone();
+        store::update(self.connection, &incident)?;
+        self.say(incident, occasion, happening)?;
+        Ok(true)
+    }
+
+    fn take(&mut self, cause: &str, why: &str) -> Result<Option<Incident>, Error> {
+        let Some(at) = self.open.iter().position(|incident| incident.cause == cause) else { return Ok(None) };
+        let mut incident = self.open.remove(at);
+        incident.resolved = Some(self.now);
+        incident.resolution = Some(why.to_owned());
+        store::update(self.connection, &incident)?;
+        Ok(Some(incident))
+    }
+
+    fn say(
+        &mut self,
+        incident: Incident,
+        occasion: Occasion,
+        happening: fn(Box<Incident>) -> Happening,
+    ) -> Result<(), Error> {
+        let event = happening(Box::new(incident.clone()));
+        store::append(self.connection, self.now, Some(&incident.group), &event)?;
+        self.notices.push(Notice { incident, occasion });
+        Ok(())
+    }
+}
+
+/// What an incident begins as.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// In which group.
+    pub group: &'a str,
+    /// What it is about.
+    pub trigger: Trigger,
+    /// What tells its cause from others.
+    pub cause: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// When it came about.
+    pub since: Timestamp,
+}
+
+impl Draft<'_> {
+    /// The incident that begins now.
+    pub fn at(self, now: Timestamp) -> Incident {
+        Incident {
+            id: IncidentId(0),
+            cause: self.cause,
+            trigger: self.trigger,
+            group: self.group.to_owned(),
+            host: None,
+            severity: self.severity,
+            changes: Vec::new(),
+            marks: Vec::new(),
+            details: Vec::new(),
+            since: self.since,
+            opened: now,
+            acknowledged: None,
+            muted_until: None,
+            resolved: None,
+            resolution: None,
+        }
+    }
+}
+
+impl Incident {
+    /// The same with these changes; it is at their host, if they have one in common.
+    #[must_use]
+    pub fn about(mut self, changes: Vec<PortChange>) -> Incident {
+        let mut hosts: Vec<_> = changes.iter().map(|change| change.endpoint.address).collect();
+        hosts.dedup();
+        self.host = hosts.first().copied().filter(|_| hosts.len() == 1);
+        self.changes = changes;
+        self
+    }
+
+    /// The same with something to know.
+    #[must_use]
+    pub fn with(mut self, name: &str, text: impl Into<String>) -> Incident {
+        self.details.push(Detail { name: name.to_owned(), text: text.into() });
+        self
+    }
+
+    /// The same with what is unusual about it.
+    #[must_use]
+    pub fn marked(mut self, marks: Vec<Mark>) -> Incident {
+        self.marks = marks;
+        self
+    }
+
+    /// Whether all that became different is again what it was.
+    pub fn is_reverted(&self, state: impl Fn(crate::Endpoint) -> Option<State>) -> bool {
+        !self.changes.is_empty()
+            && self.changes.iter().all(|change| change.was.is_some() && state(change.endpoint) == change.was)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Selection, Store, events};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn incident(cause: &str) -> Incident {
+        let (trigger, severity) = (Trigger::Opened, Severity::Warning);
+        Draft { group: "dmz", trigger, cause: cause.into(), severity, since: at(1) }.at(at(2))
+    }
+
+    #[test]
+    fn an_incident_is_told_once_and_resolved_with_a_reason() {
+        let store = Store::in_memory().unwrap();
+        let mut docket = Docket::new(store.connection(), at(2)).unwrap();
+        docket.begin(incident("a")).unwrap();
+        docket.begin(incident("a")).unwrap();
+        docket.revise("a", |_| {}).unwrap();
+        docket.revise("a", |incident| incident.severity = Severity::Critical).unwrap();
+        let mut docket = Docket { now: at(9), ..docket };
+        docket.resolve("a", "closed again").unwrap();
+        docket.resolve("a", "closed again").unwrap();
+        let notices = docket.notices();
+        let occasions: Vec<_> = notices.iter().map(|notice| notice.occasion).collect();
+        assert_eq!(occasions, [Occasion::Opened, Occasion::Updated, Occasion::Resolved]);
+        let over = &notices[2].incident;
+        assert_eq!((over.resolved, over.resolution.as_deref()), (Some(at(9)), Some("closed again")));
+        assert_eq!(store::find(store.connection(), over.id).unwrap().as_ref(), Some(over));
+        let events = events(store.connection(), &Selection::default()).unwrap();
+        let names: Vec<_> = events.iter().map(|event| event.what.name()).collect();
+        assert_eq!(names, ["incident.opened", "incident.updated", "incident.resolved"]);
+    }
+
+    #[test]
+    fn what_becomes_part_of_another_is_not_told() {
+        let store = Store::in_memory().unwrap();
+        let mut docket = Docket::new(store.connection(), at(2)).unwrap();
+        docket.begin(incident("a")).unwrap();
+        docket.absorb("a", "b").unwrap();
+        assert!(docket.going_on().is_empty());
+        assert_eq!(docket.notices().len(), 1);
+    }
+
+    #[test]
+    fn people_acknowledge_mute_and_settle_by_number() {
+        let store = Store::in_memory().unwrap();
+        let mut docket = Docket::new(store.connection(), at(2)).unwrap();
+        docket.begin(incident("a")).unwrap();
+        let id = docket.going_on()[0].id;
+        assert!(docket.acknowledge(id, "somebody", "looking").unwrap());
+        assert!(docket.mute(id, at(99)).unwrap());
+        assert!(docket.settle(id, "accepted").unwrap());
+        for nothing in [docket.acknowledge(id, "x", ""), docket.mute(id, at(9)), docket.settle(id, "x")] {
+            assert!(!nothing.unwrap(), "it is over");
+        }
+        let kept = store::find(store.connection(), id).unwrap().unwrap();
+        assert_eq!(kept.acknowledged.unwrap().note, "looking");
+        assert_eq!((kept.muted_until, kept.resolution.as_deref()), (Some(at(99)), Some("accepted")));
+    }
+}

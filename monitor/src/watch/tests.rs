@@ -1,0 +1,390 @@
+//! A network that changes by a script, scanned every five minutes in virtual time: the exact list of what is told, no more,
+//! no less.
+
+use std::sync::{Arc, Mutex};
+
+use halfopen_results::record::{Header, HostDown, Record, Settings, Show, Summary, Verdict};
+
+use super::*;
+use crate::store::{Selection, events};
+use crate::wording::title;
+
+const PORTS: std::ops::RangeInclusive<u16> = 20..=29;
+
+fn host(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+fn endpoint(last: u8, port: u16) -> Endpoint {
+    Endpoint::tcp(host(last), port)
+}
+
+/// What is true of the network.
+struct Site {
+    /// Hosts with their open ports; of the others, those in `walled` are silent, and the rest closed.
+    open: BTreeMap<IpAddr, BTreeSet<u16>>,
+    walled: BTreeMap<IpAddr, BTreeSet<u16>>,
+    /// Nobody answers; and whether hosts are known by their link addresses.
+    cut: Option<bool>,
+    down: BTreeSet<IpAddr>,
+    /// A scan cannot be made.
+    error: Option<&'static str>,
+    ports: Coverage,
+}
+
+/// What was told, and whether there is maintenance.
+#[derive(Clone, Default)]
+struct Desk {
+    told: Arc<Mutex<Vec<String>>>,
+    maintenance: Arc<Mutex<bool>>,
+}
+
+impl Surroundings for Desk {
+    fn announce(&mut self, _: &Connection, notices: &[Notice], now: Timestamp) -> Result<(), Error> {
+        let titles = notices.iter().map(|notice| title(&notice.incident, notice.occasion, now));
+        self.told.lock().unwrap().extend(titles);
+        Ok(())
+    }
+
+    fn is_in_maintenance(&self, _: &str, _: Timestamp) -> bool {
+        *self.maintenance.lock().unwrap()
+    }
+}
+
+struct Play {
+    site: Site,
+    desk: Desk,
+    watch: Watch,
+    now: Timestamp,
+    /// Scans of suspects alone.
+    confirmations: usize,
+}
+
+impl Site {
+    fn new(hosts: &[(u8, &[u16])]) -> Site {
+        let open = hosts.iter().map(|&(last, open)| (host(last), open.iter().copied().collect())).collect();
+        let all = hosts.iter().flat_map(|&(last, _)| PORTS.map(move |port| (host(last), port)));
+        let ports = all.chain(PORTS.map(|port| (host(99), port))).collect();
+        let (walled, down) = Default::default();
+        Site { open, walled, cut: None, down, error: None, ports }
+    }
+
+    fn state(&self, host: IpAddr, port: u16) -> State {
+        let is_silent = self.cut.is_some() || self.down.contains(&host) || !self.open.contains_key(&host);
+        let is_walled = self.walled.get(&host).is_some_and(|walled| walled.contains(&port));
+        match () {
+            () if is_silent || is_walled => State::Filtered,
+            () if self.open[&host].contains(&port) => State::Open,
+            () => State::Closed,
+        }
+    }
+
+    fn scan(&self, asked: &Coverage, at: Timestamp) -> Outcome {
+        if let Some(error) = self.error {
+            return Outcome::Failed(error.to_owned());
+        }
+        let mut scan = Scan::default();
+        let settings = Settings { show: Show::ALL, ..Settings::default() };
+        scan.add(Record::Scan(Box::new(Header { settings, coverage: asked.clone(), ..Header::default() })));
+        let hosts = (0..=255).map(host).filter_map(|address| Some((address, asked.ports(address)?)));
+        for (address, ports) in hosts {
+            if self.cut == Some(true) {
+                scan.add(Record::HostDown(HostDown { address, reason: "no-arp".into() }));
+                continue;
+            }
+            for port in ports.runs().iter().flat_map(|&(first, last)| first..=last) {
+                let state = self.state(address, port);
+                let reason = ["syn-ack", "rst", "no-response"][state as usize].into();
+                scan.add(Record::Verdict(Verdict { reason, time: at, ..Verdict::bare(address, port, state) }));
+            }
+        }
+        scan.add(Record::Summary(Box::new(Summary { outcome: "complete".into(), ..Summary::default() })));
+        Outcome::Scan(Box::new(scan))
+    }
+}
+
+fn groups() -> BTreeMap<String, Watched> {
+    let late_after = Some(Duration::from_secs(900));
+    BTreeMap::from([("lan".to_owned(), Watched { detection: Detection::default(), late_after })])
+}
+
+impl Play {
+    fn new(hosts: &[(u8, &[u16])]) -> Play {
+        let desk = Desk::default();
+        let store = Store::in_memory().unwrap();
+        let watch = Watch::open(store, groups(), TimeZone::UTC, Box::new(desk.clone())).unwrap();
+        let now = "2026-01-05T08:00:00Z".parse().unwrap();
+        let mut play = Play { site: Site::new(hosts), desk, watch, now, confirmations: 0 };
+        play.scan();
+        play
+    }
+
+    /// A regular scan with whatever it takes to be sure, five minutes later.
+    fn scan(&mut self) {
+        self.now += Duration::from_secs(300);
+        let mut request = self.watch.regular("lan", self.now);
+        let mut asked = self.site.ports.clone();
+        let mut at = self.now;
+        loop {
+            let outcome = self.site.scan(&asked, at);
+            let Some(next) = self.watch.scanned(at + Duration::from_secs(1), at, &request, &outcome).unwrap() else {
+                return;
+            };
+            assert!(next.not_before > at && next.purpose == Purpose::Confirmation);
+            (asked, at, request) = (next.targets.clone(), next.not_before, next);
+            self.confirmations += 1;
+        }
+    }
+
+    fn scans(&mut self, number: usize) {
+        (0..number).for_each(|_| self.scan());
+    }
+
+    fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.desk.told.lock().unwrap())
+    }
+
+    fn going_on(&self) -> Vec<String> {
+        let open = store::open_incidents(self.watch.store().connection()).unwrap();
+        open.into_iter().map(|incident| incident.cause).collect()
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        let all = events(self.watch.store().connection(), &Selection::default()).unwrap();
+        all.iter().map(|event| event.what.name()).collect()
+    }
+
+    /// As after a crash.
+    fn restart(self) -> Play {
+        let Play { site, desk, watch, now, confirmations } = self;
+        let Watch { store, groups, zone, known, memories, coverages, .. } = watch;
+        let watch = Watch::open(store, groups, zone, Box::new(desk.clone())).unwrap();
+        assert_eq!((&watch.known, &watch.memories, &watch.coverages), (&known, &memories, &coverages));
+        Play { site, desk, watch, now, confirmations }
+    }
+}
+
+#[test]
+fn a_network_that_keeps_still_is_no_news() {
+    let mut play = Play::new(&[(1, &[22]), (2, &[22, 23])]);
+    assert_eq!(play.told(), ["Unencrypted port 23 (Telnet) is open on 192.0.2.2"]);
+    play.scans(20);
+    assert_eq!((play.told(), play.confirmations), (Vec::new(), 0));
+    let runs = store::history(play.watch.store().connection(), host(2), None, Timestamp::MIN).unwrap();
+    assert!(runs.iter().all(|run| run.until.is_none()), "{runs:?}");
+    assert_eq!(play.names(), ["group.baseline", "incident.opened"]);
+}
+
+#[test]
+fn a_port_opens_and_closes_and_is_told_once_each() {
+    let mut play = Play::new(&[(1, &[22])]);
+    play.site.open.get_mut(&host(1)).unwrap().insert(23);
+    play.scan();
+    assert_eq!(play.told(), ["Unencrypted port 23 (Telnet) is open on 192.0.2.1"]);
+    play.scans(5);
+    assert_eq!(play.told(), [""; 0]);
+    let mut play = play.restart();
+    play.site.open.get_mut(&host(1)).unwrap().remove(&23);
+    play.scan();
+    assert_eq!(play.told(), ["Over after 30 min: Unencrypted port 23 (Telnet) is open on 192.0.2.1"]);
+    assert!(play.going_on().is_empty());
+    let past = store::history(play.watch.store().connection(), host(1), Some(23), Timestamp::MIN).unwrap();
+    assert_eq!(past.iter().map(|past| past.state).collect::<Vec<_>>(), [State::Closed, State::Open, State::Closed]);
+}
+
+#[test]
+fn a_service_that_goes_and_comes_back() {
+    let mut play = Play::new(&[(1, &[22, 24])]);
+    play.site.open.get_mut(&host(1)).unwrap().remove(&22);
+    play.scan();
+    assert_eq!(play.told(), ["Port 22 (Secure Shell) closed on 192.0.2.1"]);
+    play.site.walled.insert(host(1), BTreeSet::from([22]));
+    play.scan();
+    assert_eq!(play.told(), ["Now: Port 22 (Secure Shell) on 192.0.2.1 does not answer any more"]);
+    play.site.walled.clear();
+    play.site.open.get_mut(&host(1)).unwrap().insert(22);
+    play.scan();
+    assert_eq!(play.told(), ["Over after 10 min: Port 22 (Secure Shell) on 192.0.2.1 does not answer any more"]);
+}
+
+#[test]
+fn a_firewall_is_one_matter_and_so_is_its_end() {
+    let mut play = Play::new(&[(1, &[22, 24, 26, 28]), (2, &[22])]);
+    play.site.walled.insert(host(1), (20..=27).collect());
+    play.scan();
+    assert_eq!(play.told(), ["Firewall change at 192.0.2.1: 8 ports fell silent"]);
+    play.site.walled.clear();
+    play.scan();
+    assert_eq!(play.told(), ["Over after 5 min: Firewall change at 192.0.2.1: 8 ports fell silent"]);
+    for last in [1, 2] {
+        play.site.walled.insert(host(last), (20..=27).collect());
+    }
+    play.scan();
+    assert_eq!(play.told().len(), 2, "two hosts are two matters");
+}
+
+#[test]
+fn a_host_that_goes_takes_its_ports_with_it() {
+    let mut play = Play::new(&[(1, &[22, 24]), (2, &[22])]);
+    play.site.down.insert(host(1));
+    play.scans(3);
+    assert_eq!(play.told(), ["192.0.2.1 does not answer any more"]);
+    play.site.down.clear();
+    play.scan();
+    assert_eq!(play.told(), ["Over after 15 min: 192.0.2.1 does not answer any more"]);
+    assert_eq!(play.names().iter().filter(|name| **name == "port.changed").count(), 0);
+}
+
+#[test]
+fn without_network_nothing_is_said_of_hosts() {
+    for (on_link, title) in [
+        (true, "The monitor hears nobody in lan: its own network is gone"),
+        (false, "Nobody in lan answers: the way there is cut"),
+    ] {
+        let mut play = Play::new(&[(1, &[22]), (2, &[22]), (3, &[22])]);
+        play.site.cut = Some(on_link);
+        play.scans(3);
+        assert_eq!(play.told(), [title]);
+        assert!(play.watch.known().values().all(|host| host.up), "nobody knows");
+        let mut play = play.restart();
+        play.site.cut = None;
+        play.scan();
+        assert_eq!(play.told(), [format!("Over after 15 min: {title}")]);
+        assert!(play.going_on().is_empty());
+    }
+}
+
+#[test]
+fn scans_that_fail_are_told_when_they_keep_failing() {
+    let mut play = Play::new(&[(1, &[22])]);
+    play.site.error = Some("permission denied");
+    play.scan();
+    assert_eq!(play.told(), [""; 0]);
+    play.scans(3);
+    assert_eq!(play.told(), ["Scans of lan fail"]);
+    play.site.error = None;
+    play.scan();
+    assert_eq!(play.told(), ["Over after 20 min: Scans of lan fail"]);
+    play.site.error = Some("cannot send: Network is unreachable");
+    play.scans(2);
+    assert_eq!(play.told(), ["The monitor hears nobody in lan: its own network is gone"]);
+}
+
+#[test]
+fn a_group_that_is_not_scanned_is_told() {
+    let mut play = Play::new(&[(1, &[22])]);
+    play.watch.tick(play.now + Duration::from_secs(899)).unwrap();
+    assert_eq!(play.told(), [""; 0]);
+    for minutes in [16, 20] {
+        play.watch.tick(play.now + Duration::from_secs(minutes * 60)).unwrap();
+    }
+    assert_eq!(play.told(), ["lan is not being scanned"]);
+    play.now += Duration::from_secs(1800);
+    play.scan();
+    assert_eq!(play.told().len(), 1);
+}
+
+#[test]
+fn a_port_that_flaps_is_one_incident() {
+    let mut play = Play::new(&[(1, &[22, 24])]);
+    for scan in 0..20 {
+        let open = play.site.open.get_mut(&host(1)).unwrap();
+        if scan % 2 == 0 {
+            open.remove(&24)
+        } else {
+            open.insert(24)
+        };
+        play.scan();
+    }
+    let told = play.told();
+    let unstable = told.iter().filter(|title| title.contains("keeps changing")).count();
+    assert_eq!((unstable, told.len()), (1, 4), "{told:?}");
+    assert_eq!(play.going_on(), [cause_of_unrest(endpoint(1, 24))]);
+    play.scans(25);
+    assert_eq!(play.told().len(), 1, "it keeps still");
+    assert!(play.going_on().is_empty());
+}
+
+#[test]
+fn what_only_blinks_is_kept_and_not_told() {
+    let mut play = Play::new(&[(1, &[22, 24])]);
+    play.now += Duration::from_secs(300);
+    let request = play.watch.regular("lan", play.now);
+    play.site.open.get_mut(&host(1)).unwrap().remove(&24);
+    let outcome = play.site.scan(&play.site.ports, play.now);
+    let next = play.watch.scanned(play.now, play.now, &request, &outcome).unwrap().unwrap();
+    play.site.open.get_mut(&host(1)).unwrap().insert(24);
+    let outcome = play.site.scan(&next.targets, next.not_before);
+    assert_eq!(play.watch.scanned(next.not_before, play.now, &next, &outcome).unwrap(), None);
+    assert_eq!((play.told(), play.names().last()), (Vec::new(), Some(&"port.blinked")));
+}
+
+#[test]
+fn a_new_host_is_one_incident_with_its_ports() {
+    let mut play = Play::new(&[(1, &[22])]);
+    play.site.open.insert(host(99), BTreeSet::from([22, 23, 24]));
+    play.scans(3);
+    assert_eq!(play.told(), ["New host 192.0.2.99 in lan"]);
+    let open = store::open_incidents(play.watch.store().connection()).unwrap();
+    assert_eq!(open[0].changes.len(), 3);
+}
+
+#[test]
+fn what_changes_during_maintenance_is_told_if_it_stays() {
+    let mut play = Play::new(&[(1, &[22, 24]), (2, &[22])]);
+    *play.desk.maintenance.lock().unwrap() = true;
+    play.site.open.get_mut(&host(1)).unwrap().remove(&24);
+    play.site.down.insert(host(2));
+    play.scan();
+    play.site.open.get_mut(&host(1)).unwrap().extend([24, 26]);
+    play.scans(2);
+    assert_eq!(play.told(), [""; 0]);
+    let mut play = play.restart();
+    *play.desk.maintenance.lock().unwrap() = false;
+    play.watch.tick(play.now).unwrap();
+    assert_eq!(play.told(), ["Port 26 opened on 192.0.2.1", "192.0.2.2 does not answer any more"]);
+    play.scans(2);
+    assert_eq!(play.told(), [""; 0]);
+}
+
+#[test]
+fn what_is_not_asked_any_more_is_unknown_and_what_is_new_is_no_change() {
+    let mut play = Play::new(&[(1, &[22, 24])]);
+    let all = play.site.ports.clone();
+    play.site.ports = [(host(1), 22)].into_iter().collect();
+    play.scans(2);
+    assert!(play.watch.known()[&host(1)].tcp.at(24).is_none());
+    play.site.open.get_mut(&host(1)).unwrap().insert(26);
+    play.site.ports = all;
+    play.scans(2);
+    assert_eq!(play.told(), [""; 0]);
+    assert_eq!(play.watch.known()[&host(1)].tcp.at(26).map(|run| run.fact.state), Some(State::Open));
+    play.watch.reload(BTreeMap::new(), TimeZone::UTC, play.now).unwrap();
+    assert!(play.watch.known()[&host(1)].tcp.runs().is_empty());
+}
+
+#[test]
+fn a_clock_that_goes_back_does_no_harm() {
+    let mut play = Play::new(&[(1, &[22])]);
+    play.now -= Duration::from_secs(86400);
+    play.site.open.get_mut(&host(1)).unwrap().insert(24);
+    play.scan();
+    assert_eq!(play.told().len(), 1);
+    let past = store::history(play.watch.store().connection(), host(1), Some(24), Timestamp::MIN).unwrap();
+    assert!(past.iter().all(|past| past.until.is_none_or(|until| until >= past.since)), "{past:?}");
+}
+
+#[test]
+fn what_cannot_be_written_has_not_happened() {
+    let mut play = Play::new(&[(1, &[22])]);
+    play.site.open.get_mut(&host(1)).unwrap().insert(24);
+    let before = play.watch.known().clone();
+    play.watch.store().connection().execute_batch("ALTER TABLE scan RENAME TO gone").unwrap();
+    let request = play.watch.regular("lan", play.now);
+    let outcome = play.site.scan(&play.site.ports, play.now);
+    assert!(play.watch.scanned(play.now, play.now, &request, &outcome).is_err());
+    assert_eq!(play.watch.known(), &before);
+    play.watch.store().connection().execute_batch("ALTER TABLE gone RENAME TO scan").unwrap();
+    play.scan();
+    assert_eq!(play.told().len(), 1);
+}
