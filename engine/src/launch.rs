@@ -590,6 +590,7 @@ pub(crate) fn summarize(
         discovery: None,
         skipped: basis.skipped.clone(),
         sent: sent(shared, settings.max_passes),
+        sent_at_least: false,
         again: shared.sum(|walker| &walker.again),
         completeness: shared.completeness(),
         controls: shared.sum(|walker| &walker.controls),

@@ -195,6 +195,7 @@ impl Session {
             "outcome": account.outcome,
             "elapsed_us": account.elapsed_us,
             "probes": account.probes.total,
+            "probes_at_least": account.probes.at_least,
             "hosts": account.hosts,
             "counts": account.counts,
         })));
