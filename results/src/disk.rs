@@ -89,6 +89,14 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Opens an ordinary file that is there, to be read and written.
+///
+/// # Errors
+/// The system's, and what the table above refuses.
+pub fn found(path: &Path) -> io::Result<File> {
+    existing(path, true)
+}
+
 fn make(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).open(path)
 }

@@ -487,7 +487,7 @@ fn conclude(document: &dyn Document, spool: &mut Spool, to: &mut Place, keeps: b
 
 /// Writes a new file and puts it in the place of the old one, with its permissions.
 fn replace(path: &Path, made: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let mut file = disk::anew(made).map_err(|error| named(made, error))?;
+    let mut file = disk::anew(made).map_err(|error| named(made, &error))?;
     if let Ok(before) = fs::metadata(path) {
         file.set_permissions(before.permissions())?;
     }
@@ -499,7 +499,7 @@ fn replace(path: &Path, made: &Path, write: impl FnOnce(&mut File) -> io::Result
 }
 
 /// Which file it is about, where it is not the one that was named.
-fn named(path: &Path, error: io::Error) -> io::Error {
+fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
