@@ -132,10 +132,10 @@ mod tests {
     #[test]
     fn shards_ask_about_the_whole_plan() {
         let whole = plan("11.0.0.0/15");
-        let question = Question::about(&whole, Shard::new(3, 1000).ok()).unwrap();
+        let question = Question::about(&whole, Shard::new(3, 1000)).unwrap();
         let asked = question.at_rate_of(Scan::builder(whole).rate(Rate::Fixed(Pps(100))).settings()).what();
         let size = "131,072 public addresses (262,144 targets) in 1,000 shards, this and the others";
-        assert_eq!(asked, format!("{size}, 100 probes/s (2s a pass), without a scope"));
+        assert_eq!(asked, format!("{size}, 100 probes/s (2.0 s a pass), without a scope"));
     }
 
     #[test]

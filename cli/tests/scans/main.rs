@@ -7,6 +7,7 @@ mod dropped;
 mod ending;
 mod failing;
 mod findings;
+mod keeping;
 mod options;
 mod outputs;
 mod resuming;
@@ -18,11 +19,12 @@ mod terminal;
 mod then;
 
 use std::env;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read};
 use std::net::TcpListener;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use halfopen_lab::Namespace;
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -85,15 +87,25 @@ fn assert_adds_up(summary: &Value) {
 /// A scan under way, and its output as it comes.
 struct Scan {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    stdout: BufReader<PipeReader>,
 }
 
 impl Scan {
     fn start(line: &str) -> Scan {
-        let mut child = halfopen(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        Scan::printing_to(io::pipe().expect("there is a pipe"), line)
+    }
+
+    /// With so little room for what it prints, some 400 lines, that it cannot come to its end before those are read.
+    fn start_held(line: &str) -> Scan {
+        let (reader, writer) = io::pipe().expect("there is a pipe");
+        fcntl_setpipe_size(&writer, 4096).expect("a page is room enough");
+        Scan::printing_to((reader, writer), line)
+    }
+
+    fn printing_to((reader, writer): (PipeReader, PipeWriter), line: &str) -> Scan {
+        let child = halfopen(line).stdout(writer).stderr(Stdio::piped()).spawn().expect("it starts");
         // Small, so that it reads no further ahead than it must.
-        let stdout = BufReader::with_capacity(16, child.stdout.take().expect("it is piped"));
-        Scan { child, stdout }
+        Scan { child, stdout: BufReader::with_capacity(16, reader) }
     }
 
     fn line(&mut self) -> String {

@@ -310,18 +310,22 @@ mod tests {
         let path = directory.path().join("scans.sqlite");
         let mut first = Database::open(&path).unwrap();
         first.begin(&samples::header()).unwrap();
-        first.record(&Record::Verdict(samples::open())).unwrap();
+        let warning = |text: &str| Record::Warning(crate::record::Message { message: text.into() });
+        [Record::Verdict(samples::open()), warning("one")].iter().try_for_each(|record| first.record(record)).unwrap();
         first.commit().unwrap();
         drop(first);
         let mut second = Database::open(&path).unwrap();
         assert_eq!(second.resume(7).unwrap_err().to_string(), "it has no scan 7");
         second.resume(1).unwrap();
-        for record in [Record::Verdict(samples::open()), Record::Verdict(samples::full())] {
+        for record in [Record::Verdict(samples::open()), Record::Verdict(samples::full()), warning("one"), warning("two")] {
             second.record(&record).unwrap();
         }
         second.commit().unwrap();
         let connection = Connection::open(&path).unwrap();
-        let verdicts: i64 = connection.query_row("SELECT count(*) FROM verdicts", [], |row| row.get(0)).unwrap();
-        assert_eq!(verdicts, 2);
+        let count = |table: &str| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!((count("verdicts"), count("warnings")), (2, 2), "what was told again is there once");
     }
 }
