@@ -30,7 +30,9 @@ Examples:
 
 Outputs that are files go on where they were: every finding stands in them once. What went to standard output in the \
 last seconds before the scan was killed may be printed again. Settings and files of targets are those of the scan; \
-if targets have changed meanwhile, nothing is sent.";
+if targets have changed meanwhile, nothing is sent. A scope that is set now binds the scan beside the one it began with. \
+After a kill, probes sent since the last checkpoint are not counted, and the account says \"at least\". One program at a time \
+can go on with a scan.";
 
 /// `halfopen resume`, as typed.
 #[derive(Debug, Args)]

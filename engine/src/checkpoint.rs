@@ -43,7 +43,8 @@ use cells::Cells;
 /// A scan under way, as far as it has come: from [`crate::Running::checkpoint`] to [`crate::ScanBuilder::resume`].
 ///
 /// It holds what is known of targets, not settings: the resumed scan may have another rate, other senders and links. It
-/// does hold the seed, the shard, and a fingerprint of the plan, so that nothing else can be resumed from it.
+/// does hold the seed, the shard, and a fingerprint of the plan, so that nothing else can be resumed from it. A whole program
+/// is `examples/resume.rs`; in short:
 ///
 /// ```no_run
 /// use halfopen::{Checkpoint, Event, Plan, Scan};

@@ -28,7 +28,7 @@ lab_test!(the_account_of_a_resumed_scan_is_of_the_whole, |lab| {
     let _telnet = lab.listen("127.0.0.1:23");
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept");
-    let scan = format!("scan 127.0.0.1 ::1 -p 1-200 --show all --rate 100 --seed 3 --checkpoint-every 100ms");
+    let scan = format!("scan 127.0.0.1 ::1 -p 1-200 --show all --rate 100 --seed 48 --checkpoint-every 100ms");
     let mut first = Scan::start_held(&format!("{scan} --checkpoint {}", kept.display()));
     while !first.line().starts_with("127.0.0.1 23/tcp open") {}
     first.signal(Signal::INT);
