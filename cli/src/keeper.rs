@@ -139,7 +139,8 @@ impl Keeper {
         let (jobs, waiting) = channel();
         let (outcomes, done) = channel();
         let shared = Arc::<Shared>::default();
-        let writer = Writer { hold: Arc::clone(&hold), shared: Arc::clone(&shared), checkpointer: checkpointer.clone() };
+        let writer =
+            Writer { hold: Arc::clone(&hold), shared: Arc::clone(&shared), checkpointer: checkpointer.clone() };
         let thread = thread::Builder::new().name("checkpoint".into());
         let writer =
             thread.spawn(move || waiting.into_iter().for_each(|job| drop(outcomes.send(writer.write(&job)))))?;

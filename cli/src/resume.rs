@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use halfopen::{Checkpoint, Event, HostRate, Pps, Rate};
-use halfopen_results::{Destination, disk};
 use halfopen_results::sink::Mark;
+use halfopen_results::{Destination, disk};
 
 use crate::args::{self, Command, LinkArg, ReceiveArg, ScanArgs};
 use crate::checkpoint::{self, Header, Hold, Kept};

@@ -131,7 +131,9 @@ fn trust(found: &Metadata, folder: &Path) -> io::Result<()> {
     }
     match found.nlink() {
         0 | 1 => Ok(()),
-        _ => Err(io::Error::other("it has a second name (a hard link), in a folder where anybody may write; remove it")),
+        _ => {
+            Err(io::Error::other("it has a second name (a hard link), in a folder where anybody may write; remove it"))
+        }
     }
 }
 

@@ -182,7 +182,9 @@ impl Format for Table {
         let bold = paint(self.colours, Style::new().bold());
         match &self.hosts {
             Some(hosts) => hosts.print(bold, out),
-            None => put(out, format_args!("\nMore than {} findings or hosts: no table by host.\n", grouped(MOST as u64))),
+            None => {
+                put(out, format_args!("\nMore than {} findings or hosts: no table by host.\n", grouped(MOST as u64)));
+            }
         }
         // The summary follows, on the same terminal.
         out.push(b'\n');

@@ -108,7 +108,15 @@ impl<W: Write> Output<W> {
             };
             People { format, waiting: Vec::new(), out, failed: false }
         });
-        Output { people, show, filter: None, sinks, withheld: None, unprobed: Vec::new(), plaintext: Plaintext::default() }
+        Output {
+            people,
+            show,
+            filter: None,
+            sinks,
+            withheld: None,
+            unprobed: Vec::new(),
+            plaintext: Plaintext::default(),
+        }
     }
 
     /// The same without what is suspect; what is open waits until the end.

@@ -384,7 +384,14 @@ mod tests {
             blocked: 1,
             excluded: 7,
             counts: Counts { open: 1, closed: 2, filtered: 30, silent: 20, unclassified: 4_000 },
-            probes: Probes { total: 66_744, at_least: false, by_pass: vec![65_535, 5], again: 1_204, controls: 6, canaries: 131 },
+            probes: Probes {
+                total: 66_744,
+                at_least: false,
+                by_pass: vec![65_535, 5],
+                again: 1_204,
+                controls: 6,
+                canaries: 131,
+            },
             duplicates: 2,
             strays: [("bad_ack".into(), 5), ("wrong_port".into(), 1), ("malformed".into(), 2), ("own".into(), 9)]
                 .into(),

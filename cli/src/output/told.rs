@@ -57,7 +57,8 @@ pub(super) mod suspicion {
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Suspicion>, D::Error> {
-        let of = |(address, reason, usual_ttl): Form| Some(Suspicion { address, reason: suspect_of(&reason)?, usual_ttl });
+        let of =
+            |(address, reason, usual_ttl): Form| Some(Suspicion { address, reason: suspect_of(&reason)?, usual_ttl });
         Ok(Option::<Form>::deserialize(from)?.and_then(of))
     }
 }

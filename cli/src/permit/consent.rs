@@ -108,7 +108,11 @@ mod tests {
         for (targets, public) in
             [("11.0.0.0-11.1.0.0", 65_537), ("10.255.0.0-11.1.0.0", 65_537), ("2600::/111", 1 << 17)]
         {
-            assert_eq!(Question::about(&plan(targets), None).map(|question| question.public), Some(public), "{targets}");
+            assert_eq!(
+                Question::about(&plan(targets), None).map(|question| question.public),
+                Some(public),
+                "{targets}"
+            );
         }
     }
 

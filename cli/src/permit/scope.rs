@@ -248,7 +248,8 @@ fn expiry_of(
     zone: Option<&Spanned<String>>,
 ) -> Result<Option<Expiry>, Failure> {
     let Some(expires) = expires else { return Ok(None) };
-    let wrong_zone = |zone: &Spanned<String>, what| document.wrong(zone.span(), &format!("{:?}: {what}", zone.get_ref()));
+    let wrong_zone =
+        |zone: &Spanned<String>, what| document.wrong(zone.span(), &format!("{:?}: {what}", zone.get_ref()));
     let zone = zone.map(|zone| hours::zone(zone.get_ref()).map_err(|what| wrong_zone(zone, what))).transpose()?;
     let expiry = Expiry::read(expires.get_ref(), &zone.unwrap_or(TimeZone::UTC));
     let wrong = |what| document.wrong(expires.span(), &format!("expires = {}: {what}", expires.get_ref()));
@@ -360,7 +361,10 @@ mod tests {
         assert_eq!(refusal.instead, "have it renewed; its contact is soc@example.org");
         assert_eq!(read("").unwrap().holds(Timestamp::MAX), Ok(()));
         let error = read("expires = 5").unwrap_err();
-        assert_eq!(error, "FILE:4: expires = 5: expected a day such as 2027-01-31, or a moment such as 2027-01-31T18:00:00Z");
+        assert_eq!(
+            error,
+            "FILE:4: expires = 5: expected a day such as 2027-01-31, or a moment such as 2027-01-31T18:00:00Z"
+        );
     }
 
     #[test]

@@ -28,7 +28,7 @@ lab_test!(the_account_of_a_resumed_scan_is_of_the_whole, |lab| {
     let _telnet = lab.listen("127.0.0.1:23");
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept");
-    let scan = format!("scan 127.0.0.1 ::1 -p 1-200 --show all --rate 100 --seed 48 --checkpoint-every 100ms");
+    let scan = "scan 127.0.0.1 ::1 -p 1-200 --show all --rate 100 --seed 48 --checkpoint-every 100ms";
     let mut first = Scan::start_held(&format!("{scan} --checkpoint {}", kept.display()));
     while !first.line().starts_with("127.0.0.1 23/tcp open") {}
     first.signal(Signal::INT);
@@ -199,9 +199,10 @@ lab_test!(after_its_end_a_scope_permits_nothing, |lab| {
     assert!(text(&output.stderr).contains("scope.toml expires in 2 days ("), "{}", text(&output.stderr));
     let log = fs::read_to_string(directory.path().join("scope.audit.jsonl")).unwrap();
     let said: Vec<Value> = records(&log);
-    assert_eq!(said.iter().map(|line| line["event"].as_str().unwrap()).collect::<Vec<_>>(), [
-        "refused", "refused", "start", "end"
-    ]);
+    assert_eq!(
+        said.iter().map(|line| line["event"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["refused", "refused", "start", "end"]
+    );
     assert_eq!(said[0]["expires"], "2026-01-31");
     assert!(said[0]["reason"].as_str().unwrap().contains("has expired"));
 });

@@ -317,7 +317,9 @@ mod tests {
         let mut second = Database::open(&path).unwrap();
         assert_eq!(second.resume(7).unwrap_err().to_string(), "it has no scan 7");
         second.resume(1).unwrap();
-        for record in [Record::Verdict(samples::open()), Record::Verdict(samples::full()), warning("one"), warning("two")] {
+        for record in
+            [Record::Verdict(samples::open()), Record::Verdict(samples::full()), warning("one"), warning("two")]
+        {
             second.record(&record).unwrap();
         }
         second.commit().unwrap();
