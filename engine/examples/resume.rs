@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Begins a scan, or goes on with the one that is kept in this file. After so many findings it is interrupted, and gives none.
-pub fn run(
+pub(crate) fn run(
     plan: Plan,
     file: &Path,
     most: usize,
