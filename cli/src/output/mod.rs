@@ -267,8 +267,9 @@ impl<W: Write> Output<W> {
 
     /// Writes what waits.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        let told = self.people.as_mut().map_or(Ok(()), People::flush);
-        told.and(self.sinks.flush())
+        // What people have seen is in the files.
+        let written = self.sinks.flush();
+        self.people.as_mut().map_or(Ok(()), People::flush).and(written)
     }
 
     /// Ends the results of a scan.
