@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::output::told::Told;
+use crate::privileges;
 
 /// The first line.
 const MAGIC: &[u8] = b"halfopen scan, interrupted; `halfopen resume` goes on with it\n";
@@ -66,7 +67,7 @@ impl Hold {
 
     /// For the scan that is kept there.
     pub(crate) fn take(path: &Path) -> Result<Hold, Failure> {
-        let file = locked(path, || disk::found(path))?;
+        let file = locked(path, || disk::found(path, privileges::becomes()))?;
         Ok(Hold { path: path.into(), file: Mutex::new(file) })
     }
 
@@ -120,7 +121,7 @@ impl Hold {
 /// Whether a new scan could be kept there, as far as can be told without making anything.
 pub(crate) fn is_free(path: &Path) -> Result<(), Failure> {
     match fs::symlink_metadata(path) {
-        Ok(_) => vacant(path, &locked(path, || disk::found(path))?),
+        Ok(_) => vacant(path, &locked(path, || disk::found(path, privileges::becomes()))?),
         Err(_) => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ use halfopen_results::disk;
 use halfopen_results::record::{self, Record};
 
 use crate::checkpoint::with_suffix;
+use crate::privileges;
 
 /// A part that is being written.
 #[derive(Debug)]
@@ -60,8 +61,8 @@ pub(crate) fn read(path: &Path, from: u64) -> io::Result<(Vec<Event>, u64)> {
     let (mut events, mut next) = (Vec::new(), from);
     for generation in parts(path)?.into_iter().filter(|&generation| generation >= from) {
         let part = part(path, generation);
-        let bytes =
-            disk::read(&part).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", part.display())))?;
+        let bytes = disk::read(&part, privileges::becomes())
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", part.display())))?;
         events.extend(whole_lines(&bytes).map_while(event));
         next = generation.saturating_add(1);
     }

@@ -44,7 +44,7 @@ fn resolved(path: &Path, links: &mut u8) -> io::Result<PathBuf> {
     let here = folder.join(name);
     match fs::symlink_metadata(&here) {
         Ok(link) if link.is_symlink() => {
-            trust(&link, &folder)?;
+            trust(&link, &folder, None)?;
             *links = links.checked_sub(1).ok_or(Errno::LOOP)?;
             resolved(&folder.join(fs::read_link(&here)?), links)
         }
@@ -59,7 +59,7 @@ fn resolved(path: &Path, links: &mut u8) -> io::Result<PathBuf> {
 /// The system's, and what the table above refuses.
 pub fn open(path: &Path) -> io::Result<(File, bool)> {
     match make(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((existing(path, true)?, false)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((existing(path, true, None)?, false)),
         made => Ok((made?, true)),
     }
 }
@@ -71,7 +71,7 @@ pub fn open(path: &Path) -> io::Result<(File, bool)> {
 pub fn anew(path: &Path) -> io::Result<File> {
     match make(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            existing(path, true)?;
+            existing(path, true, None)?;
             fs::remove_file(path)?;
             make(path)
         }
@@ -79,22 +79,22 @@ pub fn anew(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads an ordinary file of ours.
+/// Reads an ordinary file of ours, or of a user that we are when we write.
 ///
 /// # Errors
 /// The system's, and what the table above refuses.
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read(path: &Path, writer: Option<u32>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    existing(path, false)?.read_to_end(&mut bytes)?;
+    existing(path, false, writer)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Opens an ordinary file that is there, to be read and written.
+/// Opens an ordinary file that is there, to be read and written: ours, or of a user that we are when we write.
 ///
 /// # Errors
 /// The system's, and what the table above refuses.
-pub fn found(path: &Path) -> io::Result<File> {
-    existing(path, true)
+pub fn found(path: &Path, writer: Option<u32>) -> io::Result<File> {
+    existing(path, true, writer)
 }
 
 fn make(path: &Path) -> io::Result<File> {
@@ -102,7 +102,7 @@ fn make(path: &Path) -> io::Result<File> {
 }
 
 /// Opened without waiting for whoever may be at the other end, and looked at afterwards: so it cannot be exchanged in between.
-fn existing(path: &Path, writes: bool) -> io::Result<File> {
+fn existing(path: &Path, writes: bool, writer: Option<u32>) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let opened = OpenOptions::new().read(true).write(writes).custom_flags(flags).open(path);
     let file = opened.map_err(|error| match Errno::from_io_error(&error) {
@@ -113,17 +113,17 @@ fn existing(path: &Path, writes: bool) -> io::Result<File> {
     if !found.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    trust(&found, path.parent().unwrap_or(Path::new("/")))?;
+    trust(&found, path.parent().unwrap_or(Path::new("/")), writer)?;
     Ok(file)
 }
 
 /// In a folder where anybody may write, what is there must be ours or the folder's owner's, and have no other name.
-fn trust(found: &Metadata, folder: &Path) -> io::Result<()> {
+fn trust(found: &Metadata, folder: &Path, writer: Option<u32>) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let shared = fs::metadata(folder).ok().filter(|folder| folder.mode() & SHARED == SHARED);
     let Some(shared) = shared else { return Ok(()) };
     let (us, kind) = (geteuid().as_raw(), if found.is_symlink() { "a symbolic link" } else { "a file" });
-    if found.uid() != us && found.uid() != shared.uid() {
+    if ![Some(us), Some(shared.uid()), writer].contains(&Some(found.uid())) {
         let owner = found.uid();
         return Err(io::Error::other(format!(
             "it is {kind} of another user ({owner}) in a folder where anybody may write; remove it, or name another folder"
@@ -169,7 +169,7 @@ mod tests {
         assert!(behind(&at("loop")).is_err());
         refused(open(&at("second")), "it is a symbolic link");
         refused(anew(&at("second")), "it is a symbolic link");
-        refused(read(&at("second")), "it is a symbolic link");
+        refused(read(&at("second"), None), "it is a symbolic link");
         assert!(!at("later").exists() && fs::symlink_metadata(at("second")).is_ok());
         let (reader, writer) = io::pipe().unwrap();
         let name = PathBuf::from(format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer)));
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(anew(&path).unwrap().metadata().unwrap().len(), 0);
         fs::write(&path, "kept").unwrap();
         let (file, made) = open(&path).unwrap();
-        assert_eq!((file.metadata().unwrap().len(), made, read(&path).unwrap()), (4, false, b"kept".to_vec()));
+        assert_eq!((file.metadata().unwrap().len(), made, read(&path, None).unwrap()), (4, false, b"kept".to_vec()));
         let second = folder.path().join("second");
         fs::hard_link(&path, &second).unwrap();
         refused(anew(&path), "it has a second name");
@@ -207,9 +207,10 @@ mod tests {
         assert!(behind(&link).is_ok() && open(&file).is_ok());
         chown(&file, Some(1000), None).unwrap();
         std::os::unix::fs::lchown(&link, Some(1000), None).unwrap();
-        for refusal in [open(&file).map(drop), anew(&file).map(drop), read(&file).map(drop)] {
+        for refusal in [open(&file).map(drop), anew(&file).map(drop), read(&file, Some(7)).map(drop)] {
             refused(refusal, "it is a file of another user (1000)");
         }
+        assert_eq!(read(&file, Some(1000)).unwrap(), b"theirs", "who is who writes for us");
         refused(behind(&link), "it is a symbolic link of another user (1000)");
         refused(behind(&link.join("below")), "it is a symbolic link of another user (1000)");
         assert_eq!(fs::read(&file).unwrap(), b"theirs");

@@ -2,7 +2,7 @@
 //! locks, leftovers, links, the account of the whole, and the scope that holds when a scan goes on.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Output;
 
@@ -84,6 +84,18 @@ lab_test!(what_cannot_be_gone_on_with_is_left_as_it_is, |lab| {
     let mut left: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["scan.jsonl", "scan.sqlite"]);
+});
+
+// Root becomes somebody else while it scans, whose the files are; in a folder like /tmp that matters.
+lab_test!(what_a_scan_has_left_in_a_shared_folder_can_be_gone_on_with, |lab| {
+    let _listeners = listeners(lab);
+    let directory = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o1777)).tempdir().unwrap();
+    let kept = directory.path().join("kept");
+    kill(&format!("{SCAN} --checkpoint {}", kept.display()), 20, &kept);
+    assert_eq!(interrupt(&resumed(&kept, "--rate 300")).2, 130);
+    let output = run(&resumed(&kept, "--rate 20k"));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
 });
 
 fn scope(path: &Path, networks: &str, more: &str) {
