@@ -392,7 +392,7 @@ pub(crate) struct OutputArgs {
     /// Write findings in this form, to a file or standard output (repeatable) [default: human]
     ///
     /// human: a table on a terminal, one line a finding elsewhere. jsonl: one JSON record a line. json: an array of them. csv: a
-    /// table of verdicts. list: address:port, one a line. grepable and xml: as nmap writes them, by host. sqlite: a
+    /// table of verdicts. list: address:port of what is open, one a line. grepable and xml: as nmap writes them, by host. sqlite: a
     /// database, to which the scan is added. Without a file, or with a hyphen for it, it goes to standard output, where one of them
     /// can; if none does, human is there. Files that are there are replaced: jsonl, csv and list grow while the scan runs; json,
     /// grepable and xml replace it when it ends, and until then what was found is in FILE.part, as JSON records.
@@ -465,8 +465,8 @@ pub(crate) struct OutputArgs {
     /// Write how the scan goes to a file: one JSON line a second, and one at the end
     ///
     /// cli/STATS.md documents every field. A FIFO that nobody reads, or a full disk, never holds up the scan; /dev/fd/3 is a
-    /// descriptor that the caller has opened.
-    #[arg(long, value_name = "FILE")]
+    /// descriptor that the caller has opened. Standard output is for results.
+    #[arg(long, value_name = "FILE", value_parser = values::beside_results)]
     pub(crate) stats_json: Option<PathBuf>,
 }
 

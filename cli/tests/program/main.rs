@@ -3,6 +3,7 @@
 
 mod about;
 mod convert;
+mod diff;
 mod dry_run;
 mod errors;
 mod explain;

@@ -75,7 +75,8 @@ lab_test!(a_killed_scan_leaves_sound_files, |_lab| {
         scan.end();
         assert_eq!(read(directory.path(), "t.json"), "[]\n", "as it was");
         assert!(!directory.path().join("t.xml").exists() && !directory.path().join("t.gnmap").exists());
-        for name in ["t.jsonl", "t.csv", "t.list", "t.sqlite", "t.json.part", "t.xml.part", "t.gnmap.part"] {
+        assert_eq!(read(directory.path(), "t.list"), "", "nothing is open");
+        for name in ["t.jsonl", "t.csv", "t.sqlite", "t.json.part", "t.xml.part", "t.gnmap.part"] {
             let file = directory.path().join(name);
             assert_eq!(diff(&file, &file), 0, "{name} after {lines} lines");
         }

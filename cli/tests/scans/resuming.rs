@@ -85,9 +85,7 @@ fn assert_files(directory: &Path) {
 /// The outputs, and where the scan is kept.
 fn files(directory: &Path) -> String {
     let path = directory.display();
-    format!(
-        "-o jsonl={path}/scan.jsonl -o csv={path}/scan.csv -o json={path}/scan.json -o list --checkpoint {path}/scan"
-    )
+    format!("-o jsonl={path}/scan.jsonl -o csv={path}/scan.csv -o json={path}/scan.json --checkpoint {path}/scan")
 }
 
 fn resumed(checkpoint: &Path, more: &str) -> String {

@@ -1,11 +1,13 @@
 //! `grepable`: nmap's `-oG`, a line or two for each host that has answered or of which something is shown, in the order of addresses. What
-//! halfopen knows more of the scan stands in comments, as JSON: readers of the form pass over them.
+//! halfopen knows more of the scan, and of states that are not listed (nmap names one a host), stands in comments, as JSON:
+//! readers of the form pass over them.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 
-use super::hosts::Told;
+use super::hosts::{Extra, Told};
 use super::{Document, ServiceNames};
-use crate::record::{Record, Verdict};
+use crate::record::{Record, Rest, Verdict};
 use crate::scan::Host;
 
 /// Before the records of the scan in comments.
@@ -51,6 +53,7 @@ impl Document for Grepable {
             writeln!(out, "Host: {address} ()\tStatus: {status}")?;
             if host.down.is_none() {
                 writeln!(out, "Host: {address} ()\t{}", self.ports(host))?;
+                unnamed(*address, host).iter().try_for_each(|rest| comment(rest, out))?;
             }
         }
         if let Some(summary) = &told.scan.summary {
@@ -61,6 +64,12 @@ impl Document for Grepable {
             None => writeln!(out, "# halfopen done at {} -- {}", told.ended_text(), told.account()),
         }
     }
+}
+
+/// How many ports of a host are in states that are not listed, but for the one that nmap's form names.
+fn unnamed(address: IpAddr, host: &Host) -> Vec<Record> {
+    let rest = |extra: Extra<'_>| Rest { address, state: extra.state, reason: "".into(), count: extra.count };
+    host.extra().into_iter().skip(1).map(|extra| Record::Rest(rest(extra))).collect()
 }
 
 fn comment(record: &Record, out: &mut dyn Write) -> io::Result<()> {
