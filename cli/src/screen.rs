@@ -82,6 +82,11 @@ impl Screen {
         });
     }
 
+    /// Whether there is a bar to draw.
+    pub(crate) fn has_bar(&self) -> bool {
+        self.style.bar
+    }
+
     /// Draws how far the scan is.
     pub(crate) fn progress(&self, progress: &Progress) {
         if self.style.bar {
