@@ -62,9 +62,9 @@ pub(super) fn next(
         Some(stats) => next_beside(stats, running, screen, wait),
         None => running.next_event(wait),
     };
-    // What has come is about to be written, above a bar that would speak of the time before it.
-    if event.is_err() && wait.is_zero() && screen.has_bar() {
-        screen.progress(&running.progress());
+    // What has come is about to be written.
+    if event.is_err() && wait.is_zero() {
+        screen.catch_up(|| running.progress());
     }
     event
 }
