@@ -263,6 +263,28 @@ mod tests {
         }
     }
 
+    /// Values are the engine's words, but a file can have any.
+    #[test]
+    fn a_line_break_in_a_value_breaks_no_line() {
+        let text = r#"{"type":"scan","version":"0\n1","command":["a\r\nb"]}
+{"type":"verdict","address":"192.0.2.1","port":22,"state":"open","reason":"syn\nack","protocol":"x\n\ty/, z","suspect":"\"\r\n"}
+"#;
+        let scan = parse(&mut text.as_bytes()).unwrap().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        for form in [Form::Csv, Form::Grepable] {
+            let path = directory.path().join(form.name());
+            let choice = Choice { form, to: Destination::File(path.clone()) };
+            let mut sinks = Sinks::open(&[choice], &Wanted::default(), |_| None, || Box::new(io::sink())).unwrap();
+            sinks.begin(scan.header.as_ref().unwrap()).unwrap();
+            scan.hosts
+                .values()
+                .flat_map(|host| host.ports.values())
+                .for_each(|verdict| sinks.verdict(verdict).unwrap());
+            sinks.end(&samples::error()).unwrap();
+            assert!(load(&path).is_ok(), "{form}: {:?}", load(&path));
+        }
+    }
+
     #[test]
     fn only_a_database_has_numbers() {
         let directory = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 
 use super::hosts::{Extra, Told};
-use super::{Document, ServiceNames};
+use super::{Document, ServiceNames, on_one_line};
 use crate::record::{Record, Rest, Verdict};
 use crate::scan::Host;
 
@@ -28,7 +28,8 @@ impl Grepable {
     /// `443/open/tcp//https///`.
     fn port(&self, verdict: &Verdict) -> String {
         let service = (self.names)(verdict.port).unwrap_or_default();
-        format!("{}/{}/{}//{service}///", verdict.port, verdict.state, verdict.protocol)
+        let protocol = on_one_line(&verdict.protocol).replace(['/', ','], " ");
+        format!("{}/{}/{protocol}//{service}///", verdict.port, verdict.state)
     }
 
     fn ports(&self, host: &Host) -> String {
@@ -41,8 +42,8 @@ impl Grepable {
 impl Document for Grepable {
     fn write(&self, records: &mut dyn Iterator<Item = io::Result<Record>>, out: &mut dyn Write) -> io::Result<()> {
         let told = Told::new(records)?;
-        let command = told.command().replace(['\n', '\r'], " ");
-        writeln!(out, "# halfopen {} scan initiated {} as: {command}", told.version(), told.started_text())?;
+        let (version, command) = (on_one_line(told.version()), on_one_line(&told.command()));
+        writeln!(out, "# halfopen {version} scan initiated {} as: {command}", told.started_text())?;
         let ports = told.ports();
         writeln!(out, "# Ports scanned: TCP({};{ports}) UDP(0;) SCTP(0;) PROTOCOLS(0;)", ports.len())?;
         if let Some(header) = &told.scan.header {
@@ -60,7 +61,7 @@ impl Document for Grepable {
             comment(&Record::Summary(Box::new(summary.clone())), out)?;
         }
         match &told.scan.error {
-            Some(error) => writeln!(out, "# halfopen failed at {}: {}", told.ended_text(), error.replace('\n', " ")),
+            Some(error) => writeln!(out, "# halfopen failed at {}: {}", told.ended_text(), on_one_line(error)),
             None => writeln!(out, "# halfopen done at {} -- {}", told.ended_text(), told.account()),
         }
     }

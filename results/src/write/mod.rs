@@ -157,6 +157,11 @@ impl Writer {
     }
 }
 
+/// A text without line breaks and other control characters, for forms in which a line is a finding.
+pub(crate) fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// Appends formatted text; a vector takes everything.
 pub(crate) fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
