@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use halfopen::{Cooldown, Discover, LinkKind, Method, Plan, PlanBuilder, Receive, Resolve, Scan, ScanBuilder, State};
 use halfopen_results::record::{self, Show};
 use halfopen_results::sink::{self, Wanted};
-use halfopen_results::{Choice, Destination, Form, disk};
+use halfopen_results::{Choice, Destination, Field, Form, disk};
 use halfopen_services::top_ports;
 
 use crate::args::{
@@ -75,7 +75,13 @@ impl Settings {
         if !typed.fields.is_empty() && !outputs.iter().any(|output| output.form.has_fields()) {
             return Err(Failure::NoFields);
         }
+        if let Some(field) = doubled(&typed.fields) {
+            return Err(Failure::Setting(format!("--fields names {} twice", field.name())));
+        }
         let wanted = Wanted { show: shown(&typed.show), fields: typed.fields.clone(), filter: typed.filter.clone() };
+        if wanted.show.is_some_and(|show| !show.open) && outputs.iter().any(|output| output.form == Form::List) {
+            return Err(Failure::ClosedList);
+        }
         let has_summary = matches!(on_stdout, Some(FormArg::Of(form)) if form.has_summary());
         let settings = Settings {
             seed: args.probing.seed.unwrap_or_else(draw_seed),
@@ -228,6 +234,11 @@ fn outputs(typed: &[OutputArg], all: Option<&Path>) -> Vec<Choice> {
     };
     let all = all.into_iter().flat_map(|base| Form::ALL.map(|form| of_base(base, form)));
     typed.iter().filter_map(choice).chain(all).collect()
+}
+
+/// The first of these that stands there once more.
+fn doubled(fields: &[Field]) -> Option<Field> {
+    fields.iter().enumerate().find(|&(at, field)| fields[..at].contains(field)).map(|(_, &field)| field)
 }
 
 fn human_files(typed: &[OutputArg]) -> Vec<PathBuf> {

@@ -59,7 +59,7 @@ pub struct Wanted {
 impl Wanted {
     /// Which findings an output of this form has.
     pub fn show(&self, form: Form) -> Show {
-        self.show.unwrap_or_else(|| form.usual())
+        form.holds(self.show.unwrap_or_else(|| form.usual()))
     }
 }
 
@@ -133,7 +133,7 @@ impl Sinks {
     ) -> Result<Sinks, Error> {
         let open = |choice: &Choice| {
             let show = wanted.show(choice.form);
-            let writer = Writer::new(choice.form, show, &wanted.fields, names);
+            let writer = Writer::new(choice.form, &wanted.fields, names);
             let (name, way) = match &choice.to {
                 Destination::Stdout => ("standard output".into(), way(&writer, Place::Direct(stdout()))),
                 Destination::File(path) => (path.display().to_string(), Sink::open_file(&writer, path)?),

@@ -89,9 +89,7 @@ fn assert_files(directory: &Path, at_least: bool) {
 /// The outputs, and where the scan is kept.
 fn files(directory: &Path) -> String {
     let path = directory.display();
-    format!(
-        "-o jsonl={path}/scan.jsonl -o csv={path}/scan.csv -o json={path}/scan.json -o list --checkpoint {path}/scan"
-    )
+    format!("-o jsonl={path}/scan.jsonl -o csv={path}/scan.csv -o json={path}/scan.json --checkpoint {path}/scan")
 }
 
 pub(super) fn resumed(checkpoint: &Path, more: &str) -> String {
