@@ -106,6 +106,11 @@ pub(crate) enum Failure {
     /// Fields of forms that have none.
     #[error("--fields is for jsonl, json and csv, and none of them was asked for; add one, such as -o csv")]
     NoFields,
+    /// A list of what is not open.
+    #[error(
+        "a list is of open ports, and --show leaves those out; add open, or take a form that has states, such as -o csv"
+    )]
+    ClosedList,
     /// Signal handlers could not be installed.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -143,7 +148,7 @@ impl Failure {
             | Failure::Open { .. }
             | Failure::Setting(_)
             | Failure::DemoTooLarge { .. } => USAGE,
-            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::Scan(_) => USAGE,
+            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::ClosedList | Failure::Scan(_) => USAGE,
             Failure::Store(store::Error::Open { .. } | store::Error::Missing { .. } | store::Error::Later { .. }) => {
                 USAGE
             }

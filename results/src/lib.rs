@@ -20,6 +20,7 @@ pub mod scan;
 pub mod field;
 pub mod filter;
 // Where it goes.
+pub mod disk;
 pub mod sink;
 pub mod write;
 // Where it comes from, and what became of it.

@@ -4,16 +4,18 @@
 mod audit;
 mod consent;
 mod curfew;
+mod expiry;
 mod hours;
 mod networks;
 mod scope;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use halfopen::{Plan, Rate, ScanBuilder, Settings, Stopper};
+use halfopen_results::disk;
 use halfopen_results::record::{Authorisation, Header};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -23,7 +25,7 @@ use crate::output::account::Account;
 use crate::output::text::grouped;
 use crate::screen::Screen;
 use audit::Log;
-use consent::Question;
+pub(crate) use consent::Question;
 use curfew::Curfew;
 use scope::{Refusal, Scope};
 
@@ -33,11 +35,15 @@ use scope::{Refusal, Scope};
 pub(crate) struct PermitArgs {
     /// Scan only what this file allows, and record it
     ///
-    /// A TOML file: `networks` that may be scanned, `never` to be touched, `max-rate`, `hours` with `time-zone`, `contact`
-    /// and `reference` of the authorisation. Whatever else is asked for is refused before the first packet; every scan is
+    /// A TOML file: `networks` that may be scanned, `never` to be touched, `max-rate`, `hours` with `time-zone`, `expires`,
+    /// `contact` and `reference` of the authorisation. Whatever else is asked for is refused before the first packet; every scan is
     /// recorded in its audit log (`audit-log`, by default beside it). SCOPE.md describes all of it.
     #[arg(long, value_name = "FILE")]
     pub(crate) scope: Option<PathBuf>,
+
+    /// The scope that is configured where a scan goes on: it has to keep to both.
+    #[arg(skip)]
+    pub(crate) also: Option<PathBuf>,
 
     /// Do not ask before probing more than 65,536 public addresses without a scope
     ///
@@ -59,7 +65,8 @@ pub(crate) struct Permit {
 
 #[derive(Debug)]
 enum By {
-    Scope(Box<Scope>),
+    /// All of these.
+    Scopes(Vec<Scope>),
     /// Whoever answers this.
     Answer(Question),
     /// It is small, or not public, or was said on the command line.
@@ -69,9 +76,9 @@ enum By {
 /// A scan that has been allowed to begin.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
-    log: Option<Log>,
+    logs: Vec<Log>,
     authorisation: Option<Authorisation>,
-    /// When it must end, and that as people read it.
+    /// When it must end, and why, as people read it.
     end: Option<(Timestamp, String)>,
     curfew: Option<Curfew>,
     account: Option<Map<String, Value>>,
@@ -81,17 +88,19 @@ pub(crate) struct Session {
 const RECORDED: usize = 1000;
 
 impl Permit {
-    /// What allows the scan of a plan; the error is why nothing does.
-    pub(crate) fn of(args: &PermitArgs, plan: &Plan) -> Result<Permit, Failure> {
-        let by = match &args.scope {
-            Some(path) => By::Scope(Box::new(Scope::read(path)?)),
-            None => Question::about(plan).filter(|_| !args.yes).map_or(By::Nobody, By::Answer),
+    /// What allows the scan of a plan; the error is why nothing does. The question is about the whole of which it may be a
+    /// part.
+    pub(crate) fn of(args: &PermitArgs, plan: &Plan, question: Option<Question>) -> Result<Permit, Failure> {
+        let scopes = scopes(args)?;
+        let by = match scopes.is_empty() {
+            false => By::Scopes(scopes),
+            true => question.filter(|_| !args.yes).map_or(By::Nobody, By::Answer),
         };
         let permit = Permit::new(by, plan);
-        match permit.scope().map(|scope| scope.allows_targets(plan)) {
-            Some(Err(refusal)) => Err(permit.refused(refusal)),
-            _ => Ok(permit),
-        }
+        let now = Timestamp::now();
+        let allows = |scope: &Scope| scope.holds(now).and_then(|()| scope.allows_targets(plan));
+        let allowed = permit.scopes().iter().try_for_each(allows);
+        allowed.map_err(|refusal| permit.refused(refusal)).map(|()| permit)
     }
 
     fn new(by: By, plan: &Plan) -> Permit {
@@ -100,15 +109,26 @@ impl Permit {
         Permit { by, targets, more_ranges: ranges.count() as u64, scan: RandomState::new().build_hasher().finish() }
     }
 
-    fn scope(&self) -> Option<&Scope> {
-        if let By::Scope(scope) = &self.by { Some(scope) } else { None }
+    fn scopes(&self) -> &[Scope] {
+        if let By::Scopes(scopes) = &self.by { scopes } else { &[] }
     }
 
-    /// Keeps the scan within the scope's rate, and says so where it bounds one that is found while scanning.
+    /// The files in which the scan is recorded.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Path> {
+        self.scopes().iter().map(|scope| scope.audit_log.as_path())
+    }
+
+    /// What its owner should know in time.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let now = Timestamp::now();
+        self.scopes().iter().filter_map(|scope| scope.notice(now)).collect()
+    }
+
+    /// Keeps the scan within the scopes' rates, and says so where they bound one that is found while scanning.
     pub(crate) fn bound(&self, scan: ScanBuilder, screen: &Screen) -> Result<ScanBuilder, Failure> {
-        let bound = self.scope().map_or(Ok(None), |scope| scope.allows_rate(scan.settings()));
-        let Some(most) = bound.map_err(|refusal| self.refused(refusal))?.filter(|_| scan.settings().rate == Rate::Auto)
-        else {
+        let bounds = self.scopes().iter().map(|scope| scope.allows_rate(scan.settings()));
+        let bounds = bounds.collect::<Result<Vec<_>, _>>().map_err(|refusal| self.refused(refusal))?;
+        let Some(most) = bounds.into_iter().flatten().min().filter(|_| scan.settings().rate == Rate::Auto) else {
             return Ok(scan);
         };
         if scan.settings().max_rate.is_none() {
@@ -119,20 +139,22 @@ impl Permit {
 
     /// Asks who must be asked, looks at the clock, and records the beginning. From here on the scan takes place.
     pub(crate) fn begin(self, settings: &Settings, targets: u64) -> Result<Session, Failure> {
-        let scope = match self.by {
-            By::Scope(ref scope) => scope,
+        let scopes = match self.by {
+            By::Scopes(ref scopes) => scopes,
             By::Answer(question) => {
                 question.at_rate_of(settings).ask().map_err(Refusal::into_failure)?;
                 return Ok(Session::default());
             }
             By::Nobody => return Ok(Session::default()),
         };
-        let end = scope.allows_time(Timestamp::now()).map_err(|refusal| self.refused(refusal))?;
-        let mut log = Log::open(scope, self.scan)?;
-        log.write("start", self.beginning(settings, targets))?;
-        let end = end.map(|end| (end, scope.local(end)));
-        let authorisation = Some(scope.authorisation());
-        Ok(Session { log: Some(log), authorisation, end, ..Session::default() })
+        let now = Timestamp::now();
+        let ends = scopes.iter().map(|scope| scope.allows_time(now).map(|end| end.map(|end| (end, scope.ending(end)))));
+        let ends = ends.collect::<Result<Vec<_>, _>>().map_err(|refusal| self.refused(refusal))?;
+        let open = |scope| Log::open(scope, self.scan);
+        let mut logs = scopes.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        logs.iter_mut().try_for_each(|log| log.write("start", self.beginning(settings, targets)))?;
+        let authorisation = scopes.first().map(Scope::authorisation);
+        Ok(Session { logs, authorisation, end: ends.into_iter().flatten().min(), ..Session::default() })
     }
 
     /// A refusal is recorded, too, where that can be done; it stands in any case.
@@ -142,10 +164,10 @@ impl Permit {
             ("targets".to_owned(), self.targets.clone().into()),
             ("more_ranges".to_owned(), self.more_ranges.into()),
         ]);
-        let log = self.scope().map(|scope| Log::open(scope, self.scan));
-        match log.map(|log| log.and_then(|mut log| log.write("refused", fields))) {
-            Some(Err(unrecorded)) => refusal.unrecorded(&unrecorded),
-            _ => refusal.into_failure(),
+        let record = |scope: &Scope| Log::open(scope, self.scan)?.write("refused", fields.clone());
+        match self.scopes().iter().map(record).fold(Ok(()), Result::and) {
+            Err(unrecorded) => refusal.unrecorded(&unrecorded),
+            Ok(()) => refusal.into_failure(),
         }
     }
 
@@ -167,6 +189,13 @@ impl Permit {
     }
 }
 
+/// The scopes that a scan has to keep to: that which was named, and that which is configured where it goes on.
+fn scopes(args: &PermitArgs) -> Result<Vec<Scope>, Failure> {
+    let same = |one: &Path, other: &Path| disk::behind(one).ok() == disk::behind(other).ok();
+    let also = args.also.iter().filter(|also| args.scope.as_deref().is_none_or(|scope| !same(scope, also)));
+    args.scope.iter().chain(also).map(|path| Scope::read(path)).collect()
+}
+
 impl Session {
     /// Says in a scan's header by whose authorisation it is made.
     pub(crate) fn authorise(&self, header: Header) -> Header {
@@ -175,9 +204,9 @@ impl Session {
 
     /// Has the scan stopped when the scope's hours end; one that will be resumed calls nothing silent.
     pub(crate) fn watch(&mut self, stopper: Stopper, screen: Screen, resumable: bool) -> Result<(), Failure> {
-        let Some((end, local)) = self.end.take() else { return Ok(()) };
+        let Some((end, why)) = self.end.take() else { return Ok(()) };
         let stop = move || {
-            screen.warn(&format!("the scope's hours end at {local}: stopping, and waiting for late replies"));
+            screen.warn(&format!("{why}: stopping, and waiting for late replies"));
             if resumable { stopper.suspend() } else { stopper.stop() }
         };
         self.curfew = Some(Curfew::at(end, stop).map_err(Failure::Curfew)?);
@@ -195,6 +224,7 @@ impl Session {
             "outcome": account.outcome,
             "elapsed_us": account.elapsed_us,
             "probes": account.probes.total,
+            "probes_at_least": account.probes.at_least,
             "hosts": account.hosts,
             "counts": account.counts,
         })));
@@ -206,7 +236,7 @@ impl Session {
         let mut fields = self.account.take().unwrap_or_else(|| map(json!({ "outcome": "failed" })));
         fields.insert("hours_over".into(), cut_short.into());
         fields.insert("error".into(), result.as_ref().err().map(ToString::to_string).into());
-        let recorded = self.log.as_mut().map_or(Ok(()), |log| log.write("end", fields));
+        let recorded = self.logs.iter_mut().map(|log| log.write("end", fields.clone())).fold(Ok(()), Result::and);
         result.and_then(|code| recorded.map(|()| code))
     }
 

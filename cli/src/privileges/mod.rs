@@ -24,7 +24,7 @@ use std::path::PathBuf;
 
 use rustix::thread::set_no_new_privs;
 
-pub(crate) use identity::become_nobody;
+pub(crate) use identity::{become_nobody, becomes};
 
 /// What the program still has to do when it has given up the rest.
 #[derive(Debug, Clone, Default)]

@@ -15,11 +15,11 @@ use halfopen_results::Coverage;
 
 use crate::args::ScanArgs;
 use crate::failure::Failure;
-use crate::keeper::Place;
+use crate::keeper::{Place, Wish};
 use crate::layers::Effective;
 use crate::output::Output;
 use crate::output::account::PlanSize;
-use crate::permit::{Permit, Session};
+use crate::permit::{Permit, Question, Session};
 use crate::privileges::{self, Keep};
 use crate::resume::{self, Past};
 use crate::screen::Screen;
@@ -30,17 +30,17 @@ use audience::Observer;
 /// `halfopen scan`.
 pub(crate) fn run(args: ScanArgs, effective: &[Effective]) -> Result<u8, Failure> {
     let settings = Settings::new(args)?;
-    let place = if settings.args.probing.dry_run { None } else { resume::place(&settings, effective)? };
+    let wish = if settings.args.probing.dry_run { None } else { resume::wish(&settings, effective)? };
     announce_input(&settings);
     let plan = settings.plan()?;
-    Task { place, ..Task::new(&settings, &mut |_| {}) }.run(plan)
+    Task { wish, ..Task::new(&settings, &mut |_| {}) }.run(plan)
 }
 
 /// Goes on with a scan.
-pub(crate) fn go_on(settings: &Settings, place: Place, past: Past) -> Result<u8, Failure> {
+pub(crate) fn go_on(settings: &Settings, wish: Wish, past: Past) -> Result<u8, Failure> {
     announce_input(settings);
     let plan = settings.plan()?;
-    Task { place: Some(place), past: Some(past), ..Task::new(settings, &mut |_| {}) }.run(plan)
+    Task { wish: Some(wish), past: Some(past), ..Task::new(settings, &mut |_| {}) }.run(plan)
 }
 
 /// Scans a plan, and has `observer` see every event.
@@ -62,7 +62,7 @@ struct Task<'a> {
     screen: Screen,
     observer: Observer<'a>,
     /// Where it is kept, if it is to be.
-    place: Option<Place>,
+    wish: Option<Wish>,
     /// What it goes on from.
     past: Option<Past>,
 }
@@ -71,12 +71,18 @@ struct Task<'a> {
 struct Files {
     output: Output<Box<dyn Write>>,
     stats: Option<StatsFile>,
+    place: Option<Place>,
 }
 
 impl Files {
-    fn open(settings: &Settings, targets: u64, screen: &Screen) -> Result<Files, Failure> {
+    /// What cannot be opened, or gone on with, is found out here, and leaves all files as they were.
+    fn open(task: &Task, wish: Option<Wish>, targets: u64) -> Result<Files, Failure> {
+        let Task { settings, screen, past, .. } = task;
+        let place = wish.map(Wish::open).transpose()?;
+        let output = Output::open(settings, targets, screen)?;
+        past.iter().filter(|past| !past.marks.is_empty()).try_for_each(|past| output.check(&past.marks))?;
         let stats = settings.args.output.stats_json.as_deref().map(StatsFile::open).transpose()?;
-        Ok(Files { output: Output::open(settings, targets, screen)?, stats })
+        Ok(Files { output, stats, place })
     }
 }
 
@@ -88,12 +94,16 @@ struct Extent {
 
 impl<'a> Task<'a> {
     fn new(settings: &'a Settings, observer: Observer<'a>) -> Task<'a> {
-        Task { settings, screen: Screen::new(settings.style), observer, place: None, past: None }
+        Task { settings, screen: Screen::new(settings.style), observer, wish: None, past: None }
     }
 
     /// Makes it, if it may be made.
-    fn run(self, plan: Plan) -> Result<u8, Failure> {
-        let permit = Permit::of(&self.settings.args.permit, &plan)?;
+    fn run(self, whole: Plan) -> Result<u8, Failure> {
+        let question = Question::about(&whole, self.settings.args.targets.shard);
+        let plan = self.settings.part(whole)?;
+        let permit = Permit::of(&self.settings.args.permit, &plan, question)?;
+        self.settings.spares(permit.logs())?;
+        permit.warnings().iter().for_each(|warning| self.screen.warn(warning));
         let extent = self.extent(&plan);
         let builder = permit.bound(self.settings.scan(plan), &self.screen)?;
         let builder = self.resume(builder)?;
@@ -117,10 +127,11 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn scan(self, builder: ScanBuilder, extent: Extent, session: &mut Session) -> Result<u8, Failure> {
+    fn scan(mut self, builder: ScanBuilder, extent: Extent, session: &mut Session) -> Result<u8, Failure> {
         let ready = builder.open()?;
         // Files that cannot be written are no reason to have sent anything.
-        let files = self.give_up_rights(&ready, || Files::open(self.settings, extent.size.targets, &self.screen))?;
+        let wish = self.wish.take();
+        let files = self.give_up_rights(&ready, || Files::open(&self, wish, extent.size.targets))?;
         underway::run(self, ready, files, extent, session)
     }
 
