@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use halfopen_monitor::store;
+use halfopen_monitor::{document, service, store};
 use halfopen_phantom::EnclosureError;
 use halfopen_results::{read, sink};
 
@@ -111,6 +111,9 @@ pub(crate) enum Failure {
         "a list is of open ports, and --show leaves those out; add open, or take a form that has states, such as -o csv"
     )]
     ClosedList,
+    /// The monitor had to end.
+    #[error(transparent)]
+    Monitor(#[from] service::Error),
     /// Signal handlers could not be installed.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -126,6 +129,15 @@ const REFUSED: u8 = 3;
 pub(crate) const CUT_SHORT: u8 = 4;
 /// As the shell reports a program that SIGPIPE (13) ended: the reader of the results went away.
 const READER_GONE: u8 = 128 + 13;
+
+impl From<document::Error> for Failure {
+    fn from(error: document::Error) -> Failure {
+        match error {
+            document::Error::Open { name, source } => Failure::Open { name, source },
+            document::Error::Wrong(what) => Failure::Setting(what),
+        }
+    }
+}
 
 impl Failure {
     /// Says it on standard error and gives the code to leave with. When the reader of the results has gone away
@@ -158,6 +170,7 @@ impl Failure {
             Failure::Refused { .. } => REFUSED,
             Failure::Results(_)
             | Failure::Signals(_)
+            | Failure::Monitor(_)
             | Failure::Stats(_)
             | Failure::Audit { .. }
             | Failure::Curfew(_)

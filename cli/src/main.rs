@@ -14,7 +14,6 @@ mod config;
 mod convert;
 mod diff;
 mod doctor;
-mod document;
 mod demo;
 mod explain;
 mod failure;

@@ -25,6 +25,15 @@ pub mod watch;
 pub mod ledger;
 pub mod store;
 
+// What the owner wants, and when it is time for it.
+pub mod document;
+pub mod settings;
+pub mod hours;
+pub mod schedule;
+pub mod windows;
+pub mod agenda;
+pub mod service;
+
 pub use endpoint::Endpoint;
 pub use incident::{Incident, Severity, Trigger};
 pub use message::Message;

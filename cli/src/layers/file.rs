@@ -12,8 +12,8 @@ use toml::de::{DeTable, DeValue};
 use super::catalogue::{Catalogue, Named, long, normal, takes_many};
 use super::stack::Given;
 use super::{Origin, Variables};
-use crate::document::Document;
 use crate::failure::Failure;
+use halfopen_monitor::document::Document;
 
 /// The profiles that every halfopen knows.
 static BUILT_IN: &str = include_str!("profiles.toml");
@@ -121,7 +121,8 @@ impl File {
     }
 
     fn table<'a>(&self, value: &'a Spanned<DeValue<'a>>, what: &str) -> Result<&'a DeTable<'a>, Failure> {
-        value.get_ref().as_table().ok_or_else(|| self.document.wrong(value.span(), &format!("expected {what}")))
+        let wrong = || self.document.wrong(value.span(), &format!("expected {what}"));
+        Ok(value.get_ref().as_table().ok_or_else(wrong)?)
     }
 
     fn given(
@@ -145,7 +146,7 @@ impl File {
         profile: Option<&str>,
     ) -> Result<Given, Failure> {
         let name = key.get_ref().as_ref();
-        let wrong = |what: &str| self.document.wrong(key.span(), what);
+        let wrong = |what: &str| Failure::from(self.document.wrong(key.span(), what));
         let arg = match catalogue.named(name) {
             Named::Setting(_) if profile.is_some() && name == PROFILE => {
                 return Err(wrong("a profile cannot choose a profile"));

@@ -66,7 +66,7 @@ mod tests {
 
     fn read(value: &str, zone: &str) -> Result<String, String> {
         let table: toml::Table = format!("it = {value}").parse().unwrap();
-        Expiry::read(&table["it"], &super::super::hours::zone(zone).unwrap()).map(|expiry| expiry.at.to_string())
+        Expiry::read(&table["it"], &halfopen_monitor::hours::zone(zone).unwrap()).map(|expiry| expiry.at.to_string())
     }
 
     #[test]

@@ -5,7 +5,6 @@ mod audit;
 mod consent;
 mod curfew;
 mod expiry;
-mod hours;
 mod networks;
 mod scope;
 

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use halfopen::{AddressRange, Plan, Pps, Rate, Settings};
+use halfopen_monitor::document::{self, Document};
+use halfopen_monitor::hours::{self, Hours, Moment};
 use halfopen_results::record::Authorisation;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -11,9 +13,7 @@ use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use super::expiry::Expiry;
-use super::hours::{self, Hours, Moment};
 use super::networks::{self, Networks};
-use crate::document::Document;
 use crate::failure::Failure;
 use crate::output::text::grouped;
 use crate::values;
@@ -71,7 +71,9 @@ impl Scope {
         let written: Written = toml::from_str(document.text()).map_err(|error| document.unreadable(&error))?;
         let networks = networks_of(&document, written.networks.get_ref())?;
         if networks.is_empty() {
-            return Err(document.wrong(written.networks.span(), "networks: an empty list allows no scan at all"));
+            return Err(document
+                .wrong(written.networks.span(), "networks: an empty list allows no scan at all")
+                .into());
         }
         Ok(Scope {
             path: path.to_owned(),
@@ -204,13 +206,13 @@ fn networks_of(document: &Document, texts: &[Spanned<String>]) -> Result<Network
         networks::parse(text.get_ref())
             .map_err(|what| document.wrong(text.span(), &format!("{:?}: {what}", text.get_ref())))
     };
-    let ranges = texts.iter().map(read).collect::<Result<Vec<AddressRange>, _>>()?;
+    let ranges = texts.iter().map(read).collect::<Result<Vec<AddressRange>, document::Error>>()?;
     Ok(Networks::new(ranges))
 }
 
 fn not_empty(document: &Document, name: &str, text: Spanned<String>) -> Result<String, Failure> {
     match text.get_ref().trim() {
-        "" => Err(document.wrong(text.span(), &format!("{name}: expected a text that is not empty"))),
+        "" => Err(document.wrong(text.span(), &format!("{name}: expected a text that is not empty")).into()),
         _ => Ok(text.into_inner()),
     }
 }
@@ -220,7 +222,8 @@ fn rate_of(document: &Document, rate: &Spanned<Value>) -> Result<Pps, Failure> {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    values::pps(&text).map_err(|what| document.wrong(rate.span(), &format!("max-rate = {}: {what}", rate.get_ref())))
+    let wrong = |what| document.wrong(rate.span(), &format!("max-rate = {}: {what}", rate.get_ref()));
+    Ok(values::pps(&text).map_err(|what: String| wrong(what))?)
 }
 
 fn hours_of(
@@ -232,13 +235,13 @@ fn hours_of(
         |text: &Spanned<String>, what: String| document.wrong(text.span(), &format!("{:?}: {what}", text.get_ref()));
     let Some(zone) = zone else {
         let what = "hours need a time-zone beside them, such as \"Europe/Berlin\", \"UTC\" or \"+02:00\"";
-        return Err(document.wrong(hours.span(), what));
+        return Err(document.wrong(hours.span(), what).into());
     };
     if hours.get_ref().is_empty() {
-        return Err(document.wrong(hours.span(), "hours: an empty list allows no scan at all"));
+        return Err(document.wrong(hours.span(), "hours: an empty list allows no scan at all").into());
     }
     let window = |text: &Spanned<String>| hours::window(text.get_ref()).map_err(|what| wrong(text, what));
-    let windows = hours.get_ref().iter().map(window).collect::<Result<_, _>>()?;
+    let windows = hours.get_ref().iter().map(window).collect::<Result<_, document::Error>>()?;
     Ok(Hours::new(windows, hours::zone(zone.get_ref()).map_err(|what| wrong(&zone, what))?))
 }
 
@@ -253,7 +256,7 @@ fn expiry_of(
     let zone = zone.map(|zone| hours::zone(zone.get_ref()).map_err(|what| wrong_zone(zone, what))).transpose()?;
     let expiry = Expiry::read(expires.get_ref(), &zone.unwrap_or(TimeZone::UTC));
     let wrong = |what| document.wrong(expires.span(), &format!("expires = {}: {what}", expires.get_ref()));
-    expiry.map(Some).map_err(wrong)
+    Ok(expiry.map(Some).map_err(wrong)?)
 }
 
 /// Relative to the scope's file; beside it if it says nothing.

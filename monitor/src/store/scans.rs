@@ -64,6 +64,15 @@ pub fn last_scans(connection: &Connection, group: Option<&str>, limit: u32) -> R
     Ok(rows.query_map(params![group, limit], account)?.collect::<Result<_, _>>()?)
 }
 
+/// When the last regular scan of a group was begun.
+pub fn last_begun(connection: &Connection, group: &str) -> Result<Option<Timestamp>, Error> {
+    let mut row = connection.prepare_cached(
+        "SELECT started FROM scan JOIN watched_group ON watched_group.id = scan.watched_group
+         WHERE name = ?1 AND purpose = 'regular' AND outcome <> 'skipped' ORDER BY ended DESC LIMIT 1",
+    )?;
+    Ok(row.query_row([group], |row| row.get(0)).optional()?.map(time))
+}
+
 /// The group's scans are about this now.
 pub fn remember_coverage(connection: &Connection, group: &str, coverage: &Coverage) -> Result<(), Error> {
     let (group, coverage) = (group_id(connection, group)?, coverage_id(connection, coverage)?);

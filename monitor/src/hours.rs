@@ -1,4 +1,4 @@
-//! The hours in which scans may be made: `Mon-Fri 22:00-06:00` in a time zone. A window that goes past midnight belongs
+//! Hours of the week: `Mon-Fri 22:00-06:00` in a time zone, in which scans may be made, people be told, or windows be open. A window that goes past midnight belongs
 //! to the day on which it begins. Clocks that are set forward or back are the time zone's business (jiff's).
 
 use jiff::civil::{Date, Time, Weekday};
@@ -6,16 +6,16 @@ use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-/// When scans may be made.
+/// Hours of the week.
 #[derive(Debug, Clone)]
-pub(crate) struct Hours {
+pub struct Hours {
     windows: Vec<Window>,
     zone: TimeZone,
 }
 
 /// Hours of some days of the week.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Window {
+pub struct Window {
     days: Vec<Weekday>,
     from: Time,
     to: Time,
@@ -23,10 +23,10 @@ pub(crate) struct Window {
 
 /// A moment, seen by the hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Moment {
-    /// Scans may be made, until then; none where no end is near.
+pub enum Moment {
+    /// Within them, until then; none where no end is near.
     Open(Option<Timestamp>),
-    /// They may not, until then.
+    /// Outside, until then; none where they never come.
     Closed(Option<Timestamp>),
 }
 
@@ -44,12 +44,12 @@ const WEEK: [(&str, Weekday); 7] = [
 
 impl Hours {
     /// These windows in this time zone.
-    pub(crate) fn new(windows: Vec<Window>, zone: TimeZone) -> Hours {
+    pub fn new(windows: Vec<Window>, zone: TimeZone) -> Hours {
         Hours { windows, zone }
     }
 
-    /// Whether scans may be made now, and until when that holds.
-    pub(crate) fn at(&self, now: Timestamp) -> Moment {
+    /// Whether a moment is within them, and until when that holds.
+    pub fn at(&self, now: Timestamp) -> Moment {
         let open = self.merged(now);
         let horizon = open.last().map(|&(_, end)| end);
         match open.iter().find(|&&(start, end)| start <= now && now < end) {
@@ -59,7 +59,7 @@ impl Hours {
     }
 
     /// A moment as it is in the hours' time zone.
-    pub(crate) fn local(&self, at: Timestamp) -> String {
+    pub fn local(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string()
     }
 
@@ -94,7 +94,7 @@ impl Hours {
 }
 
 /// `Mon-Fri 22:00-06:00`, `Sat,Sun`, `01:00-05:30`: days, hours, or both.
-pub(crate) fn window(text: &str) -> Result<Window, String> {
+pub fn window(text: &str) -> Result<Window, String> {
     let all = WEEK.map(|(_, day)| day).to_vec();
     let midnight = Time::midnight();
     let read = match text.split_whitespace().collect::<Vec<_>>().as_slice() {
@@ -107,7 +107,7 @@ pub(crate) fn window(text: &str) -> Result<Window, String> {
 }
 
 /// A name of the time zone database, an offset such as +02:00, or a rule in POSIX's form.
-pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
+pub fn zone(text: &str) -> Result<TimeZone, String> {
     let unknown = "no such time zone on this machine; expected a name such as Europe/Berlin (which needs the system's time \
                    zone data), UTC, or an offset such as +02:00";
     DateTimeParser::new().parse_time_zone(text).map_err(|_| unknown.into())

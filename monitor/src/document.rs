@@ -1,18 +1,33 @@
 //! TOML files that people write: reading them, and saying on which line something is wrong. What the keys mean is for
-//! those who ask (`layers`, `scope`).
+//! those who ask: settings here, the command's own settings and scopes.
 
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, Error};
+use toml::de::{DeTable, DeValue};
 
-use crate::failure::Failure;
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("cannot open {name}: {source}")]
+    Open {
+        /// The file.
+        name: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Something in it is wrong: `file:line: what, and what instead`.
+    #[error("{0}")]
+    Wrong(String),
+}
 
 /// The text of a file, and its name in messages.
 #[derive(Debug, Clone)]
-pub(crate) struct Document {
+pub struct Document {
     name: String,
     text: String,
 }
@@ -22,53 +37,53 @@ const SHOWN: usize = 60;
 
 impl Document {
     /// A text that is at hand.
-    pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Document {
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Document {
         Document { name: name.into(), text: text.into() }
     }
 
     /// Reads a file.
-    pub(crate) fn read(path: &Path) -> Result<Document, Failure> {
+    pub fn read(path: &Path) -> Result<Document, Error> {
         let name = path.to_string_lossy().into_owned();
         match fs::read_to_string(path) {
             Ok(text) => Ok(Document { name, text }),
-            Err(source) => Err(Failure::Open { name, source }),
+            Err(source) => Err(Error::Open { name, source }),
         }
     }
 
     /// Its name.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Its text.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// Its keys and values.
-    pub(crate) fn table(&self) -> Result<DeTable<'_>, Failure> {
+    pub fn table(&self) -> Result<DeTable<'_>, Error> {
         DeTable::parse(&self.text).map(Spanned::into_inner).map_err(|error| self.unreadable(&error))
     }
 
     /// The line of a byte, counted from 1.
-    pub(crate) fn line(&self, at: usize) -> usize {
+    pub fn line(&self, at: usize) -> usize {
         1 + self.text.bytes().take(at).filter(|&byte| byte == b'\n').count()
     }
 
     /// A value as it was written, on one line and not too long.
-    pub(crate) fn written(&self, value: &Spanned<DeValue<'_>>) -> String {
+    pub fn written(&self, value: &Spanned<DeValue<'_>>) -> String {
         let text = self.text.get(value.span()).unwrap_or_default();
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         if text.chars().count() <= SHOWN { text } else { text.chars().take(SHOWN).chain("...".chars()).collect() }
     }
 
     /// What is wrong, with its line.
-    pub(crate) fn wrong(&self, place: Range<usize>, what: &str) -> Failure {
-        Failure::Setting(format!("{}:{}: {what}", self.name, self.line(place.start)))
+    pub fn wrong(&self, place: Range<usize>, what: &str) -> Error {
+        Error::Wrong(format!("{}:{}: {what}", self.name, self.line(place.start)))
     }
 
     /// What the reader of the format says.
-    pub(crate) fn unreadable(&self, error: &Error) -> Failure {
+    pub fn unreadable(&self, error: &toml::de::Error) -> Error {
         let what = error.message().lines().collect::<Vec<_>>().join("; ");
         self.wrong(error.span().unwrap_or_default(), &what)
     }
