@@ -23,6 +23,8 @@ use crate::monitor::database::DatabaseArgs;
 use crate::monitor::events::EventsArgs;
 use crate::monitor::history::HistoryArgs;
 use crate::monitor::incidents::{AckArgs, IncidentsArgs, MuteArgs, ResolveArgs};
+use crate::monitor::scanner::ScannerArgs;
+use crate::monitor::watch::WatchArgs;
 use crate::report::ReportArgs;
 use crate::resume::ResumeArgs;
 use crate::version::VersionArgs;
@@ -169,6 +171,13 @@ pub(crate) enum Command {
     Resolve(ResolveArgs),
     /// Check, copy, prune or shrink the monitor's database
     Db(DatabaseArgs),
+    /// Watch ports: scan groups of targets on their schedules, and keep the history
+    ///
+    /// A service, or with --once a job for a timer. What is scanned when stands in a file; each scan is made as `halfopen scan` would.
+    Watch(WatchArgs),
+    /// Scan for `halfopen watch`
+    #[command(hide = true)]
+    Scanner(ScannerArgs),
 }
 
 const PROGRAM: &str = "\

@@ -5,6 +5,8 @@ pub(crate) mod database;
 pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod incidents;
+pub(crate) mod scanner;
+pub(crate) mod watch;
 
 use std::env;
 use std::path::PathBuf;

@@ -28,5 +28,7 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Mute(args) => monitor::incidents::mute(&args),
         Command::Resolve(args) => monitor::incidents::resolve(&args),
         Command::Db(args) => monitor::database::run(&args),
+        Command::Watch(args) => monitor::watch::run(&args),
+        Command::Scanner(args) => monitor::scanner::run(&args),
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn become_this(user: User, keep: &Keep) -> Account {
             true => stay(&keep.writes, "for the commands that are run"),
             false => {
                 empty_bounding_set();
-                change_user(user, &keep.writes)
+                change_user(user, keep)
             }
         };
         account.in_force.push(told);
@@ -81,13 +81,14 @@ fn give_up_capabilities(spared: CapabilitySet) -> Result<String, String> {
 }
 
 /// Becomes somebody else, if there is one who will do. What to say of it, and the capabilities that are needed still.
-fn change_user(user: User, writes: &[PathBuf]) -> (String, CapabilitySet) {
-    match tried(|| user.take().map(|()| all_writable(writes, user.uid))) {
+fn change_user(user: User, keep: &Keep) -> (String, CapabilitySet) {
+    let writes = &keep.writes;
+    match tried(|| user.take().map(|()| all_writable(writes, user.uid) && all_readable(keep.reads()))) {
         Ok(true) => match user.take() {
             Ok(()) => (format!("user {}, group {}", user.uid, user.gid), CapabilitySet::empty()),
             Err(error) => stay(writes, &format!("because it cannot become user {} ({error})", user.uid)),
         },
-        Ok(false) => stay(writes, &format!("because user {} cannot write the results", user.uid)),
+        Ok(false) => stay(writes, &format!("because user {} cannot {}", user.uid, keep.task())),
         Err(error) => stay(writes, &format!("because it cannot become user {} ({error})", user.uid)),
     }
 }
@@ -137,6 +138,10 @@ impl User {
 /// Whether the calling thread, which is this user's, can open all of these, or make them anew and put them in place.
 fn all_writable(paths: &[PathBuf], uid: u32) -> bool {
     paths.iter().all(|path| is_writable(path, uid))
+}
+
+fn all_readable(paths: &[PathBuf]) -> bool {
+    paths.iter().all(|path| accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).is_ok())
 }
 
 fn is_writable(path: &Path, uid: u32) -> bool {

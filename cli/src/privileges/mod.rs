@@ -35,6 +35,8 @@ pub(crate) struct Keep {
     pub(crate) connects: bool,
     /// Starts other programs, with the rights that they would have from a shell: then only capabilities are given up.
     pub(crate) programs: bool,
+    /// Is a service: reads what its user can read, these files among it, and makes what system calls it likes.
+    pub(crate) service: Option<Vec<PathBuf>>,
 }
 
 /// What came of it, in words.
@@ -73,6 +75,21 @@ impl Account {
     }
 }
 
+impl Keep {
+    /// What somebody else must be able to do.
+    fn task(&self) -> &'static str {
+        if self.service.is_some() {
+            "write the store or read the settings and what they name"
+        } else {
+            "write the results"
+        }
+    }
+
+    fn reads(&self) -> &[PathBuf] {
+        self.service.as_deref().unwrap_or_default()
+    }
+}
+
 /// Confines what is left of the program: no rights by way of other programs, and no files, connections and system calls
 /// but those that are needed.
 pub(crate) fn confine(keep: &Keep) -> Account {
@@ -85,6 +102,8 @@ pub(crate) fn confine(keep: &Keep) -> Account {
     let sealed = set_no_new_privs(true).map_err(|error| format!("new ones can be had (no_new_privs: {error})"));
     account.note(sealed.map(|()| "no new ones (no_new_privs)".into()));
     account.note(files::confine(keep));
-    account.note(syscalls::confine(keep.connects));
+    if keep.service.is_none() {
+        account.note(syscalls::confine(keep.connects));
+    }
     account
 }

@@ -158,6 +158,7 @@ impl<'a> Task<'a> {
             writes: self.settings.writes(),
             connects: ready.settings().method == Method::Connect,
             programs: self.settings.args.then.command.is_some(),
+            service: None,
         }
     }
 }

@@ -15,6 +15,7 @@ mod ports;
 mod report;
 mod results;
 mod settings;
+mod watch;
 
 use std::ffi::OsStr;
 use std::io::Write;

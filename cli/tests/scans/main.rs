@@ -19,6 +19,7 @@ mod seed;
 mod stats;
 mod terminal;
 mod then;
+mod watch;
 
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read};
 use std::net::TcpListener;

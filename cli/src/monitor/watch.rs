@@ -1,0 +1,338 @@
+//! `halfopen watch`: scans groups of targets again and again, by the file that says which and when. The process that scans is
+//! started first, because it keeps the rights; everything else is done without.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Args;
+use halfopen::Plan;
+use halfopen_monitor::Store;
+use halfopen_monitor::document;
+use halfopen_monitor::service::conductor::Tally;
+use halfopen_monitor::service::lock::{self, Lock};
+use halfopen_monitor::service::watching::Watcher;
+use halfopen_monitor::service::{self, End, Link, Notifier, Parts, scanner};
+use halfopen_monitor::settings::{Group, Settings};
+use jiff::Timestamp;
+use toml::de::DeValue;
+
+use crate::args::{self, ScanArgs, ShowArg};
+use crate::failure::{self, DONE, Failure};
+use crate::port_names::ServiceNames;
+use crate::privileges::{self, Keep};
+use crate::screen;
+use crate::settings;
+
+const EXAMPLES: &str = "\
+Examples:
+  Watch as the file says, until it is ended:
+    halfopen watch -c /etc/halfopen/halfopen.toml
+  Whether the file is sound, and when what is due:
+    halfopen watch -c halfopen.toml --check
+  From a timer, every group once:
+    halfopen watch -c halfopen.toml --once
+
+A file to begin with:
+  store = \"monitor.db\"
+  [[group]]
+  name = \"this machine\"
+  targets = [\"127.0.0.1\", \"::1\"]
+  ports = [\"1-1024\"]
+  every = \"5m\"
+
+Signals: SIGHUP reads the file again, as does a change of it; a file that is not sound is refused, and what was before stays in \
+force. SIGTERM and SIGINT end it; scans under way are made again the next time.
+
+Exit codes: 0 ended by a signal (--once: every group was scanned, and no incident is open; --check: the file is sound), 1 runtime \
+error (--once: a scan failed), 2 usage error, or something is wrong in the file, 5 with --once: every group was scanned, and \
+incidents are open; 130 and 143 with --once: interrupted.
+
+Rights: as `halfopen scan`. Only the process that scans keeps them; what keeps the history and talks to others gives them up.";
+
+/// `halfopen watch`, as typed.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct WatchArgs {
+    /// The file that says what is watched, when, and who is told
+    #[arg(short = 'c', long, value_name = "FILE", default_value = "halfopen.toml")]
+    settings: PathBuf,
+
+    /// Scan every group once, now, confirm what looks different, and end
+    #[arg(long, conflicts_with = "check")]
+    once: bool,
+
+    /// Only say whether the file is sound, and what it says
+    #[arg(long)]
+    check: bool,
+
+    /// Keep all rights in the monitor, too, and not only in the process that scans
+    #[arg(long)]
+    no_drop: bool,
+}
+
+/// Every group was scanned, and something is not as it should be.
+const INCIDENTS: u8 = 5;
+const FAILED: u8 = 1;
+
+/// Watches.
+pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
+    let settings = read(&args.settings)?;
+    if args.check {
+        screen::print(&told(&settings)).map_err(failure::stdout)?;
+        return Ok(DONE);
+    }
+    // Before anything else: what it takes to scan goes with the next step.
+    let link = Link::start(guard(&settings.path)).map_err(|source| system("start the scanner", source))?;
+    let notifier = Notifier::from_env().map_err(|source| system("reach NOTIFY_SOCKET", source))?;
+    make_folder(&settings.store)?;
+    give_up_rights(args, &settings);
+    let _lock = Lock::take(&settings.store).map_err(|error| match error {
+        lock::Error::Held { .. } => Failure::Setting(error.to_string()),
+        lock::Error::Write { path, source } => Failure::Write { name: path.display().to_string(), source },
+    })?;
+    let store = Store::open(&settings.store).map_err(service::Error::from)?;
+    let once = args.once;
+    let watching = Watcher::open(store, &settings, Timestamp::now()).map_err(service::Error::from)?;
+    let parts = Parts { settings, check: &check, watching, link, notifier, once };
+    let end = service::run(parts)?;
+    Ok(code(end, once))
+}
+
+/// The file, with every group held against what `halfopen scan` takes. Absolute: who looks at it later may be elsewhere.
+pub(super) fn read(path: &Path) -> Result<Settings, document::Error> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Settings::read(&absolute, &check)
+}
+
+fn code(end: End, once: bool) -> u8 {
+    match end {
+        End::Signal(signal) if once => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        End::Signal(_) => DONE,
+        End::Done { tally: Tally { failed: 1.., .. }, .. } => FAILED,
+        End::Done { incidents: 1.., .. } => INCIDENTS,
+        End::Done { .. } => DONE,
+    }
+}
+
+/// The program itself, whatever has become of its file.
+const PROGRAM: &str = "/proc/self/exe";
+
+fn guard(file: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg0(scanner::NAME).arg("scanner").arg(file);
+    command
+}
+
+fn system(what: &'static str, source: io::Error) -> service::Error {
+    service::Error::System { what, source }
+}
+
+/// Where the history is to be, for its owner alone.
+fn make_folder(store: &Path) -> Result<(), Failure> {
+    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| Failure::Write { name: folder.display().to_string(), source })
+}
+
+fn give_up_rights(args: &WatchArgs, settings: &Settings) {
+    if args.no_drop {
+        return;
+    }
+    let keep = keep(settings);
+    let account = privileges::become_nobody(&keep).and(privileges::confine(&keep));
+    account.warning().iter().for_each(|warning| screen::warning(warning));
+}
+
+fn keep(settings: &Settings) -> Keep {
+    // Where SQLite puts what it cannot hold in memory.
+    let temporary = ["/var/tmp/halfopen", "/tmp/halfopen"].map(PathBuf::from);
+    let writes = [settings.store.clone(), Lock::path(&settings.store)].into_iter().chain(temporary);
+    Keep { writes: writes.collect(), connects: true, programs: runs_programs(settings), service: Some(files(settings)) }
+}
+
+/// Files that are read again while it runs.
+fn files(settings: &Settings) -> Vec<PathBuf> {
+    let folder = settings.path.parent().unwrap_or(Path::new(""));
+    let named = each_of_a_channel(settings, |key, value| key.ends_with("-file").then(|| folder.join(value)));
+    [settings.path.clone()].into_iter().chain(settings.policy.clone()).chain(named).collect()
+}
+
+fn runs_programs(settings: &Settings) -> bool {
+    !each_of_a_channel(settings, |key, value| (key == "kind" && value == "command").then_some(())).is_empty()
+}
+
+/// What is made of the texts in the tables of channels.
+fn each_of_a_channel<T>(settings: &Settings, each: impl Fn(&str, &str) -> Option<T>) -> Vec<T> {
+    let Ok(tables) = settings.document().table() else { return Vec::new() };
+    let channels = tables.get("channel").and_then(|value| value.get_ref().as_table());
+    let tables = channels.into_iter().flat_map(|all| all.values()).filter_map(|value| value.get_ref().as_table());
+    let texts = tables.flatten().filter_map(|(key, value)| match value.get_ref() {
+        DeValue::String(text) => each(key.get_ref(), text),
+        _ => None,
+    });
+    texts.collect()
+}
+
+/// What a file says, for whoever checks it.
+fn told(settings: &Settings) -> String {
+    let now = Timestamp::now();
+    let group = |group: &Group| {
+        let next = group.schedule.first(Some(now), now, 0).map(|due| due.at.to_zoned(settings.zone.clone()));
+        let next = next.map_or_else(|| "never".into(), |at| at.strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string());
+        format!("  {}  {}; scanned now, next at {next}\n", group.name, group.schedule)
+    };
+    let (groups, windows) = (&settings.groups, &settings.windows);
+    let window = |window: &halfopen_monitor::windows::Window| format!("  {}  {}\n", window.name, window.kind.name());
+    let listed = windows.iter().map(window).collect::<String>();
+    let windows = if windows.is_empty() { String::new() } else { format!("windows:\n{listed}") };
+    format!(
+        "{}: sound\nstore: {}\nscope: {}\ngroups:\n{}{windows}",
+        settings.path.display(),
+        settings.store.display(),
+        settings.scope.as_ref().map_or_else(|| "none".into(), |scope| scope.display().to_string()),
+        groups.iter().map(group).collect::<String>(),
+    )
+}
+
+/// Whether `halfopen scan` takes a group, without looking up any name.
+pub(super) fn check(group: &Group) -> Result<(), (&'static str, String)> {
+    check_options(group).map_err(|what| ("options", what))?;
+    let builder = Plan::builder().port_names(&ServiceNames);
+    let said = |error: halfopen::Error| error.to_string();
+    group.ports.iter().try_fold(builder, |plan, text| plan.ports(text)).map_err(|error| ("ports", said(error)))?;
+    for (key, texts) in [("targets", &group.targets), ("exclude", &group.exclude)] {
+        let numeric = texts.iter().filter(|text| is_numeric(text));
+        numeric
+            .clone()
+            .try_fold(Plan::builder(), |plan, text| plan.targets(text))
+            .map_err(|error| (key, said(error)))?;
+    }
+    let has_ports = !group.ports.is_empty() || group.top_ports.is_some();
+    if !has_ports && !group.targets.iter().all(|target| names_a_port(target)) {
+        return Err(("name", "ports are missing; give ports, top-ports, or address:port pairs as targets".into()));
+    }
+    Ok(())
+}
+
+fn names_a_port(target: &str) -> bool {
+    target.contains("]:") || target.matches(':').count() == 1
+}
+
+/// No host name, so that reading it asks nobody.
+fn is_numeric(text: &str) -> bool {
+    let (letters, colons) = (text.chars().any(|c| c.is_ascii_alphabetic()), text.matches(':').count());
+    if letters { colons >= 2 } else { !text.is_empty() }
+}
+
+/// Options that would take the results away from the monitor, or change what a scan is about.
+fn check_options(group: &Group) -> Result<(), String> {
+    let args = scan_args(group)?;
+    let ScanArgs { targets, probing, output, permit, then, .. } = &args;
+    let refused = [
+        ("--output", output.output.len() != 1 || output.output_all.is_some()),
+        ("--show", output.show != [ShowArg::All]),
+        ("--fields", !output.fields.is_empty()),
+        ("--filter", output.filter.is_some()),
+        ("--hide-suspect", output.hide_suspect),
+        ("--checkpoint", output.checkpoint.is_some()),
+        ("--then", then.command.is_some()),
+        ("--dry-run", probing.dry_run),
+        ("--shard", targets.shard.is_some()),
+        ("--input", !targets.input.is_empty()),
+        ("--scope", permit.scope.is_some()),
+    ];
+    let targets_in_options = targets.targets.len() != group.targets.len();
+    match refused.iter().find(|(_, is_there)| *is_there) {
+        Some(("--scope", _)) => {
+            Err("--scope has no place here; `scope` at the top of the file holds for all groups".into())
+        }
+        Some((option, _)) => Err(format!("{option} has no place here: the monitor reads the results by itself")),
+        None if targets_in_options => {
+            Err("there is a word that belongs to no option; targets have a key of their own".into())
+        }
+        None => settings::Settings::new(args).map(drop).map_err(|failure| failure.to_string()),
+    }
+}
+
+fn scan_args(group: &Group) -> Result<ScanArgs, String> {
+    let words = scanner::MANNER.iter().map(ToString::to_string).chain(group.words()).collect();
+    args::scan(words).map_err(|failure| {
+        let text = failure.to_string();
+        let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        first.trim_start_matches("error: ").to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn group(more: &str) -> Result<Settings, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        fs::write(&path, format!("store = \"s\"\n[[group]]\nname = \"dmz\"\nevery = \"5m\"\n{more}\n")).unwrap();
+        read(&path).map_err(|error| error.to_string().replace(&*path.to_string_lossy(), "f"))
+    }
+
+    #[test]
+    fn groups_are_held_against_the_options_of_a_scan() {
+        assert!(group("targets = [\"192.0.2.0/28\", \"www.example.org\"]\nports = [\"1-1024\", \"https\"]\noptions = [\"--max-rate\", \"1k\"]").is_ok());
+        assert!(group("targets = [\"192.0.2.1:443\", \"[2001:db8::1]:https\"]").is_ok());
+        for (more, expected) in [
+            ("targets = \"192.0.2.0/33\"\nports = \"22\"", "f:5: targets: "),
+            ("targets = \"192.0.2.1\"\nports = \"0-70000\"", "f:6: ports: "),
+            ("targets = \"192.0.2.1\"\nports = \"nosuchservice\"", "f:6: ports: "),
+            ("targets = \"192.0.2.1\"", "f:3: name: ports are missing"),
+            ("targets = \"192.0.2.1\"\nports = \"22\"\nexclude = \"192.0.2\"", "f:7: exclude: "),
+            (
+                "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"--max-rat\", \"1k\"]",
+                "f:7: options: unexpected argument '--max-rat'",
+            ),
+            (
+                "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"--rate\", \"fast\"]",
+                "f:7: options: invalid value 'fast'",
+            ),
+            (
+                "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"-o\", \"csv\"]",
+                "f:7: options: --output has no place here",
+            ),
+            (
+                "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"--show=open\"]",
+                "f:7: options: --show has no place here",
+            ),
+            (
+                "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"--scope\", \"x\"]",
+                "f:7: options: --scope has no place here; `scope`",
+            ),
+            (
+                "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"192.0.2.9\"]",
+                "f:7: options: there is a word that belongs to no option",
+            ),
+        ] {
+            let said = group(more).unwrap_err();
+            assert!(said.starts_with(expected) && said.lines().count() == 1, "{said}\nexpected: {expected}");
+        }
+    }
+
+    #[test]
+    fn what_channels_need_is_known() {
+        let channel =
+            "targets = \"192.0.2.1\"\nports = \"22\"\n[channel.ops]\nkind = \"webhook\"\nsecret-file = \"/s\"\n";
+        let settings = group(channel).unwrap();
+        assert_eq!((files(&settings)[1..].to_vec(), runs_programs(&settings)), (vec![PathBuf::from("/s")], false));
+        assert!(runs_programs(&group(&channel.replace("webhook", "command")).unwrap()));
+    }
+
+    #[test]
+    fn exit_codes() {
+        let done = |failed, incidents| code(End::Done { tally: Tally { done: 3, failed }, incidents }, true);
+        assert_eq!((done(0, 0), done(0, 2), done(1, 2)), (0, 5, 1));
+        assert_eq!((code(End::Signal(15), true), code(End::Signal(15), false)), (143, 0));
+    }
+}

@@ -1,0 +1,249 @@
+//! `halfopen watch` on a network of its own: the service, its scanner, and what happens when either is disturbed.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Stdio};
+use std::time::Duration;
+
+use halfopen_lab::lab_test;
+use halfopen_monitor::Store;
+use halfopen_monitor::store::{Account, last_scans};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{halfopen, listeners, text};
+
+const GROUP: &str = "[[group]]\nname = \"here\"\ntargets = [\"127.0.0.1\", \"::1\"]\nports = [\"1-1024\"]\n";
+
+/// A folder with settings.
+struct Place(TempDir);
+
+impl Place {
+    fn new(settings: &str) -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        place.write(settings);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, settings: &str) {
+        // Put in place as a whole, as a careful editor does.
+        fs::write(self.path("new"), format!("store = \"monitor.db\"\n{settings}")).unwrap();
+        fs::rename(self.path("new"), self.path("halfopen.toml")).unwrap();
+    }
+
+    fn line(&self, more: &str) -> String {
+        format!("watch -c {} {more}", self.path("halfopen.toml").display())
+    }
+
+    fn scans(&self) -> Vec<Account> {
+        last_scans(Store::read_only(&self.path("monitor.db")).unwrap().connection(), None, 100).unwrap()
+    }
+}
+
+/// A service under way.
+struct Service {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Service {
+    fn start(place: &Place) -> Service {
+        Service::with(place, |_| {})
+    }
+
+    fn with(place: &Place, change: impl Fn(&mut std::process::Command)) -> Service {
+        let mut command = halfopen(&place.line(""));
+        change(command.stderr(Stdio::piped()));
+        let mut child = command.spawn().expect("it starts");
+        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        Service { child, stderr }
+    }
+
+    /// Reads as far as a line with this in it.
+    fn wait_for(&mut self, what: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let before = all.len();
+            assert_ne!(self.stderr.read_line(&mut all).expect("it prints UTF-8"), 0, "it never said {what:?}:\n{all}");
+            if all[before..].contains(what) {
+                return all;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it is there");
+    }
+
+    /// Ends it; the rest of what it says, and its exit code.
+    fn end(mut self) -> (String, Option<i32>) {
+        self.signal(Signal::TERM);
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        (rest, self.child.wait().unwrap().code())
+    }
+}
+
+/// The processes that a process has started.
+fn children(of: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    entries.filter(|&pid: &u32| parent(pid) == Some(of)).collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()?.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// A line of /proc/PID/status.
+fn status(pid: u32, name: &str) -> String {
+    let all = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    all.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned()
+}
+
+lab_test!(once_every_group_is_scanned_and_recorded, |lab| {
+    let _listeners = listeners(lab);
+    let place = Place::new(&format!(
+        "parallel = 2\n{GROUP}every = \"1h\"\n{}cron = \"0 0 1 1 *\"\n",
+        GROUP.replace("here", "there")
+    ));
+    let output = halfopen(&place.line("--once")).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains(" here: scanned in ") && said.contains(" there: scanned in "), "{said}");
+    assert_eq!(said.matches(": 4 ports open").count(), 2, "{said}");
+    let scans = place.scans();
+    assert_eq!(scans.len(), 2);
+    assert!(
+        scans.iter().all(|scan| scan.outcome == "complete" && scan.open_ports == 4 && scan.probes >= 2048),
+        "{scans:?}"
+    );
+});
+
+lab_test!(once_tells_by_its_code_that_a_scan_failed, |_lab| {
+    let settings = "[[group]]\nname = \"nowhere\"\ntargets = \"192.0.2.1\"\nports = \"80\"\nevery = \"1h\"\n";
+    let place = Place::new(settings);
+    let output = halfopen(&place.line("--once --no-drop")).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: nowhere: the scan failed: ") && said.contains("192.0.2.1"), "{said}");
+    let scans = place.scans();
+    assert_eq!((scans.len(), &*scans[0].outcome), (1, "failed"));
+});
+
+lab_test!(a_service_scans_on_schedule_reloads_and_ends, |lab| {
+    let _listeners = listeners(lab);
+    let place = Place::new(&format!("{GROUP}every = \"1s\"\n"));
+    let mut service = Service::start(&place);
+    service.wait_for("here: scanned in");
+    service.wait_for("here: scanned in");
+    // A second one is told who the first is.
+    let other = halfopen(&place.line("")).output().unwrap();
+    let said = text(&other.stderr);
+    assert_eq!(other.status.code(), Some(2), "{said}");
+    assert!(said.contains(&format!("another halfopen watch (process {})", service.child.id())), "{said}");
+    // What is not sound is refused, and what was before goes on.
+    place.write("[[group]]\nname = \"here\"\n");
+    service.signal(Signal::HUP);
+    let said = service.wait_for("the settings before stay in force");
+    assert!(said.contains("halfopen.toml:2: [[group]]: targets are missing"), "{said}");
+    service.wait_for("here: scanned in");
+    // A change is noticed without a signal.
+    place.write(&format!("{}every = \"1s\"\n", GROUP.replace("here", "renamed")));
+    service.wait_for("was read again: it has changed");
+    service.wait_for("renamed: scanned in");
+    let (rest, code) = service.end();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(place.scans().iter().any(|scan| scan.group == "renamed" && scan.outcome == "complete"));
+});
+
+lab_test!(a_scanner_that_is_killed_is_replaced, |lab| {
+    let _listeners = listeners(lab);
+    let place = Place::new(&format!("{GROUP}every = \"1s\"\n"));
+    let mut service = Service::start(&place);
+    service.wait_for("here: scanned in");
+    let [guard] = children(service.child.id())[..] else { panic!("it has one child") };
+    let [scanner] = children(guard)[..] else { panic!("the guard has one child") };
+    kill_process(Pid::from_raw(scanner.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    service.wait_for("the scanner died (killed by signal 9); another one takes its place");
+    let said = service.wait_for("here: scanned in");
+    assert!(said.contains(": 4 ports open"), "{said}");
+    let [other] = children(guard)[..] else { panic!("the guard has one child") };
+    assert_ne!(other, scanner);
+    let (rest, code) = service.end();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(!Path::new(&format!("/proc/{guard}")).exists() && !Path::new(&format!("/proc/{other}")).exists());
+});
+
+lab_test!(who_kills_the_monitor_ends_its_scans, |_lab| {
+    // Slow enough to be under way whenever that is.
+    let place = Place::new(&format!("{GROUP}every = \"1h\"\noptions = [\"--rate\", \"10\"]\n"));
+    let mut service = Service::with(&place, |_| {});
+    let guard = loop {
+        if let Some(&guard) = children(service.child.id()).first() {
+            break guard;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let scan = loop {
+        let scanner = children(guard).first().copied();
+        if let Some(scan) = scanner.and_then(|scanner| children(scanner).first().copied()) {
+            break scan;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    service.child.kill().unwrap();
+    service.child.wait().unwrap();
+    while Path::new(&format!("/proc/{guard}")).exists()
+        && parent(guard).is_some_and(|_| !status(guard, "State:").starts_with('Z'))
+    {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let gone = !Path::new(&format!("/proc/{scan}")).exists() || status(scan, "State:").starts_with('Z');
+    assert!(gone, "{}", status(scan, "State:"));
+});
+
+lab_test!(the_monitor_keeps_no_rights_and_the_scanner_does, |lab| {
+    let _listeners = listeners(lab);
+    let place = Place::new(&format!("{GROUP}every = \"1h\"\n"));
+    let mut service = Service::start(&place);
+    service.wait_for("here: scanned in");
+    let monitor = service.child.id();
+    let [guard] = children(monitor)[..] else { panic!("it has one child") };
+    assert_eq!(
+        (status(monitor, "CapEff:"), status(monitor, "CapPrm:")),
+        ("0000000000000000".into(), "0000000000000000".into())
+    );
+    assert_eq!(status(monitor, "NoNewPrivs:"), "1");
+    assert_ne!(status(guard, "CapEff:"), "0000000000000000");
+    service.end();
+});
+
+lab_test!(systemd_is_told, |lab| {
+    let _listeners = listeners(lab);
+    let place = Place::new(&format!("{GROUP}every = \"1h\"\n"));
+    let socket = UnixDatagram::bind(place.path("notify")).unwrap();
+    let mut service = Service::with(&place, |command| {
+        command.env("NOTIFY_SOCKET", place.path("notify")).env("WATCHDOG_USEC", "200000").env("JOURNAL_STREAM", "8:1");
+    });
+    let heard = || {
+        let mut buffer = [0; 256];
+        let length = socket.recv(&mut buffer).unwrap();
+        text(&buffer[..length])
+    };
+    let wait_for = |what: &str| while !heard().starts_with(what) {};
+    wait_for("READY=1");
+    wait_for("WATCHDOG=1");
+    assert!(service.wait_for("here: scanned in").contains("<6>here: scanned in"));
+    service.signal(Signal::HUP);
+    wait_for("RELOADING=1\nMONOTONIC_USEC=");
+    wait_for("READY=1");
+    wait_for("STATUS=1 groups; next: here at ");
+    assert_eq!(service.end().1, Some(0));
+    wait_for("STOPPING=1");
+});
