@@ -30,7 +30,7 @@ pub struct Schedule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Rhythm {
     Every(Duration),
-    Cron(Times),
+    Cron(Box<Times>),
 }
 
 /// The times of a cron line.
@@ -58,7 +58,7 @@ impl Schedule {
 
     /// At the times of a cron line.
     pub fn cron(times: Times) -> Schedule {
-        Schedule { rhythm: Rhythm::Cron(times), jitter: Duration::ZERO }
+        Schedule { rhythm: Rhythm::Cron(Box::new(times)), jitter: Duration::ZERO }
     }
 
     /// Each time later by up to this much.

@@ -46,7 +46,7 @@ pub enum When {
     /// For so long from each of these times on.
     Recurring {
         /// When it begins.
-        times: Times,
+        times: Box<Times>,
         /// How long it stays open.
         lasts: Duration,
     },
@@ -145,7 +145,7 @@ mod tests {
 
     fn cron(text: &str, minutes: u64) -> Window {
         let times = Times::new(text, TimeZone::UTC, at("2026-01-01T00:00:00Z")).unwrap();
-        window("cron", &[], When::Recurring { times, lasts: Duration::from_secs(60 * minutes) })
+        window("cron", &[], When::Recurring { times: Box::new(times), lasts: Duration::from_secs(60 * minutes) })
     }
 
     #[test]

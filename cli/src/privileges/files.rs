@@ -50,10 +50,10 @@ fn restrict(keep: &Keep) -> Result<RestrictionStatus, RulesetError> {
         rules = rules.handle_access(AccessNet::from_all(KNOWN))?;
     }
     let mut created = rules.scope(Scope::from_all(KNOWN))?.create()?;
-    if keep.service.is_some() {
-        if let Ok(root) = PathFd::new("/") {
-            created = created.add_rule(PathBeneath::new(root, AccessFs::from_read(KNOWN)))?;
-        }
+    if keep.service.is_some()
+        && let Ok(root) = PathFd::new("/")
+    {
+        created = created.add_rule(PathBeneath::new(root, AccessFs::from_read(KNOWN)))?;
     }
     for path in &keep.writes {
         let (place, access) = reach(path);

@@ -317,7 +317,7 @@ mod tests {
     use std::collections::VecDeque;
     use std::fs;
 
-    use halfopen_results::record::{Header, Verdict};
+    use halfopen_results::record::Verdict;
 
     use super::*;
     use crate::agenda::Skip;
@@ -574,7 +574,7 @@ mod tests {
     fn a_header_alone_is_a_scan() {
         let mut conductor = conductor(&[("a", "1h")], 1);
         begun(&mut conductor, 0);
-        conductor.heard(1, Record::Scan(Box::new(Header::default())));
+        conductor.heard(1, Record::Scan(Box::default()));
         conductor.ended(1, None, at(1));
         assert_eq!(conductor.watching.heard, ["a regular 1s 0 open"]);
     }

@@ -409,7 +409,7 @@ case "$*" in *"--input -"*) while read -r line; do echo "{\"type\":\"warning\",\
         }
 
         /// What a scan says, and why it failed.
-        fn to_the_end(&mut self, of: u64) -> (Vec<String>, Option<String>) {
+        fn until_end(&mut self, of: u64) -> (Vec<String>, Option<String>) {
             let mut said = Vec::new();
             loop {
                 match self.word() {
@@ -440,7 +440,7 @@ case "$*" in *"--input -"*) while read -r line; do echo "{\"type\":\"warning\",\
     fn a_group_is_scanned_with_its_own_words_and_in_its_scope() {
         let mut bench = Bench::new(SCRIPT, SETTINGS);
         bench.scan(7, "dmz", None);
-        let (said, failed) = bench.to_the_end(7);
+        let (said, failed) = bench.until_end(7);
         let expected = format!(
             "--output jsonl --show all --quiet --no-progress --scope {} --exclude 192.0.2.5 --ports 22 -- 192.0.2.0/29",
             bench.path("scope.toml")
@@ -452,15 +452,15 @@ case "$*" in *"--input -"*) while read -r line; do echo "{\"type\":\"warning\",\
     fn nothing_but_targets_of_the_group_is_asked_again() {
         let mut bench = Bench::new(SCRIPT, SETTINGS);
         bench.scan(1, "wan", None);
-        assert_eq!(bench.to_the_end(1).1.unwrap(), "there is no group named \"wan\"");
+        assert_eq!(bench.until_end(1).1.unwrap(), "there is no group named \"wan\"");
         bench.scan(2, "dmz", Some("192.0.2.1:22"));
-        assert!(bench.to_the_end(2).1.unwrap().ends_with("until it has been scanned as a whole"));
+        assert!(bench.until_end(2).1.unwrap().ends_with("until it has been scanned as a whole"));
         bench.scan(3, "dmz", None);
-        bench.to_the_end(3);
+        bench.until_end(3);
         bench.scan(4, "dmz", Some("192.0.2.1:22 192.0.2.9:22 192.0.2.2:23"));
-        assert_eq!(bench.to_the_end(4).1.unwrap(), "2 targets are not among those of \"dmz\"");
+        assert_eq!(bench.until_end(4).1.unwrap(), "2 targets are not among those of \"dmz\"");
         bench.scan(5, "dmz", Some("192.0.2.1:22 192.0.2.2:22"));
-        let (said, failed) = bench.to_the_end(5);
+        let (said, failed) = bench.until_end(5);
         assert!(said[0].ends_with("--exclude 192.0.2.5 --input -"), "{}", said[0]);
         assert_eq!((&said[1..], failed), (&["192.0.2.1:22".to_owned(), "192.0.2.2:22".into()][..], None));
     }
@@ -469,7 +469,7 @@ case "$*" in *"--input -"*) while read -r line; do echo "{\"type\":\"warning\",\
     fn settings_are_read_again_and_bad_ones_are_not_taken() {
         let mut bench = Bench::new(SCRIPT, SETTINGS);
         bench.scan(1, "dmz", None);
-        bench.to_the_end(1);
+        bench.until_end(1);
         fs::write(bench.path("halfopen.toml"), "[[group]]\n").unwrap();
         bench.order(&Order::Reload);
         let Word::Refused { why } = bench.word() else { panic!() };
@@ -478,9 +478,9 @@ case "$*" in *"--input -"*) while read -r line; do echo "{\"type\":\"warning\",\
         bench.order(&Order::Reload);
         bench.scan(2, "dmz", Some("192.0.2.1:22"));
         // The group is another one now.
-        assert!(bench.to_the_end(2).1.unwrap().contains("nothing is known"));
+        assert!(bench.until_end(2).1.unwrap().contains("nothing is known"));
         bench.scan(3, "dmz", None);
-        assert!(bench.to_the_end(3).0[0].ends_with("192.0.2.0/30"));
+        assert!(bench.until_end(3).0[0].ends_with("192.0.2.0/30"));
     }
 
     #[test]
@@ -488,13 +488,13 @@ case "$*" in *"--input -"*) while read -r line; do echo "{\"type\":\"warning\",\
         let mut bench =
             Bench::new("echo 'warning: slow' >&2; echo 'error: no route' >&2; echo 'hint: x' >&2; exit 1", SETTINGS);
         bench.scan(1, "dmz", None);
-        assert_eq!(bench.to_the_end(1).1.unwrap(), "no route (exit code 1)");
+        assert_eq!(bench.until_end(1).1.unwrap(), "no route (exit code 1)");
         let mut bench = Bench::new("kill -9 $$", SETTINGS);
         bench.scan(1, "dmz", None);
-        assert_eq!(bench.to_the_end(1).1.unwrap(), "killed by signal 9");
+        assert_eq!(bench.until_end(1).1.unwrap(), "killed by signal 9");
         let mut bench = Bench::new("exit 4", SETTINGS);
         bench.scan(1, "dmz", None);
-        assert_eq!(bench.to_the_end(1).1, None);
+        assert_eq!(bench.until_end(1).1, None);
     }
 
     #[test]
@@ -502,7 +502,7 @@ case "$*" in *"--input -"*) while read -r line; do echo "{\"type\":\"warning\",\
         let settings = SETTINGS.replace("exclude", "deadline = \"100ms\"\nexclude");
         let mut bench = Bench::new("exec sleep 60", &settings);
         bench.scan(1, "dmz", None);
-        assert_eq!(bench.to_the_end(1).1.unwrap(), "it took longer than 100ms (deadline) and was ended");
+        assert_eq!(bench.until_end(1).1.unwrap(), "it took longer than 100ms (deadline) and was ended");
     }
 
     #[test]
@@ -510,7 +510,7 @@ case "$*" in *"--input -"*) while read -r line; do echo "{\"type\":\"warning\",\
         let mut bench = Bench::new("exec sleep 60", SETTINGS);
         bench.scan(1, "dmz", None);
         drop(bench.orders.take());
-        assert!(bench.to_the_end(1).1.unwrap().ends_with("with the monitor"));
+        assert!(bench.until_end(1).1.unwrap().ends_with("with the monitor"));
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn when(table: &mut Table<'_>, zone: &TimeZone, now: Timestamp) -> Result<When, 
             let written = table.written(until.place.clone());
             Err(table.wrong(until.place, &format!("until = {written}: expected a time after `from`")))
         }
-        (None, None, None, Some(cron), Some(lasts)) => Ok(When::Recurring { times: cron.value, lasts }),
+        (None, None, None, Some(cron), Some(lasts)) => Ok(When::Recurring { times: Box::new(cron.value), lasts }),
         (None, Some(_), None, None, None) | (None, None, Some(_), None, None) => {
             Err(table.lacking("from and until go together"))
         }
