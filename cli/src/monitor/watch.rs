@@ -94,9 +94,9 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
         lock::Error::Held { .. } => Failure::Setting(error.to_string()),
         lock::Error::Write { path, source } => Failure::Write { name: path.display().to_string(), source },
     })?;
-    let store = Store::open(&settings.store).map_err(service::Error::from)?;
+    let store = Store::open(&settings.store)?;
     let once = args.once;
-    let watching = Watcher::open(store, &settings, Timestamp::now()).map_err(service::Error::from)?;
+    let watching = Watcher::open(store, &settings, Timestamp::now())?;
     let parts = Parts { settings, check: &check, watching, link, notifier, once };
     let end = service::run(parts)?;
     Ok(code(end, once))
