@@ -24,6 +24,8 @@ pub mod watch;
 // What is kept.
 pub mod ledger;
 pub mod store;
+// Who is told, and how.
+pub mod channel;
 
 pub use endpoint::Endpoint;
 pub use incident::{Incident, Severity, Trigger};
