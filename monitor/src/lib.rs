@@ -24,7 +24,9 @@ pub mod watch;
 // What is kept.
 pub mod ledger;
 pub mod store;
+pub mod hours;
 // Who is told, and how.
+pub mod alert;
 pub mod channel;
 
 pub use endpoint::Endpoint;

@@ -12,11 +12,9 @@ use super::{Answer, Attempt, Channel, Checked};
 use crate::incident::Severity;
 use crate::message::{Message, Occasion};
 
-// Of an embed (Discord, "Message Resource", "Embed Limits"); all together has 6000 characters at most.
+// Of an embed (Discord, "Message Resource", "Embed Limits").
 const LONGEST_TITLE: usize = 256;
-const LONGEST_NAME: usize = 256;
-const LONGEST_VALUE: usize = 900;
-const MOST_FIELDS: usize = 5;
+const LONGEST_DESCRIPTION: usize = 4096;
 
 /// `[channel.NAME]` of `kind = "discord"`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -68,17 +66,13 @@ pub struct Discord {
 impl Discord {
     /// What is posted; no attempt differs from another.
     pub fn request(&self, message: &Message) -> Request {
-        let field = |name: &str, text: &str| Field {
-            name: cut(&escaped(name), LONGEST_NAME),
-            value: cut(&escaped(text), LONGEST_VALUE),
-        };
-        let fields = message.lines.iter().take(MOST_FIELDS).filter(|line| !line.text.is_empty());
+        let lines = message.lines.iter().map(|line| format!("**{}:** {}", escaped(&line.name), escaped(&line.text)));
         let embed = Embed {
             title: cut(&escaped(&one_line(&message.title)), LONGEST_TITLE),
             url: message.link.as_deref(),
             color: colour(message),
             timestamp: message.at,
-            fields: fields.map(|line| field(&line.name, &line.text)).collect(),
+            description: cut(&lines.collect::<Vec<_>>().join("\n"), LONGEST_DESCRIPTION),
         };
         Request::json(&self.url, &Post { embeds: [embed], allowed_mentions: Mentions { parse: [] } })
     }
@@ -123,13 +117,7 @@ struct Embed<'a> {
     url: Option<&'a str>,
     color: u32,
     timestamp: Timestamp,
-    fields: Vec<Field>,
-}
-
-#[derive(Debug, Serialize)]
-struct Field {
-    name: String,
-    value: String,
+    description: String,
 }
 
 #[cfg(test)]
@@ -156,10 +144,7 @@ mod tests {
                 "title": "Port 23 \\(Telnet\\) opened on \\<printer-2\\>",
                 "url": "https://mon.example.org/incidents/7",
                 "color": 0xc6_28_28, "timestamp": "2026-03-01T12:00:00Z",
-                "fields": [
-                    {"name": "What", "value": "Port 23 was closed & is open."},
-                    {"name": "What to do", "value": "Close it, or use SSH."},
-                ],
+                "description": "**What:** Port 23 was closed & is open.\n**What to do:** Close it, or use SSH.",
             }],
             "allowed_mentions": {"parse": []},
         });
@@ -175,8 +160,6 @@ mod tests {
         let body: Value = serde_json::from_slice(&discord().request(&message).body).unwrap();
         let embed = &body["embeds"][0];
         let length = |value: &Value| value.as_str().unwrap().chars().count();
-        let fields = embed["fields"].as_array().unwrap();
-        let all: usize = fields.iter().map(|field| length(&field["name"]) + length(&field["value"])).sum();
-        assert!(length(&embed["title"]) <= 256 && all + 256 <= 6000, "{all}");
+        assert_eq!((length(&embed["title"]), length(&embed["description"])), (256, 4096));
     }
 }

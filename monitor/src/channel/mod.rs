@@ -151,7 +151,13 @@ impl Settings {
         }
     }
 
-    /// Whether it keeps incidents apart by itself and wants to hear of each, so that nothing is to be summed up for it.
+    /// Whether people read it as it comes: they want one message of what came together. Machines want to know of each thread what
+    /// became of it.
+    pub fn is_read_by_people(&self) -> bool {
+        matches!(self.kind, Kind::Ntfy(_) | Kind::Smtp(_) | Kind::Slack(_) | Kind::Discord(_) | Kind::Teams(_))
+    }
+
+    /// Whether it keeps incidents apart by itself and groups them for people, so that nothing is to be summed up for it.
     pub fn counts_incidents(&self) -> bool {
         matches!(self.kind, Kind::Alertmanager(_))
     }
@@ -215,10 +221,13 @@ fn check_failover(failover: Option<&ChannelName>, after: Option<u32>) -> Result<
     }
 }
 
-/// How often at most something is told in one request, and other small things that kinds share.
+/// That something secret goes where others can read it.
 fn plain_warning(what: &str, to: &http::Address) -> Option<String> {
     to.is_plain().then(|| format!("{what} goes to {to} without TLS: anybody on the way can read it"))
 }
+
+#[cfg(test)]
+mod delivery_tests;
 
 #[cfg(test)]
 pub(crate) mod tests {

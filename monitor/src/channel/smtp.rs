@@ -295,8 +295,7 @@ Auto-Submitted: auto-generated
 X-Halfopen-Message: msg_2KWPBgLlAfxdpx2AI54pPJ85f4W
 Message-ID: <thread.THREAD@example.org>
 MIME-Version: 1.0
-Content-Type: multipart/alternative;
- boundary="=_BOUNDARY"
+Content-Type: multipart/alternative; boundary="=_BOUNDARY"
 
 --=_BOUNDARY
 Content-Type: text/plain; charset=utf-8
@@ -311,16 +310,19 @@ https://mon.example.org/incidents/7
 
 --=_BOUNDARY
 Content-Type: text/html; charset=utf-8
-Content-Transfer-Encoding: 7bit
+Content-Transfer-Encoding: quoted-printable
 
 <!doctype html>
 <html><body>
 <h2>Port 23 (Telnet) opened on &lt;printer-2&gt;</h2>
-<table cellpadding="4">
-<tr><th align="left" valign="top">What</th><td>Port 23 was closed &amp; is open.</td></tr>
-<tr><th align="left" valign="top">What to do</th><td>Close it, or use SSH.</td></tr>
+<table cellpadding=3D"4">
+<tr><th align=3D"left" valign=3D"top">What</th><td>Port 23 was closed &amp;=
+ is open.</td></tr>
+<tr><th align=3D"left" valign=3D"top">What to do</th><td>Close it, or use S=
+SH.</td></tr>
 </table>
-<p><a href="https://mon.example.org/incidents/7">https://mon.example.org/incidents/7</a></p>
+<p><a href=3D"https://mon.example.org/incidents/7">https://mon.example.org/=
+incidents/7</a></p>
 </body></html>
 
 --=_BOUNDARY--

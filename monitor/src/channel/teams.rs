@@ -80,7 +80,10 @@ impl Channel for Teams {
 fn card(message: &Message) -> Value {
     let title = cut(&plain(&one_line(&message.title)), LONGEST_TITLE);
     let fact = |name: &str, text: &str| json!({"title": plain(name), "value": cut(&plain(text), LONGEST_FACT)});
-    let facts: Vec<_> = message.lines.iter().take(MOST_FACTS).map(|line| fact(&line.name, &line.text)).collect();
+    let more = message.lines.len().saturating_sub(MOST_FACTS);
+    let more = (more > 0).then(|| fact("and", &format!("{more} more")));
+    let facts = message.lines.iter().take(MOST_FACTS).map(|line| fact(&line.name, &line.text));
+    let facts: Vec<_> = facts.chain(more).collect();
     let mut card = json!({
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -151,5 +154,6 @@ mod tests {
         message.lines = vec![crate::message::Line { name: "n".into(), text: "[x](http://y)".repeat(5000) }; 30];
         let text = body(&message).to_string();
         assert!(text.len() < 28_000 && !text.contains("]("), "{}", text.len());
+        assert!(text.contains("20 more"));
     }
 }

@@ -6,6 +6,7 @@ mod events;
 mod incidents;
 mod memory;
 mod migrations;
+pub mod outbox;
 mod runs;
 mod scans;
 
