@@ -3,7 +3,7 @@
 use crate::args::Command;
 use crate::failure::Failure;
 use crate::layers::Effective;
-use crate::{completion, config, convert, demo, diff, doctor, explain, man, report, resume, scan, version};
+use crate::{completion, config, convert, demo, diff, doctor, explain, man, monitor, report, resume, scan, version};
 
 /// Does what was asked and gives the exit code.
 pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, Failure> {
@@ -20,5 +20,6 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Man(args) => man::run(&args),
         Command::Version(args) => version::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Alert(args) => monitor::alert::run(&args),
     }
 }

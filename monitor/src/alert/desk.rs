@@ -214,11 +214,8 @@ impl Desk {
         notices: &[Notice],
         now: Timestamp,
     ) -> Result<(), Error> {
-        let summary = self.reader.summary(String::new(), notices, now);
-        let thread = notices.first().map_or(summary.thread.clone(), |first| format!("many-{}", first.incident.id.0));
-        let message = identified(Message { thread, ..summary });
-        outbox::enqueue(connection, channel, &message, now)?;
-        notices.iter().try_for_each(|notice| remember(connection, channel, &notice.incident, &message.thread, now))
+        let first = notices.first().map_or(0, |first| first.incident.id.0);
+        self.tell_thread(connection, channel, notices, format!("many-{first}"), now)
     }
 
     /// What has become of an incident of which they know; of those who were told of together when it is true of all.
@@ -236,23 +233,34 @@ impl Desk {
         if all.len() <= 1 {
             return self.tell_of(connection, channel, notice, Some(told.thread), now);
         }
-        match notice.occasion {
-            Occasion::Resolved => mark_over(connection, channel, notice.incident.id, now)?,
-            Occasion::Acknowledged => {}
-            _ => return self.tell_of(connection, channel, notice, Some(told.thread), now),
-        }
-        let is_done = |incident: &Incident| match notice.occasion {
-            Occasion::Resolved => !incident.is_open(),
-            _ => incident.acknowledged.is_some() || !incident.is_open(),
-        };
         let notices = all.into_iter().map(|incident| Notice { incident, occasion: notice.occasion });
-        let notices: Vec<_> = notices.collect();
-        if !notices.iter().all(|it| is_done(&it.incident)) {
-            return Ok(());
+        let (open, over): (Vec<_>, Vec<_>) = notices.partition(|it| it.incident.is_open());
+        match notice.occasion {
+            Occasion::Resolved => {
+                mark_over(connection, channel, notice.incident.id, now)?;
+                if open.is_empty() { self.tell_thread(connection, channel, &over, told.thread, now) } else { Ok(()) }
+            }
+            Occasion::Acknowledged if open.iter().any(|it| it.incident.acknowledged.is_none()) => Ok(()),
+            Occasion::Acknowledged | Occasion::Reminder => {
+                self.tell_thread(connection, channel, &open, told.thread, now)
+            }
+            _ => self.tell_of(connection, channel, notice, Some(told.thread), now),
         }
-        let summary = self.reader.summary(String::new(), &notices, now);
-        let message = identified(Message { thread: told.thread, ..summary });
-        outbox::enqueue(connection, channel, &message, now).map(drop)
+    }
+
+    /// One message about all of a thread that this is true of.
+    fn tell_thread(
+        &self,
+        connection: &Connection,
+        channel: &ChannelName,
+        notices: &[Notice],
+        thread: String,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let summary = self.reader.summary(String::new(), notices, now);
+        let message = identified(Message { thread, ..summary });
+        outbox::enqueue(connection, channel, &message, now)?;
+        notices.iter().try_for_each(|notice| remember(connection, channel, &notice.incident, &message.thread, now))
     }
 }
 
@@ -573,7 +581,7 @@ mod tests {
         bench.desk.rules[0].remind = Some(SignedDuration::from_hours(4));
         let many = bench.begun(7);
         bench.announce(&many, Occasion::Opened, false, "2026-03-01T12:00:00Z");
-        assert_eq!(bench.tick(false, "2026-03-01T16:00:00Z").len(), 1);
+        assert_eq!(occasions(&bench.tick(false, "2026-03-01T16:00:00Z")), [(Occasion::Reminder, 7)]);
         assert_eq!(bench.tick(false, "2026-03-01T16:00:01Z").len(), 0);
     }
 

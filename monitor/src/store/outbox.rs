@@ -882,4 +882,33 @@ mod tests {
         }
         assert_eq!((again("2026-03-01T13:00:00Z"), next_due(store.connection(), &ops()).unwrap()), (None, None));
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
+
+        /// Nothing is handed out before what it follows in its thread, and nothing twice once it was taken.
+        #[test]
+        fn whatever_is_answered_threads_keep_their_order(answers in proptest::collection::vec(0..4_u8, 1..80)) {
+            let store = store();
+            for number in 0..9 {
+                let message = Message { thread: format!("incident-{}", number % 3), ..message(Occasion::Updated) };
+                enqueue(store.connection(), &ops(), &message, noon()).unwrap();
+            }
+            let (mut now, mut taken) = (noon(), std::collections::BTreeSet::new());
+            for answer in answers {
+                let Some(next) = next_due(store.connection(), &ops()).unwrap() else { break };
+                now = now.max(next);
+                let answer = match answer {
+                    0 => ok(),
+                    1 => later("500"),
+                    2 => Answer::Later("429".into(), Some(Duration::from_secs(90))),
+                    _ => Answer::Never("400".into()),
+                };
+                let (delivery, _) = step(&store, &usual(), &answer, now);
+                let before = |it: &&Entry| it.message.thread == delivery.message.thread && it.id < delivery.id;
+                assert!(all(&store).iter().filter(before).all(|it| it.state != State::Pending));
+                assert!(!answer.is_accepted() || taken.insert(delivery.id), "twice: {:?}", delivery.id);
+            }
+        }
+    }
 }
