@@ -15,6 +15,12 @@ fn commands() -> Vec<Command> {
     own.chain([definition.clone()]).collect()
 }
 
+/// These, and what belongs to them: `halfopen alert test`.
+fn all_commands() -> Vec<Command> {
+    let own = |command: Command| command.get_subcommands().cloned().chain([command.clone()]).collect::<Vec<_>>();
+    commands().into_iter().flat_map(own).collect()
+}
+
 fn visible(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|arg| !arg.is_hide_set())
 }
@@ -52,7 +58,7 @@ fn has_word(text: &str, word: &str) -> bool {
 fn every_option_has_a_test() {
     let tests = rust_files(&here("tests"));
     let mut untested = BTreeSet::new();
-    for command in commands() {
+    for command in all_commands() {
         for arg in visible(&command).filter(|arg| arg.get_long().is_some()) {
             let long = format!("--{}", arg.get_long().unwrap());
             let short = arg.get_short().is_some_and(|short| tests.contains(&format!(" -{short}")));
@@ -76,7 +82,7 @@ fn every_command_gives_examples_of_itself() {
 /// Nobody scrolls for the short help: what an option is fits a line or two.
 #[test]
 fn short_help_is_short() {
-    for command in commands() {
+    for command in all_commands() {
         for arg in visible(&command) {
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
             assert!((1..=110).contains(&help.len()), "{} {}: {help}", command.get_name(), arg.get_id());
@@ -89,7 +95,7 @@ fn short_help_is_short() {
 fn options_in_the_documents_exist() {
     let longs =
         |command: &Command| command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect::<Vec<_>>();
-    let known: BTreeSet<_> = commands().iter().flat_map(longs).chain(["help".into(), "version".into()]).collect();
+    let known: BTreeSet<_> = all_commands().iter().flat_map(longs).chain(["help".into(), "version".into()]).collect();
     for document in [
         "../README.md",
         "SCOPE.md",
@@ -98,6 +104,7 @@ fn options_in_the_documents_exist() {
         "../results/JSONL.md",
         "../CHANGELOG.md",
         "../capabilities.md",
+        "../monitor/ALERTS.md",
     ] {
         // What follows cargo, nmap and others is theirs; the change log also names what is gone.
         let text = read(document).replace("Replaces `--passes`", "");

@@ -18,6 +18,7 @@ use crate::explain::ExplainArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
 use crate::man::ManArgs;
+use crate::monitor::alert::AlertArgs;
 use crate::monitor::changes::ChangesArgs;
 use crate::monitor::database::DatabaseArgs;
 use crate::monitor::events::EventsArgs;
@@ -77,15 +78,23 @@ fn read(words: &[OsString], variables: &Variables) -> Result<Parsed, Unresolved>
     Ok(Parsed { command, settings, warnings })
 }
 
-/// The command line with nothing left of it but the command and the wish for help, if it has one.
+/// The command line with nothing left of it but the command, with what belongs to it, and the wish for help, if it has one.
 fn plea(words: &[OsString]) -> Option<Vec<OsString>> {
     let flag = words.iter().take_while(|word| *word != "--").find(|word| *word == "--help" || *word == "-h")?;
-    let command = words.iter().skip(1).find(|word| word.to_str().is_some_and(is_command));
-    Some(words.iter().take(1).chain(command).chain([flag]).cloned().collect())
+    Some(words.iter().take(1).chain(command_words(words)).chain([flag]).cloned().collect())
 }
 
-fn is_command(word: &str) -> bool {
-    definition().find_subcommand(word).is_some()
+/// `alert` and `test`, of `halfopen alert test ops`.
+fn command_words(words: &[OsString]) -> Vec<&OsString> {
+    let (mut at, mut found) = (definition(), Vec::new());
+    for word in words.iter().skip(1) {
+        let next = word.to_str().and_then(|word| at.find_subcommand(word)).cloned();
+        if let Some(next) = next {
+            found.push(word);
+            at = next;
+        }
+    }
+    found
 }
 
 /// Finds open, closed and filtered TCP ports with half-open (SYN) scans.
@@ -178,6 +187,10 @@ pub(crate) enum Command {
     /// Scan for `halfopen watch`
     #[command(hide = true)]
     Scanner(ScannerArgs),
+    /// Try the monitor's channels, and show what was delivered
+    ///
+    /// Who is told what by which channel stands in the monitor's settings; what could not be delivered is kept, with the reason.
+    Alert(AlertArgs),
 }
 
 const PROGRAM: &str = "\

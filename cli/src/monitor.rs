@@ -1,5 +1,6 @@
 //! The monitor's commands: a file each. What they have in common is where its database is and how times are typed.
 
+pub(crate) mod alert;
 pub(crate) mod changes;
 pub(crate) mod database;
 pub(crate) mod events;

@@ -24,6 +24,9 @@ pub mod watch;
 // What is kept.
 pub mod ledger;
 pub mod store;
+// Who is told, and how.
+pub mod alert;
+pub mod channel;
 
 // What the owner wants, and when it is time for it.
 pub mod document;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use halfopen_monitor::Store;
+use halfopen_monitor::store::Horizon;
 use jiff::Timestamp;
 
 use super::{StoreArgs, moment};
@@ -72,7 +73,7 @@ pub(crate) fn run(args: &DatabaseArgs) -> Result<u8, Failure> {
             Ok(DONE)
         }
         Command::Prune { before, store } => {
-            let rows = store.write()?.prune(*before)?;
+            let rows = store.write()?.prune(&Horizon::of(*before))?;
             screen::print(&format!("{} deleted\n", count(rows, "row"))).map_err(failure::stdout)?;
             Ok(DONE)
         }

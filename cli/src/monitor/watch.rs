@@ -96,7 +96,7 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
     })?;
     let store = Store::open(&settings.store)?;
     let once = args.once;
-    let watching = Watcher::open(store, &settings, Timestamp::now())?;
+    let watching = Watcher::open(store, &settings, Timestamp::now())?.with_post_office(&settings)?;
     let parts = Parts { settings, check: &check, watching, link, notifier, once };
     let end = service::run(parts)?;
     Ok(code(end, once))

@@ -4,6 +4,7 @@
 mod about;
 #[path = "../shared/command.rs"]
 mod command;
+mod alert;
 mod convert;
 mod diff;
 mod dry_run;

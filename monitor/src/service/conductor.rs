@@ -181,6 +181,11 @@ impl<W: Watching> Conductor<W> {
         self.tally
     }
 
+    /// Nothing more comes: waits until those who are to be told have been.
+    pub fn deliver(&mut self) -> Result<(), store::Error> {
+        self.watching.deliver()
+    }
+
     /// How many incidents are open.
     pub fn open_incidents(&self) -> Result<usize, store::Error> {
         self.watching.open_incidents()
@@ -368,6 +373,10 @@ mod tests {
 
         fn tick(&mut self, now: Timestamp) -> Result<Timestamp, store::Error> {
             Ok(now + Duration::from_secs(3600))
+        }
+
+        fn deliver(&mut self) -> Result<(), store::Error> {
+            Ok(())
         }
 
         fn open_incidents(&self) -> Result<usize, store::Error> {

@@ -154,6 +154,7 @@ impl<W: Watching> Service<'_, W> {
             let now = Timestamp::now();
             self.step(now)?;
             if self.once && self.conductor.is_done() {
+                self.conductor.deliver()?;
                 let incidents = self.conductor.open_incidents()?;
                 return Ok(End::Done { tally: self.conductor.tally(), incidents });
             }

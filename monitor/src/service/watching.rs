@@ -1,23 +1,27 @@
-//! Whoever makes something of scans, as the conductor sees it; and the real one: the monitor's state machine (`watch`) with the
-//! windows of the settings around it. What it has to tell is put into lines for people here.
+//! Whoever makes something of scans, as the conductor sees it; and the real one: the monitor's state machine (`watch`) with what
+//! the settings put around it: windows, those who are told (`alert`), and how long what is kept. What it has to tell the
+//! journal is put into lines for people here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::journal::{Level, Line};
 use crate::agenda::Skip;
+use crate::alert::{Alerting, DeadMan, Desk, PostOffice};
 use crate::docket::Notice;
 use crate::incident::Severity;
 use crate::message::Occasion;
-use crate::settings::{Group, Settings};
-use crate::store::{self, Account, Error, Store};
+use crate::settings::{Group, Retention, Settings};
+use crate::store::outbox;
+use crate::store::{self, Account, Error, Horizon, Store};
 use crate::watch::{Outcome, Purpose, Request, Surroundings, Watch, Watched};
 use crate::windows::{self, Kind, Window};
-use crate::wording;
+use crate::wording::{self, Reader};
 
 /// Whoever makes something of scans. An error is the store's: nothing of that call counts.
 pub trait Watching {
@@ -42,6 +46,9 @@ pub trait Watching {
     /// What time alone brings. When to be asked again.
     fn tick(&mut self, now: Timestamp) -> Result<Timestamp, Error>;
 
+    /// Nothing more comes: waits, within bounds, until those who are to be told have been.
+    fn deliver(&mut self) -> Result<(), Error>;
+
     /// How many incidents are open.
     fn open_incidents(&self) -> Result<usize, Error>;
 
@@ -54,25 +61,77 @@ pub trait Watching {
 pub struct Watcher {
     watch: Watch,
     around: Around,
+    /// None where nothing leaves this process.
+    post_office: Option<PostOffice>,
+    dead_man: Option<DeadMan>,
+    retention: Retention,
+    /// When what is too old is deleted next.
+    prunes: Timestamp,
 }
 
 /// Shared with the state machine, which asks for it in the middle of a transaction.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Around {
     windows: Arc<Mutex<Vec<Window>>>,
+    desk: Arc<Mutex<Desk>>,
     told: Arc<Mutex<Vec<Notice>>>,
+    /// Lines of the post office's threads.
+    heard: Arc<Mutex<Vec<Line>>>,
 }
 
 /// Late scans and reminders are not looked for more seldom.
 const TICK: Duration = Duration::from_secs(30);
+/// What is too old is deleted so often.
+const PRUNES: Duration = Duration::from_secs(6 * 3600);
+/// How long deliveries are waited for at the end.
+const FAREWELL: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Watcher {
-    /// Goes on where the store says that it was left.
+    /// Goes on where the store says that it was left. What is to be told waits in the outbox until somebody takes it from there.
     pub fn open(store: Store, settings: &Settings, now: Timestamp) -> Result<Watcher, Error> {
-        let around = Around::default();
-        around.set_windows(settings);
+        let around = Around::of(settings);
         let watch = Watch::open(store, watched(settings, now), settings.zone.clone(), Box::new(around.clone()))?;
-        Ok(Watcher { watch, around })
+        let dead_man = dead_man(settings);
+        let (post_office, retention) = (None, settings.retention);
+        Ok(Watcher { watch, around, post_office, dead_man, retention, prunes: now })
+    }
+
+    /// The same, and what is to be told is sent, by threads of their own.
+    pub fn with_post_office(mut self, settings: &Settings) -> Result<Watcher, Error> {
+        let heard = Arc::clone(&self.around.heard);
+        let speaker = move |text: &str| locked(&heard).push(Line { level: Level::Warning, text: text.to_owned() });
+        let path = self.watch.store().path().to_owned();
+        self.post_office = Some(PostOffice::open(path, settings.alerting.clone(), Box::new(speaker))?);
+        Ok(self)
+    }
+
+    /// Reminders, and what had to wait.
+    fn remind(&mut self, now: Timestamp) -> Result<(), Error> {
+        let around = self.around.clone();
+        let transaction = self.watch.store_mut().transaction()?;
+        locked(&around.desk).tick(&transaction, &|group| around.is_quiet(group, now), now)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn prune(&mut self, now: Timestamp) -> Result<(), Error> {
+        if now < self.prunes {
+            return Ok(());
+        }
+        self.prunes = now + PRUNES;
+        let before = |kept: Option<Duration>| kept.and_then(|kept| now.checked_sub(kept).ok());
+        let Retention { scans, states, incidents, deliveries } = self.retention;
+        let horizon = Horizon {
+            scans: before(scans),
+            states: before(states),
+            incidents: before(incidents),
+            deliveries: before(deliveries),
+        };
+        self.watch.store_mut().prune(&horizon).map(|_| ())
+    }
+
+    fn wake(&self) {
+        self.post_office.iter().for_each(PostOffice::wake);
     }
 
     /// What was not committed is not told.
@@ -92,7 +151,10 @@ impl Watching for Watcher {
     fn reload(&mut self, settings: &Settings, now: Timestamp) -> Result<(), Error> {
         let done = self.watch.reload(watched(settings, now), settings.zone.clone(), now);
         self.or_silent(done)?;
-        self.around.set_windows(settings);
+        self.around.change(settings);
+        self.dead_man = dead_man(settings);
+        self.retention = settings.retention;
+        self.post_office.iter().for_each(|office| office.reload(settings.alerting.clone()));
         Ok(())
     }
 
@@ -104,7 +166,12 @@ impl Watching for Watcher {
         outcome: &Outcome,
     ) -> Result<Option<Request>, Error> {
         let done = self.watch.scanned(now, began, request, outcome);
-        self.or_silent(done)
+        let next = self.or_silent(done)?;
+        if let (Purpose::Regular, Some(dead_man)) = (request.purpose, &mut self.dead_man) {
+            dead_man.scanned(&request.group, matches!(outcome, Outcome::Scan(scan) if scan.summary.is_some()));
+        }
+        self.wake();
+        Ok(next)
     }
 
     fn skipped(&mut self, now: Timestamp, skip: &Skip) -> Result<(), Error> {
@@ -116,8 +183,32 @@ impl Watching for Watcher {
     fn tick(&mut self, now: Timestamp) -> Result<Timestamp, Error> {
         let done = self.watch.tick(now);
         self.or_silent(done)?;
+        self.remind(now)?;
+        self.prune(now)?;
+        self.wake();
+        if self.dead_man.as_mut().is_some_and(|dead_man| dead_man.is_due(now)) {
+            self.post_office.iter().for_each(PostOffice::ping);
+        }
         let change = windows::next_change(&locked(&self.around.windows), now);
         Ok(change.map_or(now + TICK, |change| change.min(now + TICK)))
+    }
+
+    fn deliver(&mut self) -> Result<(), Error> {
+        let end = Instant::now() + FAREWELL;
+        let is_waiting = |watcher: &Watcher| -> Result<bool, Error> {
+            let connection = watcher.watch.store().connection();
+            let channels: Vec<_> = locked(&watcher.around.desk).channels.keys().cloned().collect();
+            let due = channels.iter().map(|channel| outbox::next_due(connection, channel));
+            let due = due.collect::<Result<Vec<_>, _>>()?;
+            Ok(due.into_iter().flatten().any(|due| due <= Timestamp::now()))
+        };
+        self.wake();
+        while self.post_office.is_some() && Instant::now() < end && is_waiting(self)? {
+            thread::sleep(LOOK);
+        }
+        // Waits for what is under way.
+        self.post_office = None;
+        Ok(())
     }
 
     fn open_incidents(&self) -> Result<usize, Error> {
@@ -126,14 +217,15 @@ impl Watching for Watcher {
 
     fn lines(&mut self, now: Timestamp) -> Vec<Line> {
         let told = std::mem::take(&mut *locked(&self.around.told));
-        told.iter().map(|notice| line(notice, now)).collect()
+        let heard = std::mem::take(&mut *locked(&self.around.heard));
+        told.iter().map(|notice| line(notice, now)).chain(heard).collect()
     }
 }
 
 impl Surroundings for Around {
-    fn announce(&mut self, _: &Connection, notices: &[Notice], _: Timestamp) -> Result<(), Error> {
+    fn announce(&mut self, connection: &Connection, notices: &[Notice], now: Timestamp) -> Result<(), Error> {
         locked(&self.told).extend_from_slice(notices);
-        Ok(())
+        locked(&self.desk).announce(connection, notices, &|group| self.is_quiet(group, now), now)
     }
 
     fn is_in_maintenance(&self, group: &str, now: Timestamp) -> bool {
@@ -142,9 +234,30 @@ impl Surroundings for Around {
 }
 
 impl Around {
-    fn set_windows(&self, settings: &Settings) {
-        locked(&self.windows).clone_from(&settings.windows);
+    fn of(settings: &Settings) -> Around {
+        let windows = Arc::new(Mutex::new(settings.windows.clone()));
+        let desk = Arc::new(Mutex::new(desk(settings)));
+        Around { windows, desk, told: Arc::default(), heard: Arc::default() }
     }
+
+    fn change(&self, settings: &Settings) {
+        locked(&self.windows).clone_from(&settings.windows);
+        *locked(&self.desk) = desk(settings);
+    }
+
+    fn is_quiet(&self, group: &str, now: Timestamp) -> bool {
+        windows::open(&locked(&self.windows), Kind::Quiet, group, now).is_some()
+    }
+}
+
+fn desk(settings: &Settings) -> Desk {
+    let Alerting { channels, rules, .. } = settings.alerting.clone();
+    let reader = Reader { zone: settings.zone.clone(), link: settings.link.clone() };
+    Desk { rules, channels, reader }
+}
+
+fn dead_man(settings: &Settings) -> Option<DeadMan> {
+    settings.alerting.dead_man.as_ref().map(|it| DeadMan::new(it.every))
 }
 
 fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -287,6 +400,47 @@ mod tests {
         let kept: Vec<_> = kept.iter().map(|scan| (&*scan.outcome, scan.error.as_deref())).collect();
         let why = "its scan since 2026-11-20T12:00:30Z has not ended";
         assert_eq!(kept, [("skipped", Some(why)), ("failed", Some("no route"))]);
+    }
+
+    const CHANNEL: &str = "[channel.ops]\nkind = \"command\"\ncommand = [\"/bin/cat\"]\n[[alert]]\nto = [\"ops\"]\n";
+
+    fn waiting(watcher: &Watcher) -> Vec<String> {
+        let entries = outbox::log(watcher.watch.store().connection(), &outbox::Filter::default()).unwrap();
+        entries.into_iter().map(|entry| entry.message.title).collect()
+    }
+
+    #[test]
+    fn what_is_to_be_told_waits_in_the_outbox() {
+        let mut watcher = watcher(CHANNEL);
+        sees(&mut watcher, &[22], 0);
+        assert_eq!(waiting(&watcher), [""; 0]);
+        sees(&mut watcher, &[22, 23], 300);
+        assert_eq!(waiting(&watcher), ["Unencrypted port 23 (Telnet) is open on 192.0.2.1"]);
+    }
+
+    #[test]
+    fn in_a_quiet_window_alerts_wait_for_its_end() {
+        let window =
+            "[[window]]\nname = \"w\"\nkind = \"quiet\"\nfrom = \"2026-11-20 12:04\"\nuntil = \"2026-11-20 12:06\"\n";
+        let mut watcher = watcher(&format!("{window}{CHANNEL}"));
+        sees(&mut watcher, &[22], 0);
+        sees(&mut watcher, &[22, 23], 300);
+        watcher.tick(at(345)).unwrap();
+        assert_eq!(waiting(&watcher), [""; 0]);
+        watcher.tick(at(360)).unwrap();
+        assert_eq!(waiting(&watcher).len(), 1);
+    }
+
+    #[test]
+    fn what_is_too_old_is_deleted() {
+        let mut watcher = watcher("[retention]\nscans = \"1h\"\nstates = \"forever\"\n");
+        sees(&mut watcher, &[22], 0);
+        watcher.tick(at(1)).unwrap();
+        let scans = |watcher: &Watcher| store::last_scans(watcher.watch.store().connection(), None, 9).unwrap().len();
+        assert_eq!(scans(&watcher), 1);
+        watcher.tick(at(7 * 3600)).unwrap();
+        assert_eq!(scans(&watcher), 0);
+        assert!(!watcher.watch.known().is_empty(), "what still holds is kept");
     }
 
     #[test]

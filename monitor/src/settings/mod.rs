@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::alert::Alerting;
 use crate::detect::Detection;
 use crate::document::{Document, Error};
 use crate::hours;
@@ -46,7 +47,8 @@ pub struct Settings {
     pub windows: Vec<Window>,
     /// For how long what is kept.
     pub retention: Retention,
-    document: Document,
+    /// Who is told, and by what.
+    pub alerting: Alerting,
 }
 
 /// For how long what is kept; none for ever.
@@ -93,19 +95,15 @@ impl Settings {
         let groups = groups(&mut top, &zone, &detection, check)?;
         let windows = windows(&mut top, &zone, &groups)?;
         let retention = top.table("retention")?.map_or(Ok(Retention::default()), retention)?;
-        // Parts that read their tables by themselves.
-        OTHERS.iter().for_each(|key| _ = top.value(key));
+        // The part that is about these reads its tables by itself.
+        ALERTING.iter().for_each(|key| _ = top.value(key));
         top.finish()?;
+        let alerting = Alerting::read(document.text(), &zone).map_err(|it| document.wrong(it.place, &it.what))?;
         let store = store.or_else(usual_store).ok_or_else(|| {
             document.wrong(0..0, "store: there is neither STATE_DIRECTORY nor a home for a default; name a file")
         })?;
         let (path, parallel) = (path.to_owned(), parallel as usize);
-        Ok(Settings { path, store, scope, policy, zone, link, parallel, groups, windows, retention, document })
-    }
-
-    /// The file again, for parts that read tables of their own.
-    pub fn document(&self) -> &Document {
-        &self.document
+        Ok(Settings { path, store, scope, policy, zone, link, parallel, groups, windows, retention, alerting })
     }
 
     /// The group of that name.
@@ -114,8 +112,8 @@ impl Settings {
     }
 }
 
-/// Tables that the parts read which they are for.
-const OTHERS: [&str; 3] = ["alert", "channel", "dead-man"];
+/// Tables that are for `alert`.
+const ALERTING: [&str; 3] = ["alert", "channel", "dead-man"];
 
 impl Default for Retention {
     fn default() -> Retention {

@@ -6,6 +6,7 @@ mod events;
 mod incidents;
 mod memory;
 mod migrations;
+pub mod outbox;
 mod runs;
 mod scans;
 
@@ -72,6 +73,27 @@ pub enum Error {
     /// A row that no version of this program has written.
     #[error("the monitor's database: {0} cannot be read: {1}")]
     Row(&'static str, serde_json::Error),
+}
+
+/// Before when what is not kept; none: all is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Horizon {
+    /// Scans.
+    pub scans: Option<Timestamp>,
+    /// What ports and hosts were.
+    pub states: Option<Timestamp>,
+    /// Incidents that are over, and events.
+    pub incidents: Option<Timestamp>,
+    /// What was sent.
+    pub deliveries: Option<Timestamp>,
+}
+
+impl Horizon {
+    /// The same for all.
+    pub fn of(before: Timestamp) -> Horizon {
+        let all = Some(before);
+        Horizon { scans: all, states: all, incidents: all, deliveries: all }
+    }
 }
 
 /// How long a transaction waits for another.
@@ -149,20 +171,22 @@ impl Store {
         Ok(self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")?)
     }
 
-    /// Deletes what ended before then: intervals, scans, events, incidents. What still holds is kept, however old.
-    pub fn prune(&mut self, before: Timestamp) -> Result<u64, Error> {
+    /// Deletes what ended before the horizon. What still holds is kept, however old.
+    pub fn prune(&mut self, before: &Horizon) -> Result<u64, Error> {
         let transaction = self.transaction()?;
         let mut rows = 0;
-        for statement in [
-            "DELETE FROM run WHERE until < ?1",
-            "DELETE FROM presence WHERE until < ?1",
-            "DELETE FROM scan WHERE ended < ?1",
-            "DELETE FROM event WHERE at < ?1",
-            "DELETE FROM said WHERE incident IN (SELECT id FROM incident WHERE resolved < ?1)",
-            "DELETE FROM incident WHERE resolved < ?1",
+        for (statement, before) in [
+            ("DELETE FROM run WHERE until < ?1", before.states),
+            ("DELETE FROM presence WHERE until < ?1", before.states),
+            ("DELETE FROM scan WHERE ended < ?1", before.scans),
+            ("DELETE FROM event WHERE at < ?1", before.incidents),
+            ("DELETE FROM said WHERE incident IN (SELECT id FROM incident WHERE resolved < ?1)", before.incidents),
+            ("DELETE FROM incident WHERE resolved < ?1", before.incidents),
         ] {
+            let Some(before) = before else { continue };
             rows += transaction.execute(statement, [millis(before)])? as u64;
         }
+        rows += before.deliveries.map_or(Ok(0), |before| outbox::retire(&transaction, before))? as u64;
         transaction.commit()?;
         Ok(rows)
     }
@@ -248,7 +272,7 @@ mod tests {
             append(store.connection(), Timestamp::from_second(second).unwrap(), None, &what).unwrap();
         }
         store.back_up(&copy).unwrap();
-        assert_eq!(store.prune(Timestamp::from_second(3).unwrap()).unwrap(), 1);
+        assert_eq!(store.prune(&Horizon::of(Timestamp::from_second(3).unwrap())).unwrap(), 1);
         store.vacuum().unwrap();
         let left =
             |path: &Path| events(Store::read_only(path).unwrap().connection(), &Selection::default()).unwrap().len();

@@ -1,0 +1,15 @@
+//! Who is told what, and when. Rules say who (`rules`), the desk makes messages of what happened and puts them into the
+//! outbox, in the transaction in which it happened (`desk`); the post office takes them from there to the channels, whenever these
+//! are there to take them (`post_office`). The dead man's ping goes the other way round: it is missed when all of this is gone.
+
+mod dead_man;
+mod desk;
+mod post_office;
+mod rules;
+mod settings;
+
+pub use dead_man::DeadMan;
+pub use desk::{Desk, Quiet, message_id, trial};
+pub use post_office::{PostOffice, Speaker, deliver};
+pub use rules::{Ports, Rule, recipients};
+pub use settings::{Alerting, DeadManSettings, Wrong};
