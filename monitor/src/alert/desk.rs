@@ -104,7 +104,7 @@ impl Desk {
             }
             // A machine that keeps count is told at once that it is over: that disturbs nobody.
             (Occasion::Resolved, true) if quiet(&incident.group) && !counts => {
-                wait(connection, channel, incident, now)?
+                wait(connection, channel, incident, now)?;
             }
             (Occasion::Resolved | Occasion::Acknowledged, true) => return Ok(Some(notice.clone())),
             (Occasion::Resolved | Occasion::Acknowledged, false) => {}

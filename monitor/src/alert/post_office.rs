@@ -4,7 +4,7 @@
 //! What a channel took and the books do not say, because the program ended in between, is sent again with the same id.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -62,8 +62,8 @@ enum Job {
 
 impl PostOffice {
     /// Opens the books at this place and begins.
-    pub fn open(store: PathBuf, alerting: Alerting, speaker: Speaker) -> Result<PostOffice, Error> {
-        let store = Store::open(&store)?;
+    pub fn open(store: &Path, alerting: Alerting, speaker: Speaker) -> Result<PostOffice, Error> {
+        let store = Store::open(store)?;
         let (orders, incoming) = channel();
         let back = orders.clone();
         let clerk = thread::Builder::new().name("post office".into()).spawn(move || {
@@ -134,7 +134,7 @@ impl Clerk {
             Order::Look | Order::Stop => {}
             Order::Ping => self.ping(),
             Order::Pinged(answer) => self.pinged(&answer),
-            Order::Done(done) => self.done(done),
+            Order::Done(done) => self.done(&done),
             Order::Reload(alerting) => {
                 self.alerting = alerting;
                 self.carriers.retain(|name, _| self.alerting.channels.contains_key(name));
@@ -185,11 +185,11 @@ impl Clerk {
         }
     }
 
-    fn done(&mut self, done: Done) {
+    fn done(&mut self, done: &Done) {
         if let Some(carrier) = self.carriers.get_mut(&done.channel) {
             carrier.is_busy = false;
         }
-        let recorded = self.record(&done);
+        let recorded = self.record(done);
         let troubles = self.heard(recorded).unwrap_or_default();
         troubles.iter().for_each(|trouble| (self.speaker)(&trouble.to_string()));
     }
@@ -226,7 +226,10 @@ impl Clerk {
     fn ping(&self) {
         let Some(settings) = self.alerting.dead_man.clone() else { return };
         let back = self.back.clone();
-        thread::spawn(move || back.send(Order::Pinged(ping(&settings, &process_environment, Timestamp::now()))));
+        thread::spawn(move || {
+            let answer = ping(&settings, &process_environment, Timestamp::now());
+            let _ = back.send(Order::Pinged(answer));
+        });
     }
 
     /// That a ping was not taken is said once until one is.
@@ -261,7 +264,7 @@ impl Clerk {
         while self.carriers.values().any(|carrier| carrier.is_busy) {
             let left = deadline.saturating_duration_since(Instant::now());
             match incoming.recv_timeout(left) {
-                Ok(Order::Done(done)) => self.done(done),
+                Ok(Order::Done(done)) => self.done(&done),
                 Ok(_) => {}
                 Err(_) => return,
             }
@@ -314,7 +317,7 @@ mod tests {
     use crate::store::outbox::{Channels, Entry, Filter, State};
 
     /// Waits until the log is so, for a bounded time.
-    fn until(path: &std::path::Path, holds: impl Fn(&[Entry]) -> bool) -> Vec<Entry> {
+    fn until(path: &Path, holds: impl Fn(&[Entry]) -> bool) -> Vec<Entry> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let entries = outbox::log(Store::open(path).unwrap().connection(), &Filter::default()).unwrap();
@@ -332,7 +335,7 @@ mod tests {
         Alerting { channels, ..Alerting::default() }
     }
 
-    fn add(path: &std::path::Path, channel: &str) {
+    fn add(path: &Path, channel: &str) {
         let store = Store::open(path).unwrap();
         let minutes_ago = Timestamp::now() - jiff::SignedDuration::from_mins(2);
         outbox::enqueue(store.connection(), &channel.parse().unwrap(), &message(Occasion::Opened), minutes_ago)
@@ -349,7 +352,7 @@ mod tests {
         let said = Arc::new(Mutex::new(Vec::new()));
         let ear = said.clone();
         let speaker = Box::new(move |text: &str| ear.lock().unwrap().push(text.to_owned()));
-        let office = PostOffice::open(path.clone(), alerting(&[hangs, works]), speaker).unwrap();
+        let office = PostOffice::open(&path, alerting(&[hangs, works]), speaker).unwrap();
         let entries = until(&path, |entries| entries[1].state == State::Sent);
         assert_eq!(entries[0].attempts.len(), 0, "it hangs still");
         assert_eq!(entries[2].state, State::Dead);
@@ -372,7 +375,7 @@ mod tests {
         store.connection().execute("INSERT INTO disabled_channel VALUES ('gone', 0, '410 Gone')", []).unwrap();
         let gone = ("gone", "kind='command'\ncommand=['/bin/false']\nfailover='ops'");
         let ops = ("ops", "kind='command'\ncommand=['/bin/true']");
-        let _office = PostOffice::open(path.clone(), alerting(&[gone, ops]), Box::new(|_| {})).unwrap();
+        let _office = PostOffice::open(&path, alerting(&[gone, ops]), Box::new(|_| {})).unwrap();
         let entries = until(&path, |entries| entries.len() == 2 && entries[1].state == State::Sent);
         assert_eq!((entries[0].state, entries[0].attempts.len()), (State::Dead, 0));
     }
@@ -381,7 +384,7 @@ mod tests {
     fn a_channel_that_comes_later_gets_what_comes_later() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("monitor.db");
-        let office = PostOffice::open(path.clone(), alerting(&[]), Box::new(|_| {})).unwrap();
+        let office = PostOffice::open(&path, alerting(&[]), Box::new(|_| {})).unwrap();
         let known = ("known", "kind='command'\ncommand=['/bin/true']");
         office.reload(alerting(&[known]));
         // What waits for a channel is given up by a look that does not know it: this one is added in time to be new.

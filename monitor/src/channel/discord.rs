@@ -92,10 +92,10 @@ fn escaped(text: &str) -> String {
 
 fn colour(message: &Message) -> u32 {
     match (message.occasion, message.severity) {
-        (Occasion::Resolved, _) => 0x2e_7d_32,
-        (_, Severity::Critical) => 0xc6_28_28,
-        (_, Severity::Warning) => 0xef_6c_00,
-        (_, Severity::Info) => 0x15_65_c0,
+        (Occasion::Resolved, _) => 0x002e_7d32,
+        (_, Severity::Critical) => 0x00c6_2828,
+        (_, Severity::Warning) => 0x00ef_6c00,
+        (_, Severity::Info) => 0x0015_65c0,
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
             "embeds": [{
                 "title": "Port 23 \\(Telnet\\) opened on \\<printer-2\\>",
                 "url": "https://mon.example.org/incidents/7",
-                "color": 0xc6_28_28, "timestamp": "2026-03-01T12:00:00Z",
+                "color": 0x00c6_2828, "timestamp": "2026-03-01T12:00:00Z",
                 "description": "**What:** Port 23 was closed & is open.\n**What to do:** Close it, or use SSH.",
             }],
             "allowed_mentions": {"parse": []},
