@@ -102,7 +102,7 @@ impl Watcher {
         let heard = Arc::clone(&self.around.heard);
         let speaker = move |text: &str| locked(&heard).push(Line { level: Level::Warning, text: text.to_owned() });
         let path = self.watch.store().path().to_owned();
-        self.post_office = Some(PostOffice::open(path, settings.alerting.clone(), Box::new(speaker))?);
+        self.post_office = Some(PostOffice::open(&path, settings.alerting.clone(), Box::new(speaker))?);
         Ok(self)
     }
 

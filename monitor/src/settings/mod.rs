@@ -284,7 +284,7 @@ states = "forever"
             (retention.scans, retention.states, retention.incidents),
             (Some(Duration::from_secs(30 * 86_400)), None, Some(KEPT))
         );
-        assert!(settings.document().table().unwrap().contains_key("channel"));
+        assert_eq!(settings.alerting.channels.len(), 1);
         assert!(settings.group("lan").is_some() && settings.group("wan").is_none());
     }
 
