@@ -25,6 +25,8 @@ use crate::monitor::history::HistoryArgs;
 use crate::monitor::incidents::{AckArgs, IncidentsArgs, MuteArgs, ResolveArgs};
 use crate::monitor::scanner::ScannerArgs;
 use crate::monitor::watch::WatchArgs;
+use crate::monitor::listeners::ListenersArgs;
+use crate::permit::PermitArgs;
 use crate::report::ReportArgs;
 use crate::resume::ResumeArgs;
 use crate::version::VersionArgs;
@@ -178,6 +180,11 @@ pub(crate) enum Command {
     /// Scan for `halfopen watch`
     #[command(hide = true)]
     Scanner(ScannerArgs),
+    /// Show what listens on this machine, and who can reach it
+    ///
+    /// Ports with processes, users, containers and network namespaces, as ss -tulpn; with --against also what a scan from outside
+    /// has reached of it, with --check what the policy does not allow. Sends nothing, and needs no rights.
+    Listeners(Box<ListenersArgs>),
 }
 
 const PROGRAM: &str = "\

@@ -80,3 +80,6 @@ mod tests {
         assert!(moment("yesterday").unwrap_err().contains("1d"));
     }
 }
+//! The monitor's commands: a file each.
+
+pub(crate) mod listeners;

@@ -30,5 +30,6 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Db(args) => monitor::database::run(&args),
         Command::Watch(args) => monitor::watch::run(&args),
         Command::Scanner(args) => monitor::scanner::run(&args),
+        Command::Listeners(args) => monitor::listeners::run(&args),
     }
 }

@@ -11,6 +11,7 @@ mod errors;
 mod explain;
 mod help;
 mod monitor;
+mod listeners;
 mod ports;
 mod report;
 mod results;

@@ -151,11 +151,11 @@ impl Expectation {
         Ok(Expectation { allow: allow.collect::<Result<_, _>>()?, unlisted: table.unlisted })
     }
 
-    /// What listens in our own namespace and may not; of those that `is_meant`.
-    pub fn violations(&self, listening: &Listening, is_meant: impl Fn(&Listener) -> bool) -> Vec<Violation> {
-        let own = |listener: &Listener| listener.namespace == listening.own && is_meant(listener);
-        let meant = listening.listeners.iter().enumerate().filter(|(_, listener)| own(listener));
-        meant.filter_map(|(place, listener)| self.violation(place, listener)).collect()
+    /// What listens in our own namespace and may not.
+    pub fn violations(&self, listening: &Listening) -> Vec<Violation> {
+        let all = listening.listeners.iter().enumerate();
+        let own = all.filter(|(_, listener)| listener.namespace == listening.own);
+        own.filter_map(|(place, listener)| self.violation(place, listener)).collect()
     }
 
     /// Entries that nothing answers to.
