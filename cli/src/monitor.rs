@@ -5,6 +5,7 @@ pub(crate) mod database;
 pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod incidents;
+pub(crate) mod listeners;
 pub(crate) mod scanner;
 pub(crate) mod watch;
 
@@ -80,6 +81,3 @@ mod tests {
         assert!(moment("yesterday").unwrap_err().contains("1d"));
     }
 }
-//! The monitor's commands: a file each.
-
-pub(crate) mod listeners;
