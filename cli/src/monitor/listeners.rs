@@ -10,12 +10,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use halfopen_monitor::document::Document;
 use halfopen_monitor::listeners::expectation::Violation;
 use halfopen_monitor::listeners::{Expectation, Listener, Listening, Outside, Reach, Unexplained, reach};
 use halfopen_results::coverage::Ports;
 use halfopen_services::{Port, Protocol, registry};
 
-use crate::document::Document;
 use crate::failure::{self, DONE, Failure};
 use crate::values;
 
