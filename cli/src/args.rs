@@ -24,6 +24,7 @@ use crate::monitor::database::DatabaseArgs;
 use crate::monitor::events::EventsArgs;
 use crate::monitor::history::HistoryArgs;
 use crate::monitor::incidents::{AckArgs, IncidentsArgs, MuteArgs, ResolveArgs};
+use crate::monitor::listeners::ListenersArgs;
 use crate::monitor::scanner::ScannerArgs;
 use crate::monitor::watch::WatchArgs;
 use crate::report::ReportArgs;
@@ -191,6 +192,11 @@ pub(crate) enum Command {
     ///
     /// Who is told what by which channel stands in the monitor's settings; what could not be delivered is kept, with the reason.
     Alert(AlertArgs),
+    /// Show what listens on this machine, and who can reach it
+    ///
+    /// Ports with processes, users, containers and network namespaces, as ss -tulpn; with --against also what a scan from outside
+    /// has reached of it, with --check what the policy does not allow. Sends nothing, and needs no rights.
+    Listeners(Box<ListenersArgs>),
 }
 
 const PROGRAM: &str = "\

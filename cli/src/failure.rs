@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use halfopen_monitor::{document, service, store};
+use halfopen_monitor::{document, listeners, service, store};
 use halfopen_phantom::EnclosureError;
 use halfopen_results::{read, sink};
 
@@ -95,6 +95,12 @@ pub(crate) enum Failure {
     /// The monitor's database.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// What listens could not be read.
+    #[error(transparent)]
+    Listeners(#[from] listeners::Error),
+    /// Nor what was seen of it from outside.
+    #[error(transparent)]
+    Outside(#[from] listeners::reach::Error),
     /// More than one form for standard output.
     #[error("{one} and {other} cannot both go to standard output; give one a file, such as -o {other}=FILE")]
     TwoOnStdout {
@@ -165,6 +171,7 @@ impl Failure {
                 USAGE
             }
             Failure::Demo(_) | Failure::Store(_) => RUNTIME,
+            Failure::Listeners(_) | Failure::Outside(_) => USAGE,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,
             Failure::Refused { .. } => REFUSED,

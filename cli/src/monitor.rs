@@ -6,6 +6,7 @@ pub(crate) mod database;
 pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod incidents;
+pub(crate) mod listeners;
 pub(crate) mod scanner;
 pub(crate) mod watch;
 

@@ -31,5 +31,6 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Watch(args) => monitor::watch::run(&args),
         Command::Scanner(args) => monitor::scanner::run(&args),
         Command::Alert(args) => monitor::alert::run(&args),
+        Command::Listeners(args) => monitor::listeners::run(&args),
     }
 }

@@ -36,6 +36,8 @@ pub mod schedule;
 pub mod windows;
 pub mod agenda;
 pub mod service;
+// What listens on this machine.
+pub mod listeners;
 
 pub use endpoint::Endpoint;
 pub use incident::{Incident, Severity, Trigger};

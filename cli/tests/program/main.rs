@@ -12,6 +12,7 @@ mod errors;
 mod explain;
 mod help;
 mod monitor;
+mod listeners;
 mod ports;
 mod report;
 mod results;

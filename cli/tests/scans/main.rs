@@ -10,6 +10,7 @@ mod ending;
 mod failing;
 mod findings;
 mod keeping;
+mod listeners;
 mod options;
 mod outputs;
 mod resuming;

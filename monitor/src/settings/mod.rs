@@ -78,12 +78,12 @@ pub type Check<'a> = &'a dyn Fn(&Group) -> Result<(), (&'static str, String)>;
 impl Settings {
     /// Reads a file. `check` is asked about each group.
     pub fn read(path: &Path, check: Check<'_>) -> Result<Settings, Error> {
-        Settings::of(Document::read(path)?, path, check)
+        Settings::of(&Document::read(path)?, path, check)
     }
 
-    fn of(document: Document, path: &Path, check: Check<'_>) -> Result<Settings, Error> {
+    fn of(document: &Document, path: &Path, check: Check<'_>) -> Result<Settings, Error> {
         let tables = document.table()?;
-        let mut top = Table::new(&document, "settings", 0..0, &tables);
+        let mut top = Table::new(document, "settings", 0..0, &tables);
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut file = |key| Ok(top.text(key)?.map(|named: Placed<String>| folder.join(named.value)));
         let (store, scope, policy) = (file("store")?, file("scope")?, file("policy")?);
