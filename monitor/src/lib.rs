@@ -24,8 +24,12 @@ pub mod watch;
 // What is kept.
 pub mod ledger;
 pub mod store;
+// What the owner expects.
+pub mod document;
+pub mod policy;
 
 pub use endpoint::Endpoint;
 pub use incident::{Incident, Severity, Trigger};
 pub use message::Message;
+pub use policy::Policy;
 pub use store::Store;
