@@ -4,7 +4,6 @@
 use std::net::IpAddr;
 
 use halfopen_results::address::{Addresses, Range};
-use halfopen_results::coverage::Ports;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -258,9 +257,4 @@ fn addresses_of(range: &Range) -> Box<dyn Iterator<Item = IpAddr>> {
         (IpAddr::V6(first), IpAddr::V6(last)) => Box::new((first..=last).map(IpAddr::V6)),
         _ => Box::new([range.first()].into_iter()),
     }
-}
-
-/// Ports that are known to be in this state by some check.
-pub(super) fn ports_of(check: &Check) -> Ports {
-    [(check.first, check.last)].into_iter().collect()
 }

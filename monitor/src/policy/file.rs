@@ -1,8 +1,8 @@
 //! The file of a policy: its keys, and that what it says makes sense. What cannot be checked is refused, so that nobody
 //! believes it was. `policy.schema.json` describes the same keys for editors.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use halfopen_results::address::{Addresses, Range};
 use halfopen_results::coverage::Ports;
@@ -192,21 +192,17 @@ impl Reader<'_> {
     }
 
     fn ranges(&self, texts: &[Spanned<String>]) -> Result<Vec<Range>, Error> {
-        let each = |text: &Spanned<String>| {
-            let mut asked = false;
-            let unresolved = std::cell::Cell::new(false);
-            let resolve = |name: &str| (self.resolve)(name).inspect_err(|_| unresolved.set(true));
-            let read = hosts::parse(text.get_ref(), &resolve);
-            asked |= unresolved.get();
-            read.map_err(|what| {
-                let what = if asked { format!("{:?}: {what}", text.get_ref()) } else { what };
-                match self.document.wrong(text.span(), &what) {
-                    document::Error::Wrong(what) if asked => Error::Resolve(what),
-                    error => error.into(),
-                }
-            })
-        };
-        Ok(texts.iter().map(each).collect::<Result<Vec<_>, Error>>()?.concat())
+        Ok(texts.iter().map(|text| self.range(text)).collect::<Result<Vec<_>, Error>>()?.concat())
+    }
+
+    /// A name without an address is no mistake of the file: it may have one tomorrow.
+    fn range(&self, text: &Spanned<String>) -> Result<Vec<Range>, Error> {
+        let unknown = Cell::new(false);
+        let resolve = |name: &str| (self.resolve)(name).inspect_err(|_| unknown.set(true));
+        hosts::parse(text.get_ref(), &resolve).map_err(|what| match unknown.get() {
+            true => Error::Resolve(self.wrong(text, &format!("{:?}: {what}", text.get_ref())).to_string()),
+            false => self.wrong(text, &what),
+        })
     }
 
     fn ports(&self, texts: &[Spanned<String>]) -> Result<Ports, Error> {
@@ -401,6 +397,8 @@ fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     const HEAD: &str = "version = 1\n[groups.web]\nhosts = [\"192.0.2.0/28\"]\n";

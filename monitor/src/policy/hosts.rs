@@ -59,7 +59,7 @@ fn without<const N: usize>(ranges: impl Iterator<Item = Range>, exclude: [&Addre
 }
 
 /// What a text stands for: an address, a prefix, a range, or a host name with all its addresses.
-pub fn parse(text: &str, resolve: Resolve<'_>) -> Result<Vec<Range>, String> {
+pub(super) fn parse(text: &str, resolve: Resolve<'_>) -> Result<Vec<Range>, String> {
     match text.parse::<Range>() {
         Ok(range) => Ok(vec![range]),
         Err(_) if is_name(text) => {
