@@ -8,11 +8,16 @@ use clap::{Arg, Command};
 
 use crate::args;
 
-/// Every command that a user sees, the program itself among them.
+/// Every command that a user sees, the program itself among them, and commands of commands.
 fn commands() -> Vec<Command> {
-    let definition = args::definition();
-    let own = definition.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
-    own.chain([definition.clone()]).collect()
+    let mut definition = args::definition().disable_help_subcommand(true);
+    definition.build();
+    with_own(&definition)
+}
+
+fn with_own(command: &Command) -> Vec<Command> {
+    let own = command.get_subcommands().filter(|command| !command.is_hide_set()).flat_map(with_own);
+    own.chain([command.clone()]).collect()
 }
 
 fn visible(command: &Command) -> impl Iterator<Item = &Arg> {
@@ -69,7 +74,7 @@ fn every_command_gives_examples_of_itself() {
     for command in commands() {
         let help = command.clone().render_long_help().to_string();
         assert!(help.contains("Examples:\n"), "{}", command.get_name());
-        assert!(help.contains(&format!("halfopen {}", command.get_name().replace("halfopen", ""))), "{help}");
+        assert!(help.contains(command.get_bin_name().unwrap_or("halfopen")), "{help}");
     }
 }
 
@@ -91,7 +96,7 @@ fn options_in_the_documents_exist() {
         |command: &Command| command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect::<Vec<_>>();
     let known: BTreeSet<_> = commands().iter().flat_map(longs).chain(["help".into(), "version".into()]).collect();
     for document in
-        ["../README.md", "SCOPE.md", "STATS.md", "../results/JSONL.md", "../CHANGELOG.md", "../capabilities.md"]
+        ["../README.md", "SCOPE.md", "STATS.md", "../results/JSONL.md", "../CHANGELOG.md", "../capabilities.md", "../monitor/POLICY.md"]
     {
         // What follows cargo, nmap and others is theirs; the change log also names what is gone.
         let text = read(document).replace("Replaces `--passes`", "");

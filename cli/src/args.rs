@@ -22,6 +22,7 @@ use crate::explain::ExplainArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
 use crate::man::ManArgs;
+use crate::monitor::policy::PolicyArgs;
 use crate::permit::PermitArgs;
 use crate::report::ReportArgs;
 use crate::resume::ResumeArgs;
@@ -45,6 +46,8 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(words: &[OsString], variables: &Variables) -> Result<Parsed, Unresolved> {
     let help = plea(words);
     match (read(words, variables), help.map(|words| definition().try_get_matches_from(words))) {
+        // It is that of the very command, which may be one of a command's own.
+        (Err(Unresolved::Answer(answer)), _) if answer.kind() == ErrorKind::DisplayHelp => Err(Unresolved::Answer(answer)),
         // Help that was asked for comes before any complaint.
         (Err(_), Some(Err(help))) if help.kind() == ErrorKind::DisplayHelp => Err(Unresolved::Answer(help)),
         (parsed, _) => parsed,
@@ -145,6 +148,11 @@ pub(crate) enum Command {
     /// Needs the file that `halfopen scan --checkpoint FILE` has written: after Ctrl-C, a kill, a power cut. Nothing that was
     /// found is lost or found twice, at whatever rate.
     Resume(Box<ResumeArgs>),
+    /// Say whether ports are as a policy has them: draft, check, explain, test
+    ///
+    /// A policy is a file that says which ports must be open, closed or filtered, and why; with exceptions that end. It is held
+    /// against a scan that is made now, a stored one, or the monitor's history.
+    Policy(Box<PolicyArgs>),
 }
 
 const PROGRAM: &str = "\

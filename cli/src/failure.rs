@@ -102,6 +102,9 @@ pub(crate) enum Failure {
     /// Fields of forms that have none.
     #[error("--fields is for jsonl, json and csv, and none of them was asked for; add one, such as -o csv")]
     NoFields,
+    /// Something that depends on the machine and the moment.
+    #[error("{0}")]
+    Machine(String),
     /// Signal handlers could not be installed.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -130,6 +133,11 @@ impl Failure {
         ExitCode::from(self.code())
     }
 
+    /// Whether it was asked rightly, and could not be done.
+    pub(crate) fn is_runtime(&self) -> bool {
+        self.code() == RUNTIME
+    }
+
     fn code(&self) -> u8 {
         match self {
             Failure::Engine(error) => engine_code(error),
@@ -146,6 +154,7 @@ impl Failure {
             Failure::Refused { .. } => REFUSED,
             Failure::Results(_)
             | Failure::Signals(_)
+            | Failure::Machine(_)
             | Failure::Stats(_)
             | Failure::Audit { .. }
             | Failure::Curfew(_)

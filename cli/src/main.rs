@@ -22,6 +22,7 @@ mod journal;
 mod keeper;
 mod layers;
 mod man;
+mod monitor;
 mod output;
 mod port_names;
 mod permit;

@@ -45,8 +45,12 @@ pub(crate) fn run(args: &ManArgs) -> Result<u8, Failure> {
 fn commands() -> Vec<Command> {
     let mut definition = args::definition().disable_help_subcommand(true);
     definition.build();
-    let own = definition.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
-    own.chain([definition.clone()]).collect()
+    with_own(&definition)
+}
+
+fn with_own(command: &Command) -> Vec<Command> {
+    let own = command.get_subcommands().filter(|command| !command.is_hide_set()).flat_map(with_own);
+    own.chain([command.clone()]).collect()
 }
 
 fn page_of(name: Option<&str>) -> Result<String, Failure> {

@@ -3,6 +3,7 @@
 use crate::args::Command;
 use crate::failure::Failure;
 use crate::layers::Effective;
+use crate::monitor::policy;
 use crate::{completion, config, convert, demo, diff, doctor, explain, man, report, resume, scan, version};
 
 /// Does what was asked and gives the exit code.
@@ -20,5 +21,6 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Man(args) => man::run(&args),
         Command::Version(args) => version::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Policy(args) => policy::run(&args),
     }
 }

@@ -7,6 +7,7 @@ mod dry_run;
 mod errors;
 mod explain;
 mod help;
+mod policy;
 mod ports;
 mod report;
 mod results;

@@ -9,6 +9,7 @@ mod failing;
 mod findings;
 mod options;
 mod outputs;
+mod policy;
 mod resuming;
 mod rights;
 mod scope;
