@@ -44,7 +44,7 @@ fn code(of: &str, line: &str) -> i32 {
 
 #[test]
 fn exit_codes_tell_what_came_out() {
-    let unknown = GOOD.replace("80", "81");
+    let unknown = GOOD.replace("\"tcp/80\"", "\"tcp/80\", \"tcp/81\"");
     let ended = format!("{BAD}{}", exception("2020-01-01T00:00:00Z"));
     let excepted = format!("{BAD}{}", exception("2999-01-01T00:00:00Z"));
     let idle = format!("{GOOD}{}", exception("2999-01-01T00:00:00Z"));

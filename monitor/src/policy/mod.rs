@@ -30,7 +30,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::document::{self, Document};
 use crate::endpoint::Endpoint;
-use crate::incident::Severity;
+use crate::incident::{Detail, Severity};
 
 pub use assessment::{Assessment, Check, Outcome, Tally, Verdict};
 pub use draft::draft;
@@ -328,6 +328,27 @@ enum Weight {
     Met,
     Excepted,
     Broken,
+}
+
+impl Judgement<'_> {
+    /// What an incident says of it: `rule`, `why`, `exception`, `owner`, as far as there is such a thing.
+    pub fn details(&self) -> Vec<Detail> {
+        let (rule, said, exception) = match self {
+            Judgement::Unlisted => return Vec::new(),
+            Judgement::Compliant { rule } => (rule, String::new(), None),
+            Judgement::Violated { rule, expected, ended, .. } => (rule, format!(" expects {expected}"), *ended),
+            Judgement::Excepted { rule, exception } => (rule, String::new(), Some(*exception)),
+        };
+        let rule_says = Some(format!("Rule {}{said}", rule.id));
+        let details = [
+            ("rule", rule_says),
+            ("why", rule.why.clone()),
+            ("exception", exception.map(|exception| format!("{} until {}", exception.id, exception.until))),
+            ("owner", exception.map(|exception| exception.owner.clone())),
+        ];
+        let detail = |(name, text): (&str, Option<String>)| Some(Detail { name: name.to_owned(), text: text? });
+        details.into_iter().filter_map(detail).collect()
+    }
 }
 
 impl Exception {

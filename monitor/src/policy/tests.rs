@@ -158,6 +158,19 @@ fn exceptions_hold_until_they_end() {
 }
 
 #[test]
+fn incidents_are_told_the_rule_and_why() {
+    let policy = policy(&format!("{RULE}{}", exception("E", NOW, "tcp/8080", "open")));
+    let details = |port| {
+        let judgement = policy.judge(Endpoint::tcp(host(1), port), Open, now());
+        judgement.details().into_iter().map(|detail| format!("{}: {}", detail.name, detail.text)).collect::<Vec<_>>()
+    };
+    assert_eq!(details(22), ["rule: Rule a expects filtered", "why: Only the web."]);
+    let ended = ["rule: Rule a expects not-open", "why: Only the web.", "exception: E until 2026-12-20T00:00:00Z", "owner: netops"];
+    assert_eq!(details(8080), ended);
+    assert!(policy.judge(Endpoint::tcp(host(9), 22), Open, now()).details().is_empty());
+}
+
+#[test]
 fn exceptions_are_told_before_they_end() {
     let of = |until: &str| {
         let policy = policy(&format!("{RULE}{}", exception("E", until, "tcp/8080", "open")));
@@ -247,7 +260,7 @@ fn the_history_is_known_where_it_is_looked_at() {
         outcomes(&Assessment::of(&policy, &OfHistory::new(known, asked.cloned()), now()))
     };
     assert_eq!(of(true, Some(&asked)), ["192.0.2.1 tcp/91-65535 unknown"]);
-    assert_eq!(of(false, Some(&asked)).len(), 4 + 1);
+    assert_eq!(of(false, Some(&asked)).len(), 6);
     assert_eq!(of(true, None), ["192.0.2.1 tcp/80 unknown", "192.0.2.1 tcp/22 unknown", "192.0.2.1 tcp/1-21 unknown", "192.0.2.1 tcp/23-79 unknown", "192.0.2.1 tcp/81-65535 unknown"]);
 }
 
@@ -311,11 +324,12 @@ fn everything() -> (Policy, Scan) {
 
 fn golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/policy/golden").join(name);
+    let text = &text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
     if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
         std::fs::write(&path, text).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(text.replace(env!("CARGO_PKG_VERSION"), "VERSION"), expected.replace(env!("CARGO_PKG_VERSION"), "VERSION"), "{name}");
+    assert_eq!(*text, expected, "{name}");
 }
 
 #[test]
