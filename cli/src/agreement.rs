@@ -95,9 +95,15 @@ fn options_in_the_documents_exist() {
     let longs =
         |command: &Command| command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect::<Vec<_>>();
     let known: BTreeSet<_> = commands().iter().flat_map(longs).chain(["help".into(), "version".into()]).collect();
-    for document in
-        ["../README.md", "SCOPE.md", "STATS.md", "../results/JSONL.md", "../CHANGELOG.md", "../capabilities.md", "../monitor/POLICY.md"]
-    {
+    for document in [
+        "../README.md",
+        "SCOPE.md",
+        "STATS.md",
+        "../results/JSONL.md",
+        "../CHANGELOG.md",
+        "../capabilities.md",
+        "../monitor/POLICY.md",
+    ] {
         // What follows cargo, nmap and others is theirs; the change log also names what is gone.
         let text = read(document).replace("Replaces `--passes`", "");
         let ours = text

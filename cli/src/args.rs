@@ -47,7 +47,9 @@ pub(crate) fn parse(words: &[OsString], variables: &Variables) -> Result<Parsed,
     let help = plea(words);
     match (read(words, variables), help.map(|words| definition().try_get_matches_from(words))) {
         // It is that of the very command, which may be one of a command's own.
-        (Err(Unresolved::Answer(answer)), _) if answer.kind() == ErrorKind::DisplayHelp => Err(Unresolved::Answer(answer)),
+        (Err(Unresolved::Answer(answer)), _) if answer.kind() == ErrorKind::DisplayHelp => {
+            Err(Unresolved::Answer(answer))
+        }
         // Help that was asked for comes before any complaint.
         (Err(_), Some(Err(help))) if help.kind() == ErrorKind::DisplayHelp => Err(Unresolved::Answer(help)),
         (parsed, _) => parsed,

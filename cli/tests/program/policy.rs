@@ -34,7 +34,8 @@ fn folder(policy: &str) -> tempfile::TempDir {
 
 /// Runs `halfopen policy` there: the exit code, and what is on both outputs.
 fn policy(folder: &Path, line: &str) -> (i32, String, String) {
-    let output = halfopen().arg("policy").args(line.split_whitespace()).current_dir(folder).output().expect("it starts");
+    let output =
+        halfopen().arg("policy").args(line.split_whitespace()).current_dir(folder).output().expect("it starts");
     (output.status.code().expect("it ends"), text(&output.stdout), text(&output.stderr))
 }
 
@@ -117,7 +118,10 @@ fn a_draft_is_met_by_what_it_is_from() {
 
 #[test]
 fn a_port_is_explained() {
-    let folder = folder(&format!("{BAD}{}[[rule]]\nid = \"net\"\nhosts = [\"192.0.2.0/24\"]\nclosed = [\"tcp/80\"]\n", exception("2999-01-01T00:00:00Z")));
+    let folder = folder(&format!(
+        "{BAD}{}[[rule]]\nid = \"net\"\nhosts = [\"192.0.2.0/24\"]\nclosed = [\"tcp/80\"]\n",
+        exception("2999-01-01T00:00:00Z")
+    ));
     let (code, said, _) = policy(folder.path(), "explain 192.0.2.1 http");
     let expected = "\
 192.0.2.1 tcp/80: expected open, warning otherwise
@@ -127,7 +131,10 @@ fn a_port_is_explained() {
 ";
     assert_eq!((code, said.as_str()), (0, expected));
     let (_, said, _) = policy(folder.path(), "explain 192.0.2.1 23 --policy policy.toml");
-    assert!(said.contains("expected not-open") && said.contains("exception EX-1 (line 8): may be open; until 2999"), "{said}");
+    assert!(
+        said.contains("expected not-open") && said.contains("exception EX-1 (line 8): may be open; until 2999"),
+        "{said}"
+    );
     let (_, said, _) = policy(folder.path(), "explain 198.51.100.1 23");
     assert_eq!(said, "198.51.100.1 tcp/23: nothing is expected; no rule is about this host\n");
     assert_eq!(policy(folder.path(), "explain 192.0.2.1 udp/53").0, 2);

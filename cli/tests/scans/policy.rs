@@ -6,7 +6,8 @@ use halfopen_lab::lab_test;
 
 use super::{halfopen, text};
 
-const POLICY: &str = "version = 1\n[[rule]]\nid = \"here\"\nhosts = [\"127.0.0.1\"]\nopen = [\"tcp/22\"]\nclosed = [\"tcp/80\"]\n";
+const POLICY: &str =
+    "version = 1\n[[rule]]\nid = \"here\"\nhosts = [\"127.0.0.1\"]\nopen = [\"tcp/22\"]\nclosed = [\"tcp/80\"]\n";
 
 lab_test!(a_live_check, |lab| {
     let folder = tempfile::tempdir().unwrap();
@@ -26,7 +27,8 @@ lab_test!(a_live_check, |lab| {
     assert!(said.contains("127.0.0.1 tcp/23 (Telnet) is open, and must not be open, as no rule names it"), "{said}");
     drop(ssh);
     // What cannot be scanned is not compliant.
-    fs::write(folder.path().join("scope.toml"), "reference = \"R\"\ncontact = \"c\"\nnetworks = [\"127.0.0.2\"]\n").unwrap();
+    fs::write(folder.path().join("scope.toml"), "reference = \"R\"\ncontact = \"c\"\nnetworks = [\"127.0.0.2\"]\n")
+        .unwrap();
     let (code, said, errors) = check("-- --scope scope.toml");
     assert!(code == Some(3) && said.is_empty() && errors.contains("does not allow"), "{said}{errors}");
     assert_eq!(check("-- --rate fast").0, Some(2));

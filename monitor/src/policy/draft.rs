@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use halfopen_results::record::State;
 use halfopen_results::Coverage;
+use halfopen_results::record::State;
 use halfopen_services::{Port, by_port};
 
 use super::MOST_HOSTS;
@@ -21,7 +21,12 @@ struct Seen {
 }
 
 /// The text, of hosts of which something was heard; `source` says where that is from.
-pub fn draft(source: &str, hosts: impl IntoIterator<Item = IpAddr>, asked: &Coverage, knowledge: &dyn Knowledge) -> String {
+pub fn draft(
+    source: &str,
+    hosts: impl IntoIterator<Item = IpAddr>,
+    asked: &Coverage,
+    knowledge: &dyn Knowledge,
+) -> String {
     let seen = seen(hosts, asked, knowledge);
     let mut text = head(source, asked);
     for (host, first, last) in &seen.suspect {
@@ -34,14 +39,15 @@ pub fn draft(source: &str, hosts: impl IntoIterator<Item = IpAddr>, asked: &Cove
     text
 }
 
-
 fn seen(hosts: impl IntoIterator<Item = IpAddr>, asked: &Coverage, knowledge: &dyn Knowledge) -> Seen {
     let mut seen = Seen::default();
     for host in hosts.into_iter().take(usize::try_from(MOST_HOSTS).unwrap_or(usize::MAX)) {
         let Some(ports) = asked.ports(host) else { continue };
         for (first, last, known) in knowledge.runs(host, ports) {
             match known {
-                Known::May(possible) if possible == State::Open.into() => seen.open.entry(host).or_default().extend(first..=last),
+                Known::May(possible) if possible == State::Open.into() => {
+                    seen.open.entry(host).or_default().extend(first..=last)
+                }
                 Known::May(_) => _ = seen.open.entry(host).or_default(),
                 Known::Suspect => seen.suspect.push((host, first, last)),
                 Known::Down | Known::Uncovered => {}

@@ -130,8 +130,7 @@ pub(super) fn read(document: &Document, resolve: Resolve<'_>) -> Result<Policy, 
         Some(Unlisted::Ignore) => None,
     };
     let exceptions = reader.exceptions(&written.exception, &rules)?;
-    let policy =
-        Policy { name: document.name().to_owned(), unlisted, rules, exceptions, listeners: written.listeners };
+    let policy = Policy { name: document.name().to_owned(), unlisted, rules, exceptions, listeners: written.listeners };
     match policy.hosts().len() {
         hosts if hosts > MOST_HOSTS => {
             let what = format!("{hosts} addresses are too many to be judged one by one; at most {MOST_HOSTS}");
@@ -148,15 +147,8 @@ fn unruled(written: &Written, groups: &BTreeMap<&str, Hosts>, severity: Severity
     let left = groups.iter().filter(|(name, _)| !ruled.contains(**name)).map(|(_, hosts)| hosts);
     let ranges: Vec<Range> = left.flat_map(|hosts| hosts.addresses().ranges().to_vec()).collect();
     let hosts = Hosts::new(ranges, Addresses::default());
-    let rule = Rule {
-        id: UNLISTED.to_owned(),
-        hosts,
-        ports: Vec::new(),
-        severity,
-        why: None,
-        may_be_down: false,
-        line: 1,
-    };
+    let rule =
+        Rule { id: UNLISTED.to_owned(), hosts, ports: Vec::new(), severity, why: None, may_be_down: false, line: 1 };
     (!rule.hosts.ranges().is_empty()).then_some(rule)
 }
 
@@ -286,7 +278,10 @@ impl Reader<'_> {
             (None, Some(hosts)) => self.hosts(hosts, &[]),
             (Some(group), None) => groups.get(group.get_ref().as_str()).cloned().ok_or_else(|| {
                 let known = Vec::from_iter(groups.keys().copied());
-                self.wrong(group, &format!("group = {:?}: {}", group.get_ref(), no_such("group", group.get_ref(), &known)))
+                self.wrong(
+                    group,
+                    &format!("group = {:?}: {}", group.get_ref(), no_such("group", group.get_ref(), &known)),
+                )
             }),
             (Some(group), Some(_)) => Err(self.wrong(group, "a rule has either a group or hosts, and not both")),
             (None, None) => Err(self.wrong(&written.id, "a rule needs a group, or hosts")),
@@ -319,7 +314,12 @@ impl Reader<'_> {
         Ok(exceptions)
     }
 
-    fn exception(&self, spanned: &Spanned<WrittenException>, rules: &[Rule], taken: &[&str]) -> Result<Exception, Error> {
+    fn exception(
+        &self,
+        spanned: &Spanned<WrittenException>,
+        rules: &[Rule],
+        taken: &[&str],
+    ) -> Result<Exception, Error> {
         let written = spanned.get_ref();
         let known: Vec<_> = rules.iter().map(|rule| rule.id.as_str()).collect();
         if !known.contains(&written.rule.get_ref().as_str()) {
@@ -450,14 +450,26 @@ mod tests {
             ("hosts = [\"nobody\"]".into(), "p.toml:6: \"nobody\": the name cannot be resolved"),
             ("hosts = [\"10.0.0.0/8\"]".into(), "p.toml:1: 16777232 addresses are too many"),
             (format!("{group}open = [\"tcp/1-9\"]\nclosed = [\"tcp/9\"]"), "p.toml:5: tcp/9 is to be open and closed"),
-            (second(&format!("{group}closed = [\"tcp/80\"]")), "p.toml:9: rules a (line 4) and b name the same hosts and disagree: tcp/80 of 192.0.2.0 is to be open by the one and closed by the other"),
+            (
+                second(&format!("{group}closed = [\"tcp/80\"]")),
+                "p.toml:9: rules a (line 4) and b name the same hosts and disagree: tcp/80 of 192.0.2.0 is to be open by the one and closed by the other",
+            ),
             (second("group = \"web\"").replace("\"b\"", "\"a\""), "p.toml:9: id = \"a\": is taken by another"),
             (second("group = \"web\"").replace("\"b\"", "\"a b\""), "p.toml:9: id = \"a b\": expected one word"),
             (second("group = \"web\"").replace("\"b\"", "\"unlisted\""), "p.toml:9: id = \"unlisted\": is taken"),
-            (exception(&format!("{whole}until = 2027-01-01")), "p.toml:15: until = 2027-01-01: expected a date and a time"),
+            (
+                exception(&format!("{whole}until = 2027-01-01")),
+                "p.toml:15: until = 2027-01-01: expected a date and a time",
+            ),
             (exception(&whole.replace("rule = \"a\"", "rule = \"A-\"")), "p.toml:7: missing field `until`"),
-            (exception(&format!("{}until = 2027-01-01T00:00:00Z", whole.replace("\"a\"", "\"c\""))), "p.toml:10: rule = \"c\": there is no such rule; there are a"),
-            (exception(&format!("{}until = 2027-01-01T00:00:00Z", whole.replace("\"x\"", "\"\""))), "p.toml:13: owner: expected a text"),
+            (
+                exception(&format!("{}until = 2027-01-01T00:00:00Z", whole.replace("\"a\"", "\"c\""))),
+                "p.toml:10: rule = \"c\": there is no such rule; there are a",
+            ),
+            (
+                exception(&format!("{}until = 2027-01-01T00:00:00Z", whole.replace("\"x\"", "\"\""))),
+                "p.toml:13: owner: expected a text",
+            ),
             (exception(&whole.replace("owner", "onwer")), "p.toml:13: onwer: no such key; did you mean owner?"),
         ] {
             let said = rule(&more).unwrap_err();
@@ -467,7 +479,10 @@ mod tests {
             ("", "p.toml:1: missing field `version`"),
             ("version = 2", "p.toml:1: version = 2: this program reads version 1"),
             ("version = 1", "p.toml:1: there are neither rules nor groups"),
-            ("version = 1\n[defaults]\nconfirm = 2", "p.toml:3: confirm: how often a change must be seen is `open-after`"),
+            (
+                "version = 1\n[defaults]\nconfirm = 2",
+                "p.toml:3: confirm: how often a change must be seen is `open-after`",
+            ),
             ("version = 1\n[defaults]\nunlisted = \"open\"", "p.toml:3: unknown variant `open`"),
             ("version = 1\n[groups.a]\nhosts = [\"::1\"]\nexclude = [\"::1\"]", "p.toml:3: hosts: exclude leaves none"),
             ("version = 1\n[group.a]", "p.toml:2: group: no such key; did you mean groups?"),
@@ -507,6 +522,9 @@ mod tests {
             assert_eq!(known(text), keys(at), "{at}");
         }
         let names = Expectation::ALL.map(|of| of.name().to_owned());
-        assert_eq!(schema.pointer("/properties/exception/items/properties/expect/enum").unwrap(), &serde_json::json!(names));
+        assert_eq!(
+            schema.pointer("/properties/exception/items/properties/expect/enum").unwrap(),
+            &serde_json::json!(names)
+        );
     }
 }

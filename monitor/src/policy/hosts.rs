@@ -62,18 +62,15 @@ fn without<const N: usize>(ranges: impl Iterator<Item = Range>, exclude: [&Addre
 pub(super) fn parse(text: &str, resolve: Resolve<'_>) -> Result<Vec<Range>, String> {
     match text.parse::<Range>() {
         Ok(range) => Ok(vec![range]),
-        Err(_) if is_name(text) => {
-            resolve(text).map(|addresses| addresses.into_iter().map(Range::single).collect())
-        }
+        Err(_) if is_name(text) => resolve(text).map(|addresses| addresses.into_iter().map(Range::single).collect()),
         Err(wrong) => Err(wrong),
     }
 }
 
 /// As the URL standard has it, what ends in a number is never a name: a mistyped address is no question to the resolver.
 fn is_name(text: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-    };
+    let label =
+        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     let text = text.strip_suffix('.').unwrap_or(text);
     let last = text.rsplit('.').next().unwrap_or_default();
     text.split('.').all(label) && !last.chars().all(|c| c.is_ascii_digit())
@@ -101,7 +98,10 @@ mod tests {
     fn the_smallest_entry_counts() {
         let of = hosts(&["192.0.2.0/24", "192.0.2.7", "192.0.2.0/28"], &["192.0.2.5"]);
         let size = |text: &str| of.size_at(text.parse().unwrap());
-        assert_eq!(["192.0.2.7", "192.0.2.8", "192.0.2.99", "192.0.2.5", "192.0.3.1"].map(size), [Some(1), Some(16), Some(256), None, None]);
+        assert_eq!(
+            ["192.0.2.7", "192.0.2.8", "192.0.2.99", "192.0.2.5", "192.0.3.1"].map(size),
+            [Some(1), Some(16), Some(256), None, None]
+        );
         assert_eq!(of.addresses().len(), 255);
     }
 
@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn texts() {
-        let resolve: Resolve<'_> = &|name| if name == "www.example.org" { Ok(vec!["192.0.2.80".parse().unwrap()]) } else { Err(format!("{name}?")) };
+        let resolve: Resolve<'_> = &|name| {
+            if name == "www.example.org" { Ok(vec!["192.0.2.80".parse().unwrap()]) } else { Err(format!("{name}?")) }
+        };
         assert_eq!(parse("192.0.2.0/31", resolve).unwrap()[0].len(), 2);
         assert_eq!(parse("www.example.org", resolve), Ok(vec!["192.0.2.80".parse().unwrap()]));
         assert_eq!(parse("bastion", resolve), Err("bastion?".into()));

@@ -1,9 +1,9 @@
 //! An assessment as JUnit's XML, as build servers read it: a suite for each rule, a case for neighbouring ports of a host. What
 //! is not known is an error and no failure, so that a scan that did not look can be told from a firewall that is wrong.
 
+use super::Rule;
 use super::assessment::{Assessment, Check, Outcome};
 use super::words;
-use super::Rule;
 
 /// The document.
 pub fn junit(assessment: &Assessment<'_>) -> String {
@@ -15,7 +15,9 @@ pub fn junit(assessment: &Assessment<'_>) -> String {
     let notes: String = exceptions.map(|(_, text)| format!("{text}\n")).collect();
     let notes = if notes.is_empty() { notes } else { format!("  <system-out>{}</system-out>\n", escaped(&notes)) };
     let notes = exceptions_suite(&notes);
-    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{name}\" {counts}>\n{suites}{notes}</testsuites>\n")
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{name}\" {counts}>\n{suites}{notes}</testsuites>\n"
+    )
 }
 
 /// Only a suite may say something.
@@ -23,7 +25,9 @@ fn exceptions_suite(notes: &str) -> String {
     if notes.is_empty() {
         return String::new();
     }
-    format!("  <testsuite name=\"exceptions\" tests=\"0\" failures=\"0\" errors=\"0\" skipped=\"0\">\n  {notes}  </testsuite>\n")
+    format!(
+        "  <testsuite name=\"exceptions\" tests=\"0\" failures=\"0\" errors=\"0\" skipped=\"0\">\n  {notes}  </testsuite>\n"
+    )
 }
 
 fn suite(assessment: &Assessment<'_>, index: usize, rule: &Rule) -> String {

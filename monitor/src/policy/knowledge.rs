@@ -90,7 +90,8 @@ impl<'a> OfScan<'a> {
 
 impl Knowledge for OfScan<'_> {
     fn runs(&self, host: IpAddr, ports: &Ports) -> Vec<(u16, u16, Known)> {
-        let found: Vec<u16> = self.scan.hosts.get(&host).into_iter().flat_map(|host| host.ports.keys().copied()).collect();
+        let found: Vec<u16> =
+            self.scan.hosts.get(&host).into_iter().flat_map(|host| host.ports.keys().copied()).collect();
         let asked = self.plan.ports(host).into_iter().flat_map(|ports| ports.runs().iter().copied());
         runs(ports, found.into_iter().map(|port| (port, port)).chain(asked), |port| self.at(host, port))
     }
@@ -114,7 +115,9 @@ impl OfHistory {
             return Known::Uncovered;
         }
         match host {
-            Some(host) if host.up => host.tcp.at(port).map_or(Known::Uncovered, |run| Known::May(run.fact.state.into())),
+            Some(host) if host.up => {
+                host.tcp.at(port).map_or(Known::Uncovered, |run| Known::May(run.fact.state.into()))
+            }
             // One that was never heard of is not known to be there.
             _ => Known::Down,
         }
@@ -125,7 +128,8 @@ impl Knowledge for OfHistory {
     fn runs(&self, address: IpAddr, ports: &Ports) -> Vec<(u16, u16, Known)> {
         let host = self.known.get(&address);
         let known = host.into_iter().flat_map(|host| host.tcp.runs()).map(|run| (run.first, run.last));
-        let asked = self.asked.iter().filter_map(|asked| asked.ports(address)).flat_map(|ports| ports.runs().iter().copied());
+        let asked =
+            self.asked.iter().filter_map(|asked| asked.ports(address)).flat_map(|ports| ports.runs().iter().copied());
         runs(ports, known.chain(asked), |port| self.at(host, address, port))
     }
 }

@@ -20,7 +20,8 @@ fn now() -> Timestamp {
 
 fn policy(text: &str) -> Policy {
     let nobody: Resolve<'_> = &|_| Err("nobody knows it".into());
-    Policy::of(&Document::new("policy.toml", format!("version = 1\n{text}")), nobody).unwrap_or_else(|error| panic!("{error}"))
+    Policy::of(&Document::new("policy.toml", format!("version = 1\n{text}")), nobody)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn host(last: u8) -> IpAddr {
@@ -120,7 +121,9 @@ fn of_equally_specific_hosts_the_later_rule_counts() {
 #[test]
 fn what_is_unlisted() {
     let with = |unlisted: &str| {
-        policy(&format!("[defaults]\nunlisted = \"{unlisted}\"\n[[rule]]\nid = \"a\"\nhosts = [\"192.0.2.1\"]\nopen = [\"tcp/80\"]\n"))
+        policy(&format!(
+            "[defaults]\nunlisted = \"{unlisted}\"\n[[rule]]\nid = \"a\"\nhosts = [\"192.0.2.1\"]\nopen = [\"tcp/80\"]\n"
+        ))
     };
     for (unlisted, state, expected) in [
         ("not-open", Closed, "compliant a"),
@@ -153,7 +156,8 @@ fn exceptions_hold_until_they_end() {
     assert_eq!(judged(&other, 1, 22, Closed), "excepted a E");
     assert_eq!(judged(&other, 1, 22, Open), "violated a filtered");
     // Of two the one that lasts longer.
-    let two = [exception("E", NOW, "tcp/8080", "open"), exception("F", "2027-01-01T00:00:00Z", "tcp/8080-8081", "open")];
+    let two =
+        [exception("E", NOW, "tcp/8080", "open"), exception("F", "2027-01-01T00:00:00Z", "tcp/8080-8081", "open")];
     assert_eq!(judged(&policy(&format!("{RULE}{}{}", two[0], two[1])), 1, 8080, Open), "excepted a F");
 }
 
@@ -165,7 +169,12 @@ fn incidents_are_told_the_rule_and_why() {
         judgement.details().into_iter().map(|detail| format!("{}: {}", detail.name, detail.text)).collect::<Vec<_>>()
     };
     assert_eq!(details(22), ["rule: Rule a expects filtered", "why: Only the web."]);
-    let ended = ["rule: Rule a expects not-open", "why: Only the web.", "exception: E until 2026-12-20T00:00:00Z", "owner: netops"];
+    let ended = [
+        "rule: Rule a expects not-open",
+        "why: Only the web.",
+        "exception: E until 2026-12-20T00:00:00Z",
+        "owner: netops",
+    ];
     assert_eq!(details(8080), ended);
     assert!(policy.judge(Endpoint::tcp(host(9), 22), Open, now()).details().is_empty());
 }
@@ -237,7 +246,9 @@ fn suspect_answers_are_unknown() {
 fn hosts_that_are_down_are_unknown_unless_they_may_be() {
     let mut down = scan("192.0.2.1", "1-65535", Show::OPEN, &[]);
     down.add(Record::HostDown(HostDown { address: host(1), reason: "no-arp".into() }));
-    down.summary = down.summary.map(|summary| Summary { unprobed: ["192.0.2.1".parse().unwrap()].into_iter().collect(), ..summary });
+    down.summary = down
+        .summary
+        .map(|summary| Summary { unprobed: ["192.0.2.1".parse().unwrap()].into_iter().collect(), ..summary });
     let of = |text: &str| {
         let policy = policy(text);
         let assessment = Assessment::of(&policy, &OfScan::new(&down), now());
@@ -261,7 +272,16 @@ fn the_history_is_known_where_it_is_looked_at() {
     };
     assert_eq!(of(true, Some(&asked)), ["192.0.2.1 tcp/91-65535 unknown"]);
     assert_eq!(of(false, Some(&asked)).len(), 6);
-    assert_eq!(of(true, None), ["192.0.2.1 tcp/80 unknown", "192.0.2.1 tcp/22 unknown", "192.0.2.1 tcp/1-21 unknown", "192.0.2.1 tcp/23-79 unknown", "192.0.2.1 tcp/81-65535 unknown"]);
+    assert_eq!(
+        of(true, None),
+        [
+            "192.0.2.1 tcp/80 unknown",
+            "192.0.2.1 tcp/22 unknown",
+            "192.0.2.1 tcp/1-21 unknown",
+            "192.0.2.1 tcp/23-79 unknown",
+            "192.0.2.1 tcp/81-65535 unknown"
+        ]
+    );
 }
 
 #[test]
@@ -347,7 +367,12 @@ fn the_forms_of_a_report() {
 
 #[test]
 fn a_draft_is_a_policy_that_what_it_is_from_meets() {
-    let mut scan = scan("192.0.2.0/28", "1-1024", Show { closed: true, ..Show::OPEN }, &[(1, 22, Open), (1, 23, Open), (2, 22, Open), (2, 23, Open), (3, 80, Closed), (4, 80, Open), (5, 7, Open)]);
+    let mut scan = scan(
+        "192.0.2.0/28",
+        "1-1024",
+        Show { closed: true, ..Show::OPEN },
+        &[(1, 22, Open), (1, 23, Open), (2, 22, Open), (2, 23, Open), (3, 80, Closed), (4, 80, Open), (5, 7, Open)],
+    );
     scan.hosts.get_mut(&host(5)).unwrap().ports.get_mut(&7).unwrap().suspect = Some("every-port".into());
     let knowledge = OfScan::new(&scan);
     let text = draft("scan.jsonl", scan.hosts.keys().copied(), scan.plan().unwrap(), &knowledge);

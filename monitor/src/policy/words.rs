@@ -39,7 +39,10 @@ pub fn sentence(assessment: &Assessment<'_>, check: &Check) -> String {
         }
         (Outcome::Compliant, _) => format!("{host} {ports}{name} is {is}, as it {must}{named}"),
         (_, Some(exception)) if exception.has_ended(assessment.at) => {
-            format!("{host} {ports}{name} is {is}, and {must}{named}; exception {} ended at {}", exception.id, exception.until)
+            format!(
+                "{host} {ports}{name} is {is}, and {must}{named}; exception {} ended at {}",
+                exception.id, exception.until
+            )
         }
         _ => format!("{host} {ports}{name} is {is}, and {must}{named}"),
     }
@@ -58,9 +61,10 @@ pub fn exception(assessment: &Assessment<'_>, index: usize) -> Option<(Severity,
     let (id, owner, until) = (&it.id, &it.owner, it.until);
     let Standing { left: remaining, ends_soon, ended, stale } = *standing;
     match () {
-        () if ended => {
-            Some((Severity::Warning, format!("exception {id} of {owner} has ended, at {until}: mend what it was for, or renew it")))
-        }
+        () if ended => Some((
+            Severity::Warning,
+            format!("exception {id} of {owner} has ended, at {until}: mend what it was for, or renew it"),
+        )),
         () if stale => {
             Some((Severity::Warning, format!("exception {id} of {owner} excepts nothing any more: take it out")))
         }

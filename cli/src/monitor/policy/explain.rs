@@ -60,11 +60,16 @@ fn about(policy: &Policy, endpoint: Endpoint, now: Timestamp) -> String {
     let (address, port) = (endpoint.address, endpoint.port.number);
     let Some(demand) = policy.demand_at(endpoint) else {
         let covers = policy.rules().iter().any(|rule| rule.hosts.contains(address));
-        let why = if covers { "no rule names the port, and unlisted ports are ignored" } else { "no rule is about this host" };
+        let why = if covers {
+            "no rule names the port, and unlisted ports are ignored"
+        } else {
+            "no rule is about this host"
+        };
         return format!("{address} tcp/{port}: nothing is expected; {why}\n");
     };
     let rule = &policy.rules()[demand.rule];
-    let named = if demand.listed { "" } else { " (no rule names the port; this one is the most specific for the host)" };
+    let named =
+        if demand.listed { "" } else { " (no rule names the port; this one is the most specific for the host)" };
     let mut text = format!("{address} tcp/{port}: expected {}, {} otherwise\n", demand.expected, rule.severity);
     _ = writeln!(text, "  by rule {}{named}, {}:{}", rule.id, policy.name(), rule.line);
     rule.why.iter().for_each(|why| _ = writeln!(text, "  why: {why}"));
@@ -87,7 +92,8 @@ fn others(policy: &Policy, demand: &Demand, address: IpAddr, port: u16) -> Strin
     let other = |(index, rule): (usize, &Rule)| {
         let size = rule.hosts.size_at(address).filter(|_| index != demand.rule)?;
         let expected = rule.ports.iter().find(|(ports, _)| ports.contains(port)).map(|(_, expected)| *expected);
-        let says = expected.map_or_else(|| "does not name the port".to_owned(), |expected| format!("would have it {expected}"));
+        let says = expected
+            .map_or_else(|| "does not name the port".to_owned(), |expected| format!("would have it {expected}"));
         Some(format!("  also about this host: rule {} (line {}, {size} addresses), which {says}\n", rule.id, rule.line))
     };
     policy.rules().iter().enumerate().filter_map(other).collect()

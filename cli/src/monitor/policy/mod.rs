@@ -207,7 +207,8 @@ fn init(args: &InitArgs) -> Result<u8, Failure> {
     };
     let asked = source.asked();
     if asked.is_empty() {
-        let what = "does not say what was covered, and so not what is closed; give jsonl, json, xml or sqlite of a scan";
+        let what =
+            "does not say what was covered, and so not what is closed; give jsonl, json, xml or sqlite of a scan";
         return Err(Failure::Setting(format!("{}: {what}", name.display())));
     }
     let text = policy::draft(&name.display().to_string(), source.hosts(), &asked, &*source.knowledge());

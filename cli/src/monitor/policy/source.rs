@@ -58,6 +58,8 @@ pub(super) enum Found {
 const REFUSED: u8 = 3;
 /// The program itself, whatever has become of its file.
 const PROGRAM: &str = "/proc/self/exe";
+/// How it scans: silent hosts are asked, too, because to be silent may be what is expected of them.
+const MANNER: [&str; 6] = ["--output", "jsonl", "--show", "all", "--discover", "off"];
 
 /// The one that was asked for.
 pub(super) fn of(args: &SourceArgs, policy: &Policy) -> Result<Found, Failure> {
@@ -119,12 +121,10 @@ impl Source {
 /// Scans what the policy is about.
 fn live(args: &SourceArgs, policy: &Policy) -> Result<Found, Failure> {
     let unlisted = unlisted(&args.unlisted_ports)?;
-    let words = words(policy, &unlisted);
     // What is wrong with the options is better said before than by another process.
-    let typed = words.iter().chain(&args.options).filter(|word| *word != "-i" && *word != "-").cloned();
-    args::scan(typed.collect())?;
+    args::scan(MANNER.iter().map(ToString::to_string).chain(args.options.iter().cloned()).collect())?;
     let mut command = Command::new(PROGRAM);
-    command.arg("scan").args(&words).args(&args.options).args(bar());
+    command.arg("scan").args(MANNER).args(["--input", "-"]).args(&args.options).args(bar());
     let (scan, code) = run(command.stdin(Stdio::piped()), &targets(policy, &unlisted))?;
     match (code, scan) {
         // At the end of the scope's hours, what was found until then counts.
@@ -148,16 +148,10 @@ fn unlisted(text: &str) -> Result<Ports, Failure> {
     }
 }
 
-/// Silent hosts are asked, too: to be silent may be what is expected of them.
-fn words(policy: &Policy, unlisted: &Ports) -> Vec<String> {
-    let words = ["--output", "jsonl", "--show", "all", "--discover", "off", "-i", "-"].map(String::from);
-    let ports = policy.unlisted().filter(|_| !unlisted.is_empty()).map(|_| format!("--ports={unlisted}"));
-    words.into_iter().chain(ports).collect()
-}
-
 /// Targets, one a line: each range of hosts with its ports.
 fn targets(policy: &Policy, unlisted: &Ports) -> String {
-    let mut ports: BTreeMap<Range, Ports> = policy.listed().spans().iter().map(|span| (span.addresses, (*span.ports).clone())).collect();
+    let mut ports: BTreeMap<Range, Ports> =
+        policy.listed().spans().iter().map(|span| (span.addresses, (*span.ports).clone())).collect();
     if policy.unlisted().is_some() {
         for range in policy.hosts().ranges() {
             let of = ports.entry(*range).or_default();

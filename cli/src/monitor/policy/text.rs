@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use halfopen_monitor::policy::{
-    Assessment, Check, Outcome, Tally, Verdict, exception, is_plaintext, left, sentence,
-};
 use halfopen_monitor::Severity;
+use halfopen_monitor::policy::{Assessment, Check, Outcome, Tally, Verdict, exception, is_plaintext, left, sentence};
 
 use crate::output::text::{count, grouped};
 
@@ -52,17 +50,16 @@ fn line(assessment: &Assessment<'_>, check: &Check) -> String {
         _ => String::new(),
     };
     let instead = is_plaintext(check).and_then(|service| Some((service.name, service.instead?)));
-    let plain = instead.map_or_else(String::new, |(name, instead)| {
-        format!("\n    {name} usually is unencrypted: use {instead}")
-    });
+    let plain = instead
+        .map_or_else(String::new, |(name, instead)| format!("\n    {name} usually is unencrypted: use {instead}"));
     format!("  {}{remains}{plain}\n", sentence(assessment, check))
 }
 
 fn account(assessment: &Assessment<'_>, verdict: Verdict) -> String {
-    let parts = [Outcome::Violated, Outcome::Excepted, Outcome::Absent, Outcome::Unknown];
-    let parts = parts.into_iter().filter(|&outcome| outcome != Outcome::Unknown);
+    let parts = [Outcome::Violated, Outcome::Excepted, Outcome::Absent].into_iter();
     let parts = parts.map(|outcome| (assessment.count(outcome), outcome)).filter(|(ports, _)| *ports > 0);
-    let parts: String = parts.map(|(ports, outcome)| format!(", {} {}", count(ports, "port"), outcome.name())).collect();
+    let parts: String =
+        parts.map(|(ports, outcome)| format!(", {} {}", count(ports, "port"), outcome.name())).collect();
     let unlisted = match (assessment.policy.unlisted(), assessment.unlisted()) {
         (Some(_), tally) => format!("; of all others {}", share(tally)),
         (None, _) => String::new(),
@@ -72,7 +69,11 @@ fn account(assessment: &Assessment<'_>, verdict: Verdict) -> String {
     let more = if down.len() > named.len() { ", ..." } else { "" };
     let down = match down.len() {
         0 => String::new(),
-        hosts => format!("{} down, so nothing is known of what is expected there: {}{more}\n", count(hosts as u64, "host"), named.join(", ")),
+        hosts => format!(
+            "{} down, so nothing is known of what is expected there: {}{more}\n",
+            count(hosts as u64, "host"),
+            named.join(", ")
+        ),
     };
     format!(
         "{down}{}: {}{parts}\nknown: of the ports that rules name {}{unlisted}\n",
@@ -92,7 +93,8 @@ pub(super) fn differences(assessment: &Assessment<'_>, expected: Verdict, violat
         Verdict::Exceptions => Verdict::Compliant,
         found => found,
     };
-    let broken: BTreeSet<&str> = assessment.with(Outcome::Violated).map(|check| assessment.rule(check).id.as_str()).collect();
+    let broken: BTreeSet<&str> =
+        assessment.with(Outcome::Violated).map(|check| assessment.rule(check).id.as_str()).collect();
     let named: BTreeSet<&str> = violates.iter().map(String::as_str).collect();
     // Who names rules expects them to be violated.
     let expected = if named.is_empty() { expected } else { Verdict::Violated };
