@@ -441,7 +441,7 @@ mod tests {
             (format!("{group}open = [\n\"tcp/80\",\n\"tcp/0\"]"), "p.toml:9: \"tcp/0\": \"0\" is no port"),
             (format!("{group}severity = \"high\""), "p.toml:7: unknown variant `high`, expected one of `info`"),
             (format!("{group}why = \" \""), "p.toml:7: why: expected a text that is not empty"),
-            ("group = \"wbe\"".into(), "p.toml:6: group = \"wbe\": there is no such group; did you mean web?"),
+            ("group = \"webs\"".into(), "p.toml:6: group = \"webs\": there is no such group; did you mean web?"),
             ("group = \"q\"".into(), "p.toml:6: group = \"q\": there is no such group; there are web"),
             (String::new(), "p.toml:5: a rule needs a group, or hosts"),
             (format!("{group}hosts = [\"::1\"]"), "p.toml:6: a rule has either a group or hosts"),
