@@ -8,17 +8,16 @@ use clap::{Arg, Command};
 
 use crate::args;
 
-/// Every command that a user sees, the program itself among them.
+/// Every command that a user sees, the program itself among them, and commands of commands.
 fn commands() -> Vec<Command> {
-    let definition = args::definition();
-    let own = definition.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
-    own.chain([definition.clone()]).collect()
+    let mut definition = args::definition().disable_help_subcommand(true);
+    definition.build();
+    with_own(&definition)
 }
 
-/// These, and what belongs to them: `halfopen alert test`.
-fn all_commands() -> Vec<Command> {
-    let own = |command: Command| command.get_subcommands().cloned().chain([command.clone()]).collect::<Vec<_>>();
-    commands().into_iter().flat_map(own).collect()
+fn with_own(command: &Command) -> Vec<Command> {
+    let own = command.get_subcommands().filter(|command| !command.is_hide_set()).flat_map(with_own);
+    own.chain([command.clone()]).collect()
 }
 
 fn visible(command: &Command) -> impl Iterator<Item = &Arg> {
@@ -58,7 +57,7 @@ fn has_word(text: &str, word: &str) -> bool {
 fn every_option_has_a_test() {
     let tests = rust_files(&here("tests"));
     let mut untested = BTreeSet::new();
-    for command in all_commands() {
+    for command in commands() {
         for arg in visible(&command).filter(|arg| arg.get_long().is_some()) {
             let long = format!("--{}", arg.get_long().unwrap());
             let short = arg.get_short().is_some_and(|short| tests.contains(&format!(" -{short}")));
@@ -75,14 +74,14 @@ fn every_command_gives_examples_of_itself() {
     for command in commands() {
         let help = command.clone().render_long_help().to_string();
         assert!(help.contains("Examples:\n"), "{}", command.get_name());
-        assert!(help.contains(&format!("halfopen {}", command.get_name().replace("halfopen", ""))), "{help}");
+        assert!(help.contains(command.get_bin_name().unwrap_or("halfopen")), "{help}");
     }
 }
 
 /// Nobody scrolls for the short help: what an option is fits a line or two.
 #[test]
 fn short_help_is_short() {
-    for command in all_commands() {
+    for command in commands() {
         for arg in visible(&command) {
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
             assert!((1..=110).contains(&help.len()), "{} {}: {help}", command.get_name(), arg.get_id());
@@ -95,7 +94,7 @@ fn short_help_is_short() {
 fn options_in_the_documents_exist() {
     let longs =
         |command: &Command| command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect::<Vec<_>>();
-    let known: BTreeSet<_> = all_commands().iter().flat_map(longs).chain(["help".into(), "version".into()]).collect();
+    let known: BTreeSet<_> = commands().iter().flat_map(longs).chain(["help".into(), "version".into()]).collect();
     for document in [
         "../README.md",
         "SCOPE.md",
@@ -105,6 +104,7 @@ fn options_in_the_documents_exist() {
         "../CHANGELOG.md",
         "../capabilities.md",
         "../monitor/ALERTS.md",
+        "../monitor/POLICY.md",
     ] {
         // What follows cargo, nmap and others is theirs; the change log also names what is gone.
         let text = read(document).replace("Replaces `--passes`", "");

@@ -27,6 +27,8 @@ use crate::monitor::incidents::{AckArgs, IncidentsArgs, MuteArgs, ResolveArgs};
 use crate::monitor::listeners::ListenersArgs;
 use crate::monitor::scanner::ScannerArgs;
 use crate::monitor::watch::WatchArgs;
+use crate::monitor::policy::PolicyArgs;
+use crate::permit::PermitArgs;
 use crate::report::ReportArgs;
 use crate::resume::ResumeArgs;
 use crate::version::VersionArgs;
@@ -51,6 +53,10 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(words: &[OsString], variables: &Variables) -> Result<Parsed, Unresolved> {
     let help = plea(words);
     match (read(words, variables), help.map(|words| definition().try_get_matches_from(words))) {
+        // It is that of the very command, which may be one of a command's own.
+        (Err(Unresolved::Answer(answer)), _) if answer.kind() == ErrorKind::DisplayHelp => {
+            Err(Unresolved::Answer(answer))
+        }
         // Help that was asked for comes before any complaint.
         (Err(_), Some(Err(help))) if help.kind() == ErrorKind::DisplayHelp => Err(Unresolved::Answer(help)),
         (parsed, _) => parsed,
@@ -197,6 +203,11 @@ pub(crate) enum Command {
     /// Ports with processes, users, containers and network namespaces, as ss -tulpn; with --against also what a scan from outside
     /// has reached of it, with --check what the policy does not allow. Sends nothing, and needs no rights.
     Listeners(Box<ListenersArgs>),
+    /// Say whether ports are as a policy has them: draft, check, explain, test
+    ///
+    /// A policy is a file that says which ports must be open, closed or filtered, and why; with exceptions that end. It is held
+    /// against a scan that is made now, a stored one, or the monitor's history.
+    Policy(Box<PolicyArgs>),
 }
 
 const PROGRAM: &str = "\

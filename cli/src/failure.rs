@@ -120,6 +120,9 @@ pub(crate) enum Failure {
     /// The monitor had to end.
     #[error(transparent)]
     Monitor(#[from] service::Error),
+    /// Something that depends on the machine and the moment.
+    #[error("{0}")]
+    Machine(String),
     /// Signal handlers could not be installed.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -157,6 +160,11 @@ impl Failure {
         ExitCode::from(self.code())
     }
 
+    /// Whether it was asked rightly, and could not be done.
+    pub(crate) fn is_runtime(&self) -> bool {
+        self.code() == RUNTIME
+    }
+
     fn code(&self) -> u8 {
         match self {
             Failure::Engine(error) => engine_code(error),
@@ -178,6 +186,7 @@ impl Failure {
             Failure::Results(_)
             | Failure::Signals(_)
             | Failure::Monitor(_)
+            | Failure::Machine(_)
             | Failure::Stats(_)
             | Failure::Audit { .. }
             | Failure::Curfew(_)

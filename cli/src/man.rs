@@ -45,20 +45,30 @@ pub(crate) fn run(args: &ManArgs) -> Result<u8, Failure> {
 fn commands() -> Vec<Command> {
     let mut definition = args::definition().disable_help_subcommand(true);
     definition.build();
-    let own = definition.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
-    own.chain([definition.clone()]).collect()
+    with_own(&definition)
+}
+
+fn with_own(command: &Command) -> Vec<Command> {
+    let own = command.get_subcommands().filter(|command| !command.is_hide_set()).flat_map(with_own);
+    own.chain([command.clone()]).collect()
 }
 
 fn page_of(name: Option<&str>) -> Result<String, Failure> {
     let commands = commands();
     let name = name.unwrap_or("halfopen");
-    match commands.iter().find(|command| command.get_name() == name) {
+    match commands.iter().find(|command| short(command) == name) {
         Some(command) => page(command).map_err(|source| failure::stdout(source).into()),
         None => {
-            let names: Vec<_> = commands.iter().map(Command::get_name).collect();
+            let names: Vec<_> = commands.iter().map(short).collect();
             Err(Failure::Setting(format!("no page for {name}; there are {}", names.join(", "))))
         }
     }
+}
+
+/// As its page is asked for: `scan`, `policy-check`.
+fn short(command: &Command) -> &str {
+    let full = command.get_display_name().unwrap_or_else(|| command.get_name());
+    full.strip_prefix("halfopen-").unwrap_or(full)
 }
 
 fn write_all(folder: &Path) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod incidents;
 pub(crate) mod listeners;
+pub(crate) mod policy;
 pub(crate) mod scanner;
 pub(crate) mod watch;
 

@@ -32,5 +32,6 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Scanner(args) => monitor::scanner::run(&args),
         Command::Alert(args) => monitor::alert::run(&args),
         Command::Listeners(args) => monitor::listeners::run(&args),
+        Command::Policy(args) => monitor::policy::run(&args),
     }
 }

@@ -38,8 +38,11 @@ pub mod agenda;
 pub mod service;
 // What listens on this machine.
 pub mod listeners;
+// What the owner expects.
+pub mod policy;
 
 pub use endpoint::Endpoint;
 pub use incident::{Incident, Severity, Trigger};
 pub use message::Message;
+pub use policy::Policy;
 pub use store::Store;

@@ -13,6 +13,7 @@ mod explain;
 mod help;
 mod monitor;
 mod listeners;
+mod policy;
 mod ports;
 mod report;
 mod results;

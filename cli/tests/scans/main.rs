@@ -13,6 +13,7 @@ mod keeping;
 mod listeners;
 mod options;
 mod outputs;
+mod policy;
 mod resuming;
 mod rights;
 mod scope;

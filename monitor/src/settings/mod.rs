@@ -254,7 +254,7 @@ states = "forever"
             true => Err(("options", "--bad is no option".to_owned())),
             false => Ok(()),
         };
-        Settings::of(Document::new("f", text), Path::new("/etc/halfopen/f"), &check).map_err(|error| error.to_string())
+        Settings::of(&Document::new("f", text), Path::new("/etc/halfopen/f"), &check).map_err(|error| error.to_string())
     }
 
     #[test]

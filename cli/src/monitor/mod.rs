@@ -1,0 +1,3 @@
+//! The monitor, as commands.
+
+pub(crate) mod policy;
