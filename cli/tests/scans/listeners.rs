@@ -88,7 +88,7 @@ lab_test!(a_table_for_people, |lab| {
     assert!(wide.contains(&std::env::args().next().unwrap()), "{wide}");
 });
 
-/// The same sockets as ss shows. It writes dual [::] as *, and devices after addresses.
+// The same sockets as ss shows. It writes dual [::] as *, and devices after addresses.
 lab_test!(as_ss_shows_them, |lab| {
     if Command::new("ss").arg("-V").output().is_err() {
         return skip("ss is not installed");
@@ -159,7 +159,7 @@ fn closed_by_a_firewall() -> bool {
     true
 }
 
-/// A scan of oneself passes no firewall; one of others is about others.
+// A scan of oneself passes no firewall; one of others is about others.
 lab_test!(what_a_scan_is_no_good_for, |lab| {
     let _far = joined(lab);
     let _listener = lab.listen("0.0.0.0:22");

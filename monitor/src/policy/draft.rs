@@ -34,7 +34,7 @@ pub fn draft(
         _ = writeln!(text, "# Left out: {host} tcp/{ports}, because the host's answers are suspect.");
     }
     for (number, (ports, hosts)) in groups(&seen.open).into_iter().enumerate() {
-        text.push_str(&group(number + 1, &ports, &hosts));
+        text.push_str(&group(number + 1, ports, &hosts));
     }
     text
 }
@@ -46,7 +46,7 @@ fn seen(hosts: impl IntoIterator<Item = IpAddr>, asked: &Coverage, knowledge: &d
         for (first, last, known) in knowledge.runs(host, ports) {
             match known {
                 Known::May(possible) if possible == State::Open.into() => {
-                    seen.open.entry(host).or_default().extend(first..=last)
+                    seen.open.entry(host).or_default().extend(first..=last);
                 }
                 Known::May(_) => _ = seen.open.entry(host).or_default(),
                 Known::Suspect => seen.suspect.push((host, first, last)),

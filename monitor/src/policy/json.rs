@@ -29,7 +29,7 @@ pub fn json(assessment: &Assessment<'_>, verdict: Verdict) -> String {
 
 fn check(assessment: &Assessment<'_>, check: &Check) -> Value {
     let rule = assessment.rule(check);
-    let states: Vec<_> = check.known.possible().states().map(|state| state.name()).collect();
+    let states: Vec<_> = check.known.possible().states().map(halfopen_results::record::State::name).collect();
     object!({
         "host": check.host,
         "ports": words::ports(check),

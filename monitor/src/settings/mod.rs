@@ -49,6 +49,7 @@ pub struct Settings {
     pub retention: Retention,
     /// Who is told, and by what.
     pub alerting: Alerting,
+    document: Document,
 }
 
 /// For how long what is kept; none for ever.
@@ -78,12 +79,12 @@ pub type Check<'a> = &'a dyn Fn(&Group) -> Result<(), (&'static str, String)>;
 impl Settings {
     /// Reads a file. `check` is asked about each group.
     pub fn read(path: &Path, check: Check<'_>) -> Result<Settings, Error> {
-        Settings::of(&Document::read(path)?, path, check)
+        Settings::of(Document::read(path)?, path, check)
     }
 
-    fn of(document: &Document, path: &Path, check: Check<'_>) -> Result<Settings, Error> {
+    fn of(document: Document, path: &Path, check: Check<'_>) -> Result<Settings, Error> {
         let tables = document.table()?;
-        let mut top = Table::new(document, "settings", 0..0, &tables);
+        let mut top = Table::new(&document, "settings", 0..0, &tables);
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut file = |key| Ok(top.text(key)?.map(|named: Placed<String>| folder.join(named.value)));
         let (store, scope, policy) = (file("store")?, file("scope")?, file("policy")?);
@@ -103,7 +104,25 @@ impl Settings {
             document.wrong(0..0, "store: there is neither STATE_DIRECTORY nor a home for a default; name a file")
         })?;
         let (path, parallel) = (path.to_owned(), parallel as usize);
-        Ok(Settings { path, store, scope, policy, zone, link, parallel, groups, windows, retention, alerting })
+        Ok(Settings {
+            path,
+            store,
+            scope,
+            policy,
+            zone,
+            link,
+            parallel,
+            groups,
+            windows,
+            retention,
+            alerting,
+            document,
+        })
+    }
+
+    /// The file again, for whoever looks for more in it.
+    pub fn document(&self) -> &Document {
+        &self.document
     }
 
     /// The group of that name.
@@ -254,7 +273,7 @@ states = "forever"
             true => Err(("options", "--bad is no option".to_owned())),
             false => Ok(()),
         };
-        Settings::of(&Document::new("f", text), Path::new("/etc/halfopen/f"), &check).map_err(|error| error.to_string())
+        Settings::of(Document::new("f", text), Path::new("/etc/halfopen/f"), &check).map_err(|error| error.to_string())
     }
 
     #[test]

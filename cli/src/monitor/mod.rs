@@ -1,3 +1,0 @@
-//! The monitor, as commands.
-
-pub(crate) mod policy;
