@@ -262,6 +262,7 @@ to = ["ops"]
 
 [channel.ops]
 kind = "webhook"
+url = "https://hooks.example.org/x"
 
 [retention]
 scans = "30d"
