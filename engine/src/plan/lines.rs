@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_does_not_fill_memory() {
-        let mut endless = Lines::new(std::io::BufReader::new(std::io::repeat(b'1')), "endless");
+        let mut endless = Lines::new(io::BufReader::new(io::repeat(b'1')), "endless");
         let error = endless.next().unwrap_err().to_string();
         let ones = "1".repeat(100);
         let expected = "the line is longer than 65536 bytes; expected a text file with one or more targets a line";
@@ -125,11 +125,11 @@ mod tests {
     fn a_reader_that_fails_is_named() {
         struct Broken;
         impl Read for Broken {
-            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-                Err(std::io::Error::other("disk on fire"))
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("disk on fire"))
             }
         }
-        let error = Lines::new(std::io::BufReader::new(Broken), "hosts.txt").next().unwrap_err();
+        let error = Lines::new(io::BufReader::new(Broken), "hosts.txt").next().unwrap_err();
         assert_eq!(error.to_string(), "cannot read hosts.txt: disk on fire");
     }
 }
