@@ -16,7 +16,7 @@ impl Summary {
         self.srtt_us = srtt(self, later);
         self.outcome = later.outcome.clone();
         self.elapsed_us = self.end_us(later).max(self.elapsed_us);
-        self.discovery = either(self.discovery.take(), later.discovery.clone(), discovery);
+        self.discovery = either(self.discovery.take(), later.discovery.clone(), |a, b| discovery(&a, &b));
         self.unprobed = self.unprobed.ranges().iter().chain(later.unprobed.ranges()).copied().collect::<Addresses>();
         self.counts.add(&later.counts);
         self.probes.add(&later.probes);
@@ -86,7 +86,7 @@ fn srtt(before: &Summary, later: &Summary) -> Option<u64> {
     either(before.srtt_us, later.srtt_us, |a, b| mean(a, b).round() as u64)
 }
 
-fn discovery(a: Discovery, b: Discovery) -> Discovery {
+fn discovery(a: &Discovery, b: &Discovery) -> Discovery {
     Discovery {
         hosts: a.hosts + b.hosts,
         alive: a.alive + b.alive,
