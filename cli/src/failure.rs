@@ -102,6 +102,9 @@ pub(crate) enum Failure {
     /// Fields of forms that have none.
     #[error("--fields is for jsonl, json and csv, and none of them was asked for; add one, such as -o csv")]
     NoFields,
+    /// Nobody to read targets while the scan runs, or to open what it takes then.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
     /// Signal handlers could not be installed.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -146,6 +149,7 @@ impl Failure {
             Failure::Refused { .. } => REFUSED,
             Failure::Results(_)
             | Failure::Signals(_)
+            | Failure::Thread(_)
             | Failure::Stats(_)
             | Failure::Audit { .. }
             | Failure::Curfew(_)

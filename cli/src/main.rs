@@ -18,6 +18,8 @@ mod document;
 mod demo;
 mod explain;
 mod failure;
+mod halt;
+mod intake;
 mod journal;
 mod keeper;
 mod layers;

@@ -135,6 +135,17 @@ impl<W: Write> Output<W> {
         self.sinks.resume(marks)
     }
 
+    /// More targets are scanned from here on.
+    pub(crate) fn batch(&mut self, batch: impl FnOnce() -> record::Batch) -> Result<(), Error> {
+        if self.sinks.is_empty() { Ok(()) } else { self.sinks.record(&Record::Batch(Box::new(batch()))) }
+    }
+
+    /// From now on not everything is heard of that could be counted by host: half a count says what is not so.
+    pub(crate) fn stop_counting(&mut self) {
+        self.goes_on = true;
+        self.sinks.stop_counting();
+    }
+
     /// How far the results have come, those in files.
     pub(crate) fn marks(&mut self) -> Result<Vec<Mark>, Error> {
         self.flush()?;

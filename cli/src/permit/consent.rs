@@ -3,9 +3,9 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
-use halfopen::{Plan, Rate, Settings};
+use halfopen::{Rate, Settings};
 
-use super::networks;
+use super::networks::Networks;
 use super::scope::Refusal;
 use crate::output::text::{duration, grouped};
 
@@ -21,10 +21,10 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// About a plan, if it is one to ask about.
-    pub(crate) fn about(plan: &Plan) -> Option<Question> {
-        let public = networks::public(plan.ranges()).len();
-        (public > LARGE).then(|| Question { public, targets: plan.len(), speed: String::new() })
+    /// About so many targets at these public addresses, if they are many.
+    pub(crate) fn of(public: &Networks, targets: u64) -> Option<Question> {
+        let public = public.len();
+        (public > LARGE).then(|| Question { public, targets, speed: String::new() })
     }
 
     /// With how fast it is to be.
@@ -61,7 +61,8 @@ impl Question {
         format!("{public} public addresses ({} targets), {}, without a scope", grouped(self.targets), self.speed)
     }
 
-    fn unanswered(&self) -> Refusal {
+    /// What is said where nobody can be asked.
+    pub(crate) fn unanswered(&self) -> Refusal {
         Refusal {
             what: format!("refusing to probe {}, unasked", self.what()),
             instead: "--scope FILE names what you are authorised to scan; --yes if you are sure".into(),
@@ -84,45 +85,50 @@ fn at(rate: u64, targets: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use halfopen::{Pps, Scan};
+    use halfopen::{Plan, Pps, Scan};
 
+    use super::super::networks;
     use super::*;
 
     fn plan(targets: &str) -> Plan {
         Plan::builder().targets(targets).unwrap().ports("80,443").unwrap().build().unwrap()
     }
 
+    fn about(plan: &Plan) -> Option<Question> {
+        Question::of(&networks::public(plan.ranges()), plan.len())
+    }
+
     #[test]
     fn private_networks_and_single_sites_are_not_asked_about() {
         for targets in ["10.0.0.0/8", "127.0.0.0/8", "11.0.0.0/16", "fd00::/100", "10.255.0.0-11.0.255.255"] {
-            assert_eq!(Question::about(&plan(targets)), None, "{targets}");
+            assert_eq!(about(&plan(targets)), None, "{targets}");
         }
         for (targets, public) in
             [("11.0.0.0-11.1.0.0", 65_537), ("10.255.0.0-11.1.0.0", 65_537), ("2600::/111", 1 << 17)]
         {
-            assert_eq!(Question::about(&plan(targets)).map(|question| question.public), Some(public), "{targets}");
+            assert_eq!(about(&plan(targets)).map(|question| question.public), Some(public), "{targets}");
         }
     }
 
     #[test]
     fn what_is_asked() {
-        let about = |change: fn(halfopen::ScanBuilder) -> halfopen::ScanBuilder| {
+        let asked = |change: fn(halfopen::ScanBuilder) -> halfopen::ScanBuilder| {
             let plan = plan("11.0.0.0/15");
-            let question = Question::about(&plan).unwrap();
+            let question = about(&plan).unwrap();
             question.at_rate_of(change(Scan::builder(plan)).settings()).what()
         };
         let size = "131,072 public addresses (262,144 targets)";
-        assert_eq!(about(|scan| scan), format!("{size}, as fast as nothing is lost, without a scope"));
-        assert_eq!(about(|scan| scan.rate(Rate::Max)), format!("{size}, as fast as this machine can, without a scope"));
+        assert_eq!(asked(|scan| scan), format!("{size}, as fast as nothing is lost, without a scope"));
+        assert_eq!(asked(|scan| scan.rate(Rate::Max)), format!("{size}, as fast as this machine can, without a scope"));
         let fixed = format!("{size}, 1,000 probes/s (4m22s a pass), without a scope");
-        assert_eq!(about(|scan| scan.rate(Rate::Fixed(Pps(1000)))), fixed);
+        assert_eq!(asked(|scan| scan.rate(Rate::Fixed(Pps(1000)))), fixed);
         let bounded = format!("{size}, up to 1,000 probes/s (4m22s a pass), without a scope");
-        assert_eq!(about(|scan| scan.max_rate(Pps(1000))), bounded);
+        assert_eq!(asked(|scan| scan.max_rate(Pps(1000))), bounded);
     }
 
     #[test]
     fn only_a_yes_is_a_yes() {
-        let question = Question::about(&plan("11.0.0.0/15")).unwrap();
+        let question = about(&plan("11.0.0.0/15")).unwrap();
         for (answer, yes) in
             [("y\n", true), (" YES \n", true), ("\n", false), ("", false), ("yesterday\n", false), ("n\n", false)]
         {

@@ -13,18 +13,20 @@ use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 
 use clap::Args;
-use halfopen::{Plan, Rate, ScanBuilder, Settings, Stopper};
-use halfopen_results::record::{Authorisation, Header};
+use halfopen::{Plan, Pps, Rate, ScanBuilder, Settings};
+use halfopen_results::record::Header;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::failure::{CUT_SHORT, Failure};
+use crate::halt::Halt;
 use crate::output::account::Account;
 use crate::output::text::grouped;
 use crate::screen::Screen;
 use audit::Log;
 use consent::Question;
 use curfew::Curfew;
+use networks::Networks;
 use scope::{Refusal, Scope};
 
 /// By what right it is scanned.
@@ -50,9 +52,10 @@ pub(crate) struct PermitArgs {
 #[derive(Debug)]
 pub(crate) struct Permit {
     by: By,
-    /// The addresses, for the record.
-    targets: Vec<String>,
-    more_ranges: u64,
+    /// Addresses for which a word is needed when they are many, unless there is a scope, or the word was said.
+    public: Option<Networks>,
+    recorded: Recorded,
+    targets: u64,
     /// Of this scan, in the record.
     scan: u64,
 }
@@ -66,38 +69,57 @@ enum By {
     Nobody,
 }
 
-/// A scan that has been allowed to begin.
+/// A scan that has been allowed to begin, and what allows targets that are still to come.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     log: Option<Log>,
-    authorisation: Option<Authorisation>,
+    scope: Option<Box<Scope>>,
+    public: Option<Networks>,
+    targets: u64,
     /// When it must end, and that as people read it.
     end: Option<(Timestamp, String)>,
     curfew: Option<Curfew>,
     account: Option<Map<String, Value>>,
 }
 
+/// The addresses of a plan as the record has them.
+#[derive(Debug)]
+struct Recorded {
+    targets: Vec<String>,
+    more_ranges: u64,
+}
+
 /// Ranges of targets in the record.
 const RECORDED: usize = 1000;
+
+impl Recorded {
+    fn of(plan: &Plan) -> Recorded {
+        let mut ranges = plan.ranges().map(|range| range.to_string());
+        let targets = ranges.by_ref().take(RECORDED).collect();
+        Recorded { targets, more_ranges: ranges.count() as u64 }
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        map(json!({ "targets": self.targets, "more_ranges": self.more_ranges }))
+    }
+}
 
 impl Permit {
     /// What allows the scan of a plan; the error is why nothing does.
     pub(crate) fn of(args: &PermitArgs, plan: &Plan) -> Result<Permit, Failure> {
-        let by = match &args.scope {
-            Some(path) => By::Scope(Box::new(Scope::read(path)?)),
-            None => Question::about(plan).filter(|_| !args.yes).map_or(By::Nobody, By::Answer),
+        let scope = args.scope.as_deref().map(Scope::read).transpose()?;
+        let public = (scope.is_none() && !args.yes).then(|| networks::public(plan.ranges()));
+        let question = public.as_ref().and_then(|public| Question::of(public, plan.len()));
+        let by = match scope {
+            Some(scope) => By::Scope(Box::new(scope)),
+            None => question.map_or(By::Nobody, By::Answer),
         };
-        let permit = Permit::new(by, plan);
+        let (recorded, scan) = (Recorded::of(plan), RandomState::new().build_hasher().finish());
+        let permit = Permit { by, public, recorded, targets: plan.len(), scan };
         match permit.scope().map(|scope| scope.allows_targets(plan)) {
             Some(Err(refusal)) => Err(permit.refused(refusal)),
             _ => Ok(permit),
         }
-    }
-
-    fn new(by: By, plan: &Plan) -> Permit {
-        let mut ranges = plan.ranges().map(|range| range.to_string());
-        let targets = ranges.by_ref().take(RECORDED).collect();
-        Permit { by, targets, more_ranges: ranges.count() as u64, scan: RandomState::new().build_hasher().finish() }
     }
 
     fn scope(&self) -> Option<&Scope> {
@@ -106,79 +128,102 @@ impl Permit {
 
     /// Keeps the scan within the scope's rate, and says so where it bounds one that is found while scanning.
     pub(crate) fn bound(&self, scan: ScanBuilder, screen: &Screen) -> Result<ScanBuilder, Failure> {
-        let bound = self.scope().map_or(Ok(None), |scope| scope.allows_rate(scan.settings()));
-        let Some(most) = bound.map_err(|refusal| self.refused(refusal))?.filter(|_| scan.settings().rate == Rate::Auto)
-        else {
-            return Ok(scan);
-        };
-        if scan.settings().max_rate.is_none() {
+        let most = bound(self.scope(), scan.settings()).map_err(|refusal| self.refused(refusal))?;
+        if let Some(most) = most.filter(|_| scan.settings().max_rate.is_none()) {
             screen.note(&format!("the scope allows {} probes/s at most", grouped(most.0)));
         }
-        Ok(scan.max_rate(most))
+        Ok(most.into_iter().fold(scan, ScanBuilder::max_rate))
     }
 
     /// Asks who must be asked, looks at the clock, and records the beginning. From here on the scan takes place.
-    pub(crate) fn begin(self, settings: &Settings, targets: u64) -> Result<Session, Failure> {
-        let scope = match self.by {
-            By::Scope(ref scope) => scope,
+    pub(crate) fn begin(self, settings: &Settings) -> Result<Session, Failure> {
+        let Permit { ref by, targets, .. } = self;
+        let scope = match by {
+            By::Scope(scope) => scope,
             By::Answer(question) => {
-                question.at_rate_of(settings).ask().map_err(Refusal::into_failure)?;
-                return Ok(Session::default());
+                question.clone().at_rate_of(settings).ask().map_err(Refusal::into_failure)?;
+                return Ok(Session { public: self.public, targets, ..Session::default() });
             }
-            By::Nobody => return Ok(Session::default()),
+            By::Nobody => return Ok(Session { public: self.public, targets, ..Session::default() }),
         };
         let end = scope.allows_time(Timestamp::now()).map_err(|refusal| self.refused(refusal))?;
         let mut log = Log::open(scope, self.scan)?;
-        log.write("start", self.beginning(settings, targets))?;
+        log.write("start", self.beginning(settings))?;
         let end = end.map(|end| (end, scope.local(end)));
-        let authorisation = Some(scope.authorisation());
-        Ok(Session { log: Some(log), authorisation, end, ..Session::default() })
+        Ok(Session { log: Some(log), scope: Some(scope.clone()), end, targets, ..Session::default() })
     }
 
     /// A refusal is recorded, too, where that can be done; it stands in any case.
     fn refused(&self, refusal: Refusal) -> Failure {
-        let fields = Map::from_iter([
-            ("reason".to_owned(), refusal.what.clone().into()),
-            ("targets".to_owned(), self.targets.clone().into()),
-            ("more_ranges".to_owned(), self.more_ranges.into()),
-        ]);
         let log = self.scope().map(|scope| Log::open(scope, self.scan));
-        match log.map(|log| log.and_then(|mut log| log.write("refused", fields))) {
-            Some(Err(unrecorded)) => refusal.unrecorded(&unrecorded),
-            _ => refusal.into_failure(),
-        }
+        let written = log.map(|log| log.and_then(|mut log| log.write("refused", refusal.fields(&self.recorded))));
+        refusal.after(written)
     }
 
-    fn beginning(&self, settings: &Settings, targets: u64) -> Map<String, Value> {
-        let rate = |rate: Option<halfopen::Pps>| rate.map(|rate| rate.0);
+    fn beginning(&self, settings: &Settings) -> Map<String, Value> {
+        let rate = |rate: Option<Pps>| rate.map(|rate| rate.0);
         let fixed = match settings.rate {
             Rate::Fixed(rate) => json!(rate.0),
             Rate::Max => "max".into(),
             _ => "auto".into(),
         };
-        map(json!({
-            "targets": self.targets,
-            "more_ranges": self.more_ranges,
-            "pairs": targets,
+        let mut fields = self.recorded.fields();
+        fields.extend(map(json!({
+            "pairs": self.targets,
             "rate": fixed,
             "max_rate": rate(settings.max_rate),
             "seed": settings.seed,
-        }))
+        })));
+        fields
     }
+}
+
+/// The bound of a scope for a rate that is found while scanning, if there is one.
+fn bound(scope: Option<&Scope>, settings: &Settings) -> Result<Option<Pps>, Refusal> {
+    let bound = scope.map_or(Ok(None), |scope| scope.allows_rate(settings))?;
+    Ok(bound.filter(|_| settings.rate == Rate::Auto))
 }
 
 impl Session {
     /// Says in a scan's header by whose authorisation it is made.
     pub(crate) fn authorise(&self, header: Header) -> Header {
-        Header { authorisation: self.authorisation.clone(), ..header }
+        Header { authorisation: self.scope.as_ref().map(|scope| scope.authorisation()), ..header }
+    }
+
+    /// Whether targets that have come in since may be scanned, too; they are recorded before.
+    pub(crate) fn admit(&mut self, plan: &Plan, scan: ScanBuilder) -> Result<ScanBuilder, Failure> {
+        let recorded = Recorded::of(plan);
+        let bound = self.allows(plan, scan.settings()).map_err(|refusal| self.refused(refusal, &recorded))?;
+        let mut fields = recorded.fields();
+        fields.insert("pairs".into(), plan.len().into());
+        self.log.as_mut().map_or(Ok(()), |log| log.write("batch", fields))?;
+        Ok(bound.into_iter().fold(scan, ScanBuilder::max_rate))
+    }
+
+    /// What a large scan is does not depend on how it comes in.
+    fn allows(&mut self, plan: &Plan, settings: &Settings) -> Result<Option<Pps>, Refusal> {
+        self.targets = self.targets.saturating_add(plan.len());
+        if let Some(public) = &mut self.public {
+            *public = Networks::new(public.ranges().chain(networks::public(plan.ranges()).ranges()));
+            if let Some(question) = Question::of(public, self.targets) {
+                return Err(question.at_rate_of(settings).unanswered());
+            }
+        }
+        self.scope.as_ref().map_or(Ok(()), |scope| scope.allows_targets(plan))?;
+        bound(self.scope.as_deref(), settings)
+    }
+
+    fn refused(&mut self, refusal: Refusal, recorded: &Recorded) -> Failure {
+        let written = self.log.as_mut().map(|log| log.write("refused", refusal.fields(recorded)));
+        refusal.after(written)
     }
 
     /// Has the scan stopped when the scope's hours end; one that will be resumed calls nothing silent.
-    pub(crate) fn watch(&mut self, stopper: Stopper, screen: Screen, resumable: bool) -> Result<(), Failure> {
+    pub(crate) fn watch(&mut self, halt: Halt, screen: Screen, resumable: bool) -> Result<(), Failure> {
         let Some((end, local)) = self.end.take() else { return Ok(()) };
         let stop = move || {
             screen.warn(&format!("the scope's hours end at {local}: stopping, and waiting for late replies"));
-            if resumable { stopper.suspend() } else { stopper.stop() }
+            if resumable { halt.suspend() } else { halt.stop() }
         };
         self.curfew = Some(Curfew::at(end, stop).map_err(Failure::Curfew)?);
         Ok(())
@@ -222,8 +267,20 @@ impl Refusal {
         Failure::Refused { what: self.what, instead: self.instead }
     }
 
-    fn unrecorded(self, failure: &Failure) -> Failure {
-        Failure::Refused { what: format!("{} ({failure})", self.what), instead: self.instead }
+    /// When it has been recorded, if it was to be.
+    fn after(self, recorded: Option<Result<(), Failure>>) -> Failure {
+        match recorded {
+            Some(Err(failure)) => {
+                Failure::Refused { what: format!("{} ({failure})", self.what), instead: self.instead }
+            }
+            _ => self.into_failure(),
+        }
+    }
+
+    fn fields(&self, recorded: &Recorded) -> Map<String, Value> {
+        let mut fields = recorded.fields();
+        fields.insert("reason".into(), self.what.clone().into());
+        fields
     }
 }
 

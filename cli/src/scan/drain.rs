@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use halfopen::{Event, Quiet, Running};
+use halfopen::{Event, Progress, Quiet, Running};
 use halfopen_results::sink::Error;
 
 use crate::keeper::Keeper;
@@ -55,6 +55,7 @@ pub(super) fn drain<W: Write>(
 pub(super) fn next(
     running: &Running,
     stats: Option<&mut Stats>,
+    progress: impl Fn() -> Progress,
     screen: &Screen,
     wait: Duration,
 ) -> Result<Option<Event>, Quiet> {
@@ -64,7 +65,7 @@ pub(super) fn next(
         let left = until.saturating_duration_since(Instant::now());
         let event = running.next_event(left.min(stats.due_in()));
         if stats.due_in().is_zero() {
-            stats.tick(&running.progress()).iter().for_each(|text| screen.warn(text));
+            stats.tick(&progress()).iter().for_each(|text| screen.warn(text));
         }
         if event.is_ok() || left.is_zero() {
             return event;

@@ -14,13 +14,14 @@ mod rights;
 mod scope;
 mod seed;
 mod stats;
+mod streaming;
 mod terminal;
 mod then;
 
 use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 
 use halfopen_lab::Namespace;
 use rustix::process::{Pid, Signal, kill_process};
@@ -90,7 +91,18 @@ struct Scan {
 
 impl Scan {
     fn start(line: &str) -> Scan {
-        let mut child = halfopen(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        Scan::of(&mut halfopen(line))
+    }
+
+    /// With a standard input that stays open until it is dropped.
+    fn fed(line: &str) -> (Scan, ChildStdin) {
+        let mut scan = Scan::of(halfopen(line).stdin(Stdio::piped()));
+        let stdin = scan.child.stdin.take().expect("it is piped");
+        (scan, stdin)
+    }
+
+    fn of(command: &mut Command) -> Scan {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         // Small, so that it reads no further ahead than it must.
         let stdout = BufReader::with_capacity(16, child.stdout.take().expect("it is piped"));
         Scan { child, stdout }

@@ -99,9 +99,10 @@ impl PlanBuilder {
     }
 
     /// Reads a list of targets line by line, for those who cannot wait for its end; `name` is for messages. Host names are
-    /// resolved and ports named as in this builder.
+    /// resolved and ports named as in this builder; where it has no ports for all targets yet, those of the list need ports of
+    /// their own.
     pub fn list<R: BufRead>(&self, name: &str, reader: R) -> TargetList<R> {
-        TargetList::new(name, reader, (self.resolve, self.resolver), self.names)
+        TargetList::new(name, reader, (self.resolve, self.resolver), self.names, self.ports.is_none())
     }
 
     /// Adds targets of a list.

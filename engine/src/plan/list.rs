@@ -6,7 +6,7 @@ use super::intake::{Intake, Resolve, Resolver};
 use super::layers::Layers;
 use super::lines::Lines;
 use super::port_names::Names;
-use crate::error::Error;
+use crate::error::{Error, Place};
 use std::fmt;
 use std::io::BufRead;
 
@@ -39,12 +39,15 @@ pub struct TargetList<R> {
     resolve: (Resolve, Resolver),
     names: Names,
     name: String,
+    /// Ports that all have are not known.
+    needs_ports: bool,
     is_over: bool,
 }
 
 impl<R: BufRead> TargetList<R> {
-    pub(super) fn new(name: &str, reader: R, resolve: (Resolve, Resolver), names: Names) -> Self {
-        TargetList { lines: Lines::new(reader, name.to_owned()), resolve, names, name: name.into(), is_over: false }
+    pub(super) fn new(name: &str, reader: R, resolve: (Resolve, Resolver), names: Names, needs_ports: bool) -> Self {
+        let lines = Lines::new(reader, name.to_owned());
+        TargetList { lines, resolve, names, name: name.into(), needs_ports, is_over: false }
     }
 }
 
@@ -53,15 +56,16 @@ impl<R: BufRead> Iterator for TargetList<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.is_over {
+            let ((resolve, resolver), names) = (self.resolve, self.names);
             match self.lines.next() {
                 Ok(Some((_, []))) => {}
                 Ok(Some((number, line))) => {
                     let mut layers = Layers::default();
-                    let ((resolve, resolver), names) = (self.resolve, self.names);
                     let (source, line_number) = (&*self.name, Some(number));
                     let mut intake =
                         Intake { layers: &mut layers, resolve, resolver, names, source, line: line_number };
-                    return Some(intake.line(line).map(|()| Targets(layers)));
+                    let read = intake.line(line);
+                    return Some(read.and_then(|()| whole(layers, self.needs_ports, source, number)));
                 }
                 Ok(None) => self.is_over = true,
                 Err(error) => {
@@ -71,6 +75,19 @@ impl<R: BufRead> Iterator for TargetList<R> {
             }
         }
         None
+    }
+}
+
+/// What a line names, if there is a port for each of it.
+fn whole(mut layers: Layers, needs_ports: bool, source: &str, line: u64) -> Result<Targets, Error> {
+    match layers.bare().any().filter(|_| needs_ports) {
+        None => Ok(Targets(layers)),
+        Some(address) => Err(Error::Parse {
+            place: Place { source: source.into(), line: Some(line) },
+            token: address.to_string(),
+            problem: "it has no ports, and none were given for all targets".into(),
+            accepted: "expected ports behind it, such as 192.0.2.7:443 or [2001:db8::7]:443",
+        }),
     }
 }
 
@@ -110,6 +127,15 @@ mod tests {
         assert!(read[1].starts_with("! list:4: cannot read \"10.0.0.999\""), "{}", read[1]);
         assert!(read[3].starts_with("! list:6: cannot read"), "{}", read[3]);
         assert_eq!(read.len(), 5);
+    }
+
+    #[test]
+    fn without_ports_for_all_a_line_needs_its_own() {
+        let list = Plan::builder().list("list", &b"10.0.0.1:22\n10.0.0.2:22 ::2\n[::1]:80"[..]);
+        let read: Vec<_> = list.map(|item| item.map(|_| ()).map_err(|error| error.to_string())).collect();
+        let expected = "list:2: cannot read \"::2\": it has no ports, and none were given for all targets; expected ports \
+                        behind it, such as 192.0.2.7:443 or [2001:db8::7]:443";
+        assert_eq!(read, [Ok(()), Err(expected.to_owned()), Ok(())]);
     }
 
     #[test]
