@@ -62,23 +62,25 @@ impl Before {
     }
 }
 
-/// Hosts that were counted: one that comes again, with other ports, is no other host.
+/// What is said once, whichever run says it: a host that comes again, with other ports, is no other host.
 #[derive(Debug, Default)]
-pub(super) struct Counted {
+pub(super) struct Said {
     down: HashSet<IpAddr>,
     suspect: HashSet<IpAddr>,
-    /// How many the run under way has counted that had been before.
+    warnings: HashSet<String>,
+    /// How many hosts the run under way has counted that had been before.
     down_again: u64,
     suspect_again: u64,
 }
 
-impl Counted {
-    /// Takes note of what a run has told.
-    pub(super) fn hear(&mut self, event: &Event) {
+impl Said {
+    /// Takes note of what a run has told; whether it is news.
+    pub(super) fn is_news(&mut self, event: &Event) -> bool {
         match event {
-            Event::HostDown { address, .. } => self.down_again += u64::from(!self.down.insert(*address)),
-            Event::Suspect(suspicion) => self.suspect_again += u64::from(!self.suspect.insert(suspicion.address)),
-            _ => {}
+            Event::HostDown { address, .. } => first(self.down.insert(*address), &mut self.down_again),
+            Event::Suspect(suspicion) => first(self.suspect.insert(suspicion.address), &mut self.suspect_again),
+            Event::Warning(text) => self.warnings.insert(text.clone()),
+            _ => true,
         }
     }
 
@@ -89,6 +91,11 @@ impl Counted {
         let suspect_hosts = account.suspect_hosts.saturating_sub(suspect);
         Account { hosts_down, suspect_hosts, ..account }
     }
+}
+
+fn first(is_new: bool, again: &mut u64) -> bool {
+    *again += u64::from(!is_new);
+    is_new
 }
 
 #[cfg(test)]
@@ -118,14 +125,16 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_down_in_two_runs_is_one() {
-        let mut counted = Counted::default();
+    fn what_two_runs_say_is_said_once() {
+        let mut said = Said::default();
         let account = Account { hosts_down: 1, suspect_hosts: 1, ..samples::account() };
+        let events = [samples::down(), samples::suspect(), Event::Warning("no rights".into())];
         for expected in [1, 0, 0] {
-            counted.hear(&samples::down());
-            counted.hear(&samples::suspect());
-            let once = counted.once(account.clone());
+            assert!(events.iter().all(|event| said.is_news(event) == (expected == 1)));
+            let once = said.once(account.clone());
             assert_eq!((once.hosts_down, once.suspect_hosts), (expected, expected));
         }
+        let finding = Event::Verdict(samples::open());
+        assert!(said.is_news(&finding) && said.is_news(&finding), "a correction is news");
     }
 }

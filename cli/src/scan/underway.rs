@@ -5,14 +5,14 @@ use std::io::Write;
 use std::mem;
 use std::time::{Duration, SystemTime};
 
-use halfopen::{Event, Method, Outcome, Progress, Ready, Running, Summary, Targets};
+use halfopen::{Event, Method, Outcome, Plan, Progress, Quiet, Ready, Running, Summary, Targets};
 use halfopen_results::record::{Batch, Commands, Header};
 use halfopen_results::sink::Error;
 use halfopen_results::time;
 
 use super::audience::Audience;
 use super::batches::Batches;
-use super::before::{Before, Counted};
+use super::before::{Before, Said};
 use super::{Extent, Files, Task, drain};
 use crate::args::MethodArg;
 use crate::failure::{self, DONE, Failure};
@@ -59,7 +59,7 @@ pub(super) fn run(
     let keeper = keeper.map_err(Failure::Signals)?;
     let audience = Audience::new(settings, &screen, observer);
     let (before, output, ended) = (Before::new(), files.output, Ended::default());
-    let counted = batches.as_ref().map(|_| Counted::default());
+    let said = batches.as_ref().map(|_| Said::default());
     let mut scan = Underway {
         settings,
         screen,
@@ -73,7 +73,7 @@ pub(super) fn run(
         halt,
         batches,
         before,
-        counted,
+        said,
         ended,
     };
     let begun = scan.begin(past);
@@ -101,7 +101,7 @@ struct Underway<'a> {
     batches: Option<Batches>,
     before: Before,
     /// Of a scan that may have several runs.
-    counted: Option<Counted>,
+    said: Option<Said>,
     ended: Ended,
 }
 
@@ -162,15 +162,15 @@ impl Underway<'_> {
 
     /// Takes every event until the run is over.
     fn drain(&mut self, running: &Running) -> Result<(), Error> {
-        let Underway { screen, output, stats, keeper, audience, before, counted, .. } = self;
+        let Underway { screen, output, stats, keeper, audience, before, said, .. } = self;
         let progress = || before.overall(&running.progress());
-        let next = |wait| drain::next(running, stats.as_mut(), progress, screen, wait);
-        drain::drain(next, output, keeper, |event| {
-            counted.iter_mut().for_each(|counted| counted.hear(event));
-            match event {
-                Event::Progress(run) => audience.hear(&Event::Progress(before.overall(run))),
-                event => audience.hear(event),
-            }
+        let next = |wait| match drain::next(running, stats.as_mut(), progress, screen, wait) {
+            Ok(Some(event)) if said.as_mut().is_some_and(|said| !said.is_news(&event)) => Err(Quiet),
+            next => next,
+        };
+        drain::drain(next, output, keeper, |event| match event {
+            Event::Progress(run) => audience.hear(&Event::Progress(before.overall(run))),
+            event => audience.hear(event),
         })
     }
 
@@ -187,6 +187,7 @@ impl Underway<'_> {
                     let Some((running, batch)) = self.open(targets) else { continue };
                     let account = self.run_account(summary);
                     self.before.add(account, &run.last);
+                    self.header.settings.links.clone_from(&running.settings().links);
                     return Some((running, self.begin_batch(batch)));
                 }
                 Next::Quiet => self.idle(&run.last),
@@ -202,40 +203,37 @@ impl Underway<'_> {
 
     /// Begins to scan a batch, if it can and may be scanned.
     fn open(&mut self, targets: Targets) -> Option<(Running, Extent)> {
-        let batches = self.batches.as_mut()?;
+        let batches = self.batches.as_ref()?;
         let plan = match batches.plan(targets) {
+            Ok(plan) => plan,
             Err(halfopen::Error::NothingNew) => return None,
-            plan => plan,
+            Err(error) => return self.leave_out(&error),
         };
-        let plan = plan.map_err(|error| self.leave_out(&error)).ok()?;
-        let batches = self.batches.as_mut()?;
         let total = batches.targets.saturating_add(plan.len());
         let scan = self.settings.scan(plan.clone()).report(&self.settings.reported(total));
         let scan = match self.session.admit(&plan, scan) {
             Ok(scan) => scan,
-            Err(refused) => {
-                self.ended.refused = Some(refused);
-                self.ended.early = true;
-                batches.waker().halt();
-                return None;
-            }
+            Err(refused) => return self.refuse(refused),
         };
-        match batches.opener.open(scan).and_then(Ready::start) {
-            Ok(running) => {
-                self.halt.follow(running.stopper());
-                self.header.settings.links.clone_from(&running.settings().links);
-                let mut extent = Extent::of(&plan, self.settings);
-                batches.add(&plan, &mut extent);
-                if !self.settings.counts_by_host(total) {
-                    self.output.stop_counting();
-                }
-                Some((running, extent))
-            }
-            Err(error) => {
-                self.leave_out(&error);
-                None
-            }
+        match self.batches.as_ref()?.opener.open(scan).and_then(Ready::start) {
+            Ok(running) => Some(self.go_on(running, &plan)),
+            Err(error) => self.leave_out(&error),
         }
+    }
+
+    /// A further run is under way.
+    fn go_on(&mut self, running: Running, plan: &Plan) -> (Running, Extent) {
+        self.halt.follow(running.stopper());
+        let mut extent = Extent::of(plan, self.settings);
+        let batches = self.batches.as_mut();
+        let total = batches.map_or(0, |batches| {
+            batches.add(plan, &mut extent);
+            batches.targets
+        });
+        if !self.settings.counts_by_host(total) {
+            self.output.stop_counting();
+        }
+        (running, extent)
     }
 
     /// Says in the results what is scanned from here on.
@@ -247,12 +245,20 @@ impl Underway<'_> {
         self.output.flush()
     }
 
+    /// Targets that may not be scanned end the scan.
+    fn refuse<T>(&mut self, refused: Failure) -> Option<T> {
+        self.ended.refused = Some(refused);
+        self.halt.stop();
+        None
+    }
+
     /// Targets that cannot be scanned cost themselves alone, and the exit code.
-    fn leave_out(&mut self, error: &halfopen::Error) {
+    fn leave_out<T>(&mut self, error: &halfopen::Error) -> Option<T> {
         let text = format!("some targets of {NAME} were not scanned: {error}");
         self.screen.warn(&text);
         self.ended.incomplete |= !matches!(error, halfopen::Error::EmptyPlan(_));
         self.note(&text);
+        None
     }
 
     /// Puts what was said of lines into the results, too.
@@ -362,8 +368,8 @@ impl Underway<'_> {
     /// That of the run that is over.
     fn run_account(&mut self, summary: &Summary) -> Account {
         let account = Account::from((&self.header, summary));
-        match &mut self.counted {
-            Some(counted) => counted.once(account),
+        match &mut self.said {
+            Some(said) => said.once(account),
             None => account,
         }
     }
