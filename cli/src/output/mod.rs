@@ -238,10 +238,11 @@ impl<W: Write> Output<W> {
         held.iter().map(|verdict| self.verdict(verdict)).fold(Ok(()), Result::and)
     }
 
-    /// Writes what waits.
+    /// Writes what waits; what people see is in the files then, whatever happens next.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        let kept = self.sinks.flush();
         let told = self.people.as_mut().map_or(Ok(()), People::flush);
-        told.and(self.sinks.flush())
+        told.and(kept)
     }
 
     /// Ends the results of a scan.
