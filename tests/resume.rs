@@ -1,13 +1,19 @@
 //! Interrupted at any moment and resumed, at another rate, with other senders, a scan says what it would have said, and
 //! nothing twice. Here in the simulator, where every moment can be had; the command's files are tested beside it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use halfopen::{
     Checkpoint, Discover, Event, Interruption, Plan, Pps, Rate, Scan, ScanBuilder, Shard, State, Summary, Time,
     simulate, simulate_interrupted,
 };
-use halfopen_lab::{Found, HostKind, Scenario, Stretch, Watched, gateway_place, plan, simulated};
+use halfopen_lab::{Found, HostKind, Scenario, Stretch, Watched, gateway_place, lab_test, plan, simulated};
+
+/// The library's example, as an embedder would take it over.
+#[path = "../engine/examples/resume.rs"]
+#[expect(dead_code, reason = "an example has a main")]
+mod example;
 
 fn ms(ms: u64) -> Time {
     Time::from(Duration::from_millis(ms))
@@ -90,6 +96,8 @@ fn killed_at_any_moment_it_says_the_same() {
             let (found, summary) = runs.end(|builder| fixed(7_000)(builder).senders(4 - senders.min(3)));
             found.assert_is(&expected);
             assert_eq!((summary.unclassified, summary.targets), (0, 6144), "{taken}");
+            // Later it may have been over.
+            assert!(summary.sent_at_least || taken >= 1_500, "{taken}: what was sent after it is not known");
         }
     }
 }
@@ -110,7 +118,7 @@ fn suspended_over_and_over_it_says_the_same() {
         }
         let (found, summary) = runs.end(fixed(9_000));
         found.assert_is(&expected);
-        assert_eq!(summary.unclassified, 0);
+        assert_eq!((summary.unclassified, summary.sent_at_least), (0, false));
         assert!(summary.elapsed > Duration::from_millis(1200), "of all runs: {:?}", summary.elapsed);
         assert!(summary.sent[0] >= 6144 && summary.sent[0] < 7500, "{:?}", summary.sent);
     }
@@ -231,5 +239,22 @@ fn torn_bytes_and_those_of_other_versions_are_refused() {
     let mut other = bytes;
     other[20] = 9;
     let error = Checkpoint::from_bytes(&other).unwrap_err().to_string();
-    assert!(error.starts_with("this checkpoint has format 9, and only format 1 can be read"), "{error}");
+    assert!(error.starts_with("this checkpoint has format 9, and only format 2 can be read"), "{error}");
 }
+
+lab_test!(the_example_tells_every_target_once_however_often_it_is_interrupted, |lab| {
+    let _listeners = lab.listen_all("127.0.0.1", [22, 80, 443]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("scan.checkpoint");
+    let (mut told, mut runs) = (BTreeSet::new(), 0);
+    let summary = loop {
+        runs += 1;
+        let keep = &mut |verdict: &halfopen::Verdict| assert!(told.insert(verdict.target), "twice: {}", verdict.target);
+        if let Some(summary) = example::run(plan("127.0.0.1", "1-2000"), &file, 600, keep).unwrap() {
+            break summary;
+        }
+        assert!(file.exists());
+    };
+    assert_eq!((summary.open, summary.unclassified, told.len(), file.exists()), (3, 0, 2000, false));
+    assert!((2..=4).contains(&runs) && !summary.sent_at_least, "{runs}: {summary:?}");
+});

@@ -1,7 +1,7 @@
 //! The whole account: where and how it was made, what the figures mean, the tables.
 
 use std::fmt::{self, Display};
-use std::{fs, io};
+use std::io;
 
 use halfopen_bench::machine;
 
@@ -33,10 +33,7 @@ seeds; a seed decides hosts, chance and order, and is the same for all contender
 impl Report<'_> {
     /// Keeps it among the recorded runs.
     pub(crate) fn save(&self) -> io::Result<()> {
-        let path = format!("{}/runs/{}-accuracy.md", env!("CARGO_MANIFEST_DIR"), machine::date());
-        fs::write(&path, self.to_string())?;
-        eprintln!("written to {path}");
-        Ok(())
+        machine::record("accuracy", &self.to_string())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where and when a run was made.
+//! Where and when a run was made, and where it is kept.
 
 use std::time::Duration;
 use std::{fs, io};
@@ -18,6 +18,17 @@ pub fn machine() -> String {
 /// The date, in UTC: `2026-11-21`.
 pub fn date() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
+}
+
+/// Keeps a report among the recorded runs, under this name and today's date.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn record(name: &str, report: &str) -> io::Result<()> {
+    let path = format!("{}/runs/{}-{name}.md", env!("CARGO_MANIFEST_DIR"), date());
+    fs::write(&path, report)?;
+    eprintln!("written to {path}");
+    Ok(())
 }
 
 /// The largest resident set of this process so far, in bytes.

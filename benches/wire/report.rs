@@ -1,7 +1,7 @@
 //! The whole account: where and how it was made, what the figures mean, the tables, and what was reached.
 
 use std::fmt::{self, Display};
-use std::{fs, io};
+use std::io;
 
 use halfopen_bench::machine;
 
@@ -37,10 +37,7 @@ decides who is open and what is lost; within a round all programs meet the same 
 impl Report<'_> {
     /// Keeps it among the recorded runs.
     pub(crate) fn save(&self) -> io::Result<()> {
-        let path = format!("{}/runs/{}-wire.md", env!("CARGO_MANIFEST_DIR"), machine::date());
-        fs::write(&path, self.to_string())?;
-        eprintln!("written to {path}");
-        Ok(())
+        machine::record("wire", &self.to_string())
     }
 }
 

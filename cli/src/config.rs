@@ -125,7 +125,8 @@ fn sample(arg: &Arg) -> String {
         || arg.get_value_names().map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
     let default = arg.get_default_values().first().map(|value| value.to_string_lossy().into_owned());
     let value = match default.or_else(kind).unwrap_or_default() {
-        plain if layers::is_flag(arg) || plain.parse::<u64>().is_ok() => plain,
+        _ if layers::is_flag(arg) => "false".into(),
+        number if number.parse::<u64>().is_ok() => number,
         text => format!("\"{text}\""),
     };
     if layers::takes_many(arg) { format!("[{value}]") } else { value }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use halfopen_results::record::{Message, Record, Show};
 use halfopen_results::sink::{Choice, Destination, Sinks, Wanted};
-use halfopen_results::{Form, Scan, read};
+use halfopen_results::{Scan, read};
 use halfopen_services::tcp_name;
 
 use crate::args::{FormArg, OutputArg};
@@ -68,7 +68,7 @@ fn is_same(from: &Path, to: &Path) -> bool {
 }
 
 fn write(scan: &Scan, choice: Choice) -> Result<(), Failure> {
-    let wanted = Wanted { show: recorded(scan, choice.form), ..Wanted::default() };
+    let wanted = Wanted { show: Some(recorded(scan)), ..Wanted::default() };
     let mut sinks = Sinks::open(&[choice], &wanted, tcp_name, || Box::new(std::io::stdout()))?;
     sinks.begin(&scan.header.clone().unwrap_or_default())?;
     let mut last = Record::Error(Message { message: unended(scan).into() });
@@ -83,10 +83,9 @@ fn write(scan: &Scan, choice: Choice) -> Result<(), Failure> {
     Ok(sinks.end(&last)?)
 }
 
-/// Which findings there are: a list has no states, so that it can have open ports only.
-fn recorded(scan: &Scan, form: Form) -> Option<Show> {
-    let show = scan.header.as_ref().map_or(Show::ALL, |header| header.settings.show);
-    (form != Form::List).then_some(show)
+/// Which findings there are.
+fn recorded(scan: &Scan) -> Show {
+    scan.header.as_ref().map_or(Show::ALL, |header| header.settings.show)
 }
 
 /// Why a scan has no account.

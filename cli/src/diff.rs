@@ -12,12 +12,17 @@ use halfopen_services::tcp_name;
 
 use crate::failure::{self, DONE, Failure};
 use crate::output::text::{count, grouped};
+use crate::report;
 
 const LONG_HELP: &str = "\
 Examples:
   halfopen diff monday.jsonl tuesday.jsonl
   halfopen diff --json scans.sqlite#1 scans.sqlite
   halfopen diff nmap.xml halfopen.xml || echo 'something changed'
+  halfopen diff --whole monday.list tuesday.list
+
+A csv or a list says neither what was covered nor whether it is whole: what only the other scan lists may have been \
+missed or cut off, and is not compared unless --whole vouches for it.
 
 Exit codes: 0 nothing changed, 1 something did, 2 error.";
 
@@ -35,6 +40,10 @@ pub(crate) struct DiffArgs {
     #[arg(value_name = "B")]
     after: PathBuf,
 
+    /// Take a csv or a list for all that was found where the other scan looked
+    #[arg(long)]
+    whole: bool,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -45,8 +54,10 @@ const DIFFERENT: u8 = 1;
 
 /// Compares, prints, and gives the exit code.
 pub(crate) fn run(args: &DiffArgs) -> Result<u8, Failure> {
+    report::read_once([&*args.before, &args.after])?;
     let (before, after) = (read::load(&args.before)?, read::load(&args.after)?);
-    let difference = Difference::between(&before, &after);
+    let compare = if args.whole { Difference::of_wholes } else { Difference::between };
+    let difference = compare(&before, &after);
     let printed = if args.json { json(&difference) } else { text(&difference) };
     io::stdout().write_all(printed.as_bytes()).and_then(|()| io::stdout().flush()).map_err(failure::stdout)?;
     Ok(if difference.same { DONE } else { DIFFERENT })
@@ -119,7 +130,7 @@ fn account(difference: &Difference) -> String {
 fn uncompared(difference: &Difference) -> String {
     let of = |n: u64, which: &str, other: &str| match n {
         0 => String::new(),
-        n => format!("not compared: {} of the {which} scan; the {other} did not probe them\n", findings(n)),
+        n => format!("not compared: {} of the {which} scan, of which the {other} knows nothing\n", findings(n)),
     };
     of(difference.unknown_in_b, "first", "second") + &of(difference.unknown_in_a, "second", "first")
 }

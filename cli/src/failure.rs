@@ -105,6 +105,11 @@ pub(crate) enum Failure {
     /// Nobody to read targets while the scan runs, or to open what it takes then.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+    /// A list of what is not open.
+    #[error(
+        "a list is of open ports, and --show leaves those out; add open, or take a form that has states, such as -o csv"
+    )]
+    ClosedList,
     /// Signal handlers could not be installed.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -142,7 +147,7 @@ impl Failure {
             | Failure::Open { .. }
             | Failure::Setting(_)
             | Failure::DemoTooLarge { .. } => USAGE,
-            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::Scan(_) => USAGE,
+            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::ClosedList | Failure::Scan(_) => USAGE,
             Failure::Demo(_) => RUNTIME,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,

@@ -1,16 +1,19 @@
 //! What a scan has found since its last checkpoint, written down before it goes to any output: JSON records, one a line, in
-//! parts, one for each checkpoint. A part's last line may be torn; then no output has it.
+//! parts (FILE.journal-0, -1, ..), one for each checkpoint. A part's last line may be torn; then no output has it. A part of a
+//! number that is needed anew is a leftover, and removed.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use halfopen::{DownReason, Event, Reason, Suspect, Suspicion, Target, Verdict};
+use halfopen_results::disk;
 use halfopen_results::record::{self, Record};
 
 use crate::checkpoint::with_suffix;
+use crate::privileges;
 
 /// A part that is being written.
 #[derive(Debug)]
@@ -22,8 +25,7 @@ pub(crate) struct Journal {
 impl Journal {
     /// An empty part.
     pub(crate) fn create(path: &Path, generation: u64) -> io::Result<Journal> {
-        let options = OpenOptions::new().write(true).create(true).truncate(true).clone();
-        Ok(Journal { file: options.open(part(path, generation))?, length: 0 })
+        Ok(Journal { file: disk::anew(&part(path, generation))?, length: 0 })
     }
 
     /// Writes events down.
@@ -48,52 +50,49 @@ impl Journal {
     }
 }
 
-fn part(path: &Path, generation: u64) -> PathBuf {
+/// The file of a part.
+pub(crate) fn part(path: &Path, generation: u64) -> PathBuf {
     with_suffix(path, &format!(".journal-{generation}"))
 }
 
-/// The parts from this one on, and the number that the next one will have.
+/// What the parts from this one on say, and the number that the next one will have. A part is missing where it could not be
+/// made.
 pub(crate) fn read(path: &Path, from: u64) -> io::Result<(Vec<Event>, u64)> {
-    let mut events = Vec::new();
-    for generation in from.. {
-        match fs::read(part(path, generation)) {
-            Ok(bytes) => events.extend(whole_lines(&bytes).map_while(event)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && generation > from => {
-                return Ok((events, generation));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+    let (mut events, mut next) = (Vec::new(), from);
+    for generation in parts(path)?.into_iter().filter(|&generation| generation >= from) {
+        let part = part(path, generation);
+        let bytes = disk::read(&part, privileges::becomes())
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", part.display())))?;
+        events.extend(whole_lines(&bytes).map_while(event));
+        next = generation.saturating_add(1);
     }
-    Ok((events, u64::MAX))
+    Ok((events, next))
 }
 
-/// Removes a part.
-pub(crate) fn remove(path: &Path, generation: u64) {
-    let _ = fs::remove_file(part(path, generation));
-}
-
-/// Removes all parts that another scan may have left under this name.
-pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
+/// The numbers of the parts that are there, ascending.
+fn parts(path: &Path) -> io::Result<Vec<u64>> {
     let prefix = format!("{}.journal-", path.file_name().unwrap_or_default().to_string_lossy());
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut parts = Vec::new();
     for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
+        let name = entry?.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix(&prefix));
-        if number.is_some_and(|number| number.parse::<u64>().is_ok()) {
-            fs::remove_file(entry.path())?;
-        }
+        parts.extend(number.and_then(|number| number.parse::<u64>().ok()));
     }
-    Ok(())
+    parts.sort_unstable();
+    Ok(parts)
 }
 
-/// Removes the parts before this one, as far as there are any.
+/// Removes all parts: those that another scan may have left under this name, or this one when it is over.
+pub(crate) fn remove_all(path: &Path) {
+    remove_before(path, u64::MAX);
+}
+
+/// Removes the parts before this one. Where the folder may not be read, that is the last one.
 pub(crate) fn remove_before(path: &Path, generation: u64) {
-    for old in (0..generation).rev() {
-        if fs::remove_file(part(path, old)).is_err() && old + 1 < generation {
-            break;
-        }
+    let parts = parts(path).unwrap_or_else(|_| vec![generation.saturating_sub(1)]);
+    for old in parts.into_iter().filter(|&part| part < generation) {
+        let _ = fs::remove_file(part(path, old));
     }
 }
 
@@ -140,7 +139,7 @@ fn verdict_of(verdict: &record::Verdict) -> Option<Verdict> {
     })
 }
 
-fn suspect_of(name: &str) -> Option<Suspect> {
+pub(crate) fn suspect_of(name: &str) -> Option<Suspect> {
     [Suspect::EveryPort, Suspect::Forged, Suspect::Ttl].into_iter().find(|suspect| suspect.name() == name)
 }
 
@@ -194,6 +193,23 @@ mod tests {
         remove_before(&path, 8);
         assert_eq!(read(&path, 8).unwrap().0.len(), second.len() - 1);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    /// Where the disk was full, or the program killed just then.
+    #[test]
+    fn parts_behind_one_that_is_missing_are_read_and_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("scan");
+        let events = [samples::down(), Event::Warning("text".into())];
+        for generation in [3, 5, 12] {
+            Journal::create(&path, generation).unwrap().append(&events).unwrap();
+        }
+        assert_eq!(read(&path, 5).map(|(events, next)| (events.len(), next)).unwrap(), (4, 13));
+        assert_eq!(read(&path, 13).map(|(events, next)| (events.len(), next)).unwrap(), (0, 13));
+        remove_before(&path, 12);
+        assert_eq!(parts(&path).unwrap(), [12]);
+        remove_all(&path);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -11,9 +11,9 @@
 //! are in the journal, and nothing else was told. A checkpoint that cannot be written leaves the one before as it is, with
 //! all parts since.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,10 +23,11 @@ use std::time::{Duration, Instant};
 use halfopen::{Checkpoint, Checkpointer, Event};
 use halfopen_results::sink::{Error, Mark};
 
-use crate::checkpoint::{self, Header};
+use crate::checkpoint::{Header, Hold};
 use crate::failure::Failure;
 use crate::journal::{self, Journal};
 use crate::output::Output;
+use crate::output::told::Told;
 use crate::screen::Screen;
 
 /// A checkpoint may cost a twentieth of the time at most.
@@ -34,38 +35,69 @@ const SHARE: u32 = 20;
 /// How soon to look again whether the journal has come so far.
 const GLANCE: Duration = Duration::from_millis(2);
 
-/// Where a scan is kept before it has begun.
+/// Where a scan is to be kept. Nothing is made there yet.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Wish {
     pub(crate) path: PathBuf,
     pub(crate) every: Duration,
     pub(crate) header: Header,
-    /// Until the scan has begun.
-    journal: Option<Journal>,
+    /// What is resumed is there, and ours.
+    pub(crate) hold: Option<Hold>,
 }
 
-/// What was made for a scan that never began is taken away again.
-impl Drop for Place {
+/// Where a scan is kept that has not begun.
+#[derive(Debug)]
+pub(crate) struct Place {
+    every: Duration,
+    header: Header,
+    hold: Hold,
+    journal: Journal,
+    fresh: Fresh,
+}
+
+/// Files that were made for a scan that may never begin.
+#[derive(Debug)]
+struct Fresh(Vec<PathBuf>);
+
+impl Drop for Fresh {
     fn drop(&mut self) {
-        if self.journal.is_some() {
-            journal::remove(&self.path, self.header.generation);
-        }
+        self.0.iter().for_each(|path| drop(fs::remove_file(path)));
     }
 }
 
-impl Place {
+impl Fresh {
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Wish {
     /// Makes sure that checkpoints can be written there, before anything is sent.
-    pub(crate) fn open(path: &Path, every: Duration, header: Header) -> Result<Place, Failure> {
-        let failed = |source| Failure::Open { name: path.display().to_string(), source };
-        let journal = Some(Journal::create(path, header.generation).map_err(failed)?);
-        Ok(Place { path: path.into(), every, header, journal })
+    pub(crate) fn open(self) -> Result<Place, Failure> {
+        let Wish { path, every, header, hold } = self;
+        let mut fresh = Fresh(Vec::new());
+        let hold = match hold {
+            Some(hold) => hold,
+            None => {
+                let hold = Hold::make(&path)?;
+                fresh.0.push(path.clone());
+                journal::remove_all(&path);
+                hold
+            }
+        };
+        let part = journal::part(&path, header.generation);
+        let failed = |source| Failure::Open { name: part.display().to_string(), source };
+        let journal = Journal::create(&path, header.generation).map_err(failed)?;
+        fresh.0.push(part);
+        Ok(Place { every, header, hold, journal, fresh })
     }
 }
 
 /// Keeps a scan.
 pub(crate) struct Keeper {
-    path: PathBuf,
+    hold: Arc<Hold>,
     every: Duration,
+    /// As it will be in the next checkpoint, but for what is said of the outputs.
     header: Header,
     screen: Screen,
     /// None since it could not be written.
@@ -101,22 +133,24 @@ struct Job {
 
 impl Keeper {
     /// Of a scan that has begun: its outputs are as they should be without any event of this run.
-    pub(crate) fn new(mut place: Place, checkpointer: Checkpointer, screen: Screen) -> io::Result<Keeper> {
-        let journal = place.journal.take();
-        let (path, every, header) = (place.path.clone(), place.every, place.header.clone());
+    pub(crate) fn new(place: Place, checkpointer: Checkpointer, screen: Screen) -> io::Result<Keeper> {
+        let Place { every, header, hold, journal, fresh } = place;
+        let hold = Arc::new(hold);
         let (jobs, waiting) = channel();
         let (outcomes, done) = channel();
         let shared = Arc::<Shared>::default();
-        let writer = Writer { path: path.clone(), shared: Arc::clone(&shared), checkpointer: checkpointer.clone() };
+        let writer =
+            Writer { hold: Arc::clone(&hold), shared: Arc::clone(&shared), checkpointer: checkpointer.clone() };
         let thread = thread::Builder::new().name("checkpoint".into());
         let writer =
             thread.spawn(move || waiting.into_iter().for_each(|job| drop(outcomes.send(writer.write(&job)))))?;
+        fresh.keep();
         Ok(Keeper {
-            path,
+            hold,
             every,
             header,
             screen,
-            journal,
+            journal: Some(journal),
             taken: 0,
             shared,
             checkpointer,
@@ -148,7 +182,7 @@ impl Keeper {
 
     fn warn(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.is_warned, true) {
-            let path = self.path.display();
+            let path = self.hold.path().display();
             self.screen.warn(&format!(
                 "cannot write a checkpoint to {path}: {error}; the scan goes on, and what was written before stays"
             ));
@@ -168,9 +202,9 @@ impl Keeper {
         if self.is_busy || Instant::now() < self.next {
             return Ok(());
         }
-        let marks = output.marks()?;
+        let (marks, told) = (output.marks()?, output.told());
         self.next = Instant::now() + self.every;
-        if let Err(error) = self.begin(marks) {
+        if let Err(error) = self.begin(marks, told) {
             self.give_up(&error);
         }
         Ok(())
@@ -188,11 +222,11 @@ impl Keeper {
     }
 
     /// The next part of the journal, and the checkpoint that it follows.
-    fn begin(&mut self, marks: Vec<Mark>) -> io::Result<()> {
-        self.header.generation += 1;
-        self.header.marks = marks;
-        let journal = Journal::create(&self.path, self.header.generation)?;
-        let job = Job { header: self.header.clone(), journal: journal.handle()? };
+    fn begin(&mut self, marks: Vec<Mark>, told: Told) -> io::Result<()> {
+        let next = self.header.generation + 1;
+        let journal = Journal::create(self.hold.path(), next)?;
+        self.header.generation = next;
+        let job = Job { header: Header { marks, told, ..self.header.clone() }, journal: journal.handle()? };
         self.journal = Some(journal);
         self.shared.broken.store(false, Ordering::Release);
         self.shared.journaled.store(self.taken, Ordering::Release);
@@ -205,27 +239,25 @@ impl Keeper {
     pub(crate) fn suspend<W: Write>(mut self, output: &mut Output<W>) -> Result<PathBuf, Failure> {
         self.stop_writer();
         let checkpoint = self.checkpointer.checkpoint();
-        let marks = output.marks()?;
+        let (marks, told) = (output.marks()?, output.told());
         // A scan that died may have promised what it never told; the journal has the rest.
         // And an output that has failed has no length to be cut back to: the checkpoint before has one.
         if checkpoint.events() == self.taken && !output.has_failed() {
-            self.header.generation += 1;
-            self.header.marks = marks;
-            let written =
-                sync(&self.header.marks).and_then(|()| checkpoint::write(&self.path, &self.header, &checkpoint));
-            match written {
-                Ok(()) => journal::remove_before(&self.path, self.header.generation),
+            let generation = self.header.generation + 1;
+            let header = Header { generation, marks, told, ..self.header.clone() };
+            match sync(&header.marks).and_then(|()| self.hold.replace(&header, &checkpoint)) {
+                Ok(()) => journal::remove_before(self.hold.path(), generation),
                 Err(error) => self.warn(&error),
             }
         }
-        Ok(std::mem::take(&mut self.path))
+        Ok(self.hold.path().into())
     }
 
     /// The scan has come to its end: there is nothing to resume.
     pub(crate) fn complete(mut self) {
         self.stop_writer();
-        let _ = std::fs::remove_file(&self.path);
-        journal::remove_before(&self.path, self.header.generation + 1);
+        journal::remove_all(self.hold.path());
+        self.hold.remove();
     }
 
     fn stop_writer(&mut self) {
@@ -240,7 +272,7 @@ impl Keeper {
 
 /// Takes and writes checkpoints.
 struct Writer {
-    path: PathBuf,
+    hold: Arc<Hold>,
     shared: Arc<Shared>,
     checkpointer: Checkpointer,
 }
@@ -256,8 +288,8 @@ impl Writer {
         // Outputs and journal have to hold what the checkpoint says that they do, also after a power cut.
         sync(&job.header.marks)?;
         job.journal.sync_data()?;
-        checkpoint::write(&self.path, &job.header, &checkpoint)?;
-        journal::remove_before(&self.path, job.header.generation);
+        self.hold.replace(&job.header, &checkpoint)?;
+        journal::remove_before(self.hold.path(), job.header.generation);
         Ok(taken + began.elapsed())
     }
 

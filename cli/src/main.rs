@@ -41,8 +41,10 @@ mod values;
 mod version;
 
 use std::env;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use failure::Failure;
 use layers::{Unresolved, Variables};
 
 fn main() -> ExitCode {
@@ -61,7 +63,10 @@ fn main() -> ExitCode {
 
 /// Prints what clap answers by itself: help, the version, usage errors.
 fn say(answer: &clap::Error) -> ExitCode {
-    // A closed pipe (`--help | head -1`) is no news.
-    let _ = answer.print();
-    ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2))
+    let printed = answer.print().and_then(|()| io::stdout().flush());
+    match printed {
+        Err(error) if !answer.use_stderr() => Failure::from(failure::stdout(error)).report(),
+        // A usage error is one, whoever can read what it is about.
+        _ => ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2)),
+    }
 }

@@ -55,10 +55,12 @@ pub(crate) struct ReportArgs {
 
 /// Reads the files and writes what was asked for.
 pub(crate) fn run(args: &ReportArgs) -> Result<u8, Failure> {
+    read_once(args.files.iter().map(PathBuf::as_path))?;
     let scans = args.files.iter().map(|file| read::load(file)).collect::<Result<Vec<Scan>, read::Error>>()?;
     let names: Vec<String> = args.files.iter().map(|file| name(file)).collect();
     let sources: Vec<Source<'_>> = names.iter().zip(&scans).map(|(file, scan)| Source { file, scan }).collect();
     let report = Report::of(&sources);
+    args.png.as_deref().map_or(Ok(()), make_directory)?;
     if let Some(output) = &args.output {
         put(output, report.html().as_bytes())?;
     }
@@ -68,6 +70,22 @@ pub(crate) fn run(args: &ReportArgs) -> Result<u8, Failure> {
     Ok(DONE)
 }
 
+/// Standard input is there once.
+pub(crate) fn read_once<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    let again = files.into_iter().filter(|&file| file == Path::new("-")).nth(1);
+    again.map_or(Ok(()), |_| Err(Failure::Setting("standard input is one scan; give a file for the other".into())))
+}
+
+fn make_directory(path: &Path) -> Result<(), Failure> {
+    if path.exists() && !path.is_dir() {
+        return Err(Failure::Setting(format!(
+            "--png wants a directory for the charts, and {} is no directory",
+            path.display()
+        )));
+    }
+    fs::create_dir_all(path).map_err(|source| unwritable(path, source))
+}
+
 /// The name that the page shows: of the file alone, for its directories are nobody's business.
 fn name(file: &Path) -> String {
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
@@ -75,7 +93,6 @@ fn name(file: &Path) -> String {
 }
 
 fn pictures(report: &Report, directory: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(directory).map_err(|source| unwritable(directory, source))?;
     report.charts().iter().try_for_each(|chart| put(&directory.join(chart.name()).with_extension("png"), &chart.png()))
 }
 

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use halfopen::{Checkpoint, Event, HostRate, Pps, Rate};
-use halfopen_results::Destination;
 use halfopen_results::sink::Mark;
+use halfopen_results::{Destination, disk};
 
 use crate::args::{self, Command, LinkArg, ReceiveArg, ScanArgs};
-use crate::checkpoint::{self, Header, Kept};
+use crate::checkpoint::{self, Header, Hold, Kept};
 use crate::failure::Failure;
 use crate::journal;
-use crate::keeper::Place;
+use crate::keeper::Wish;
 use crate::layers::{Effective, Origin, Unresolved, Variables};
+use crate::output::told::Told;
 use crate::scan;
 use crate::settings::Settings;
 use crate::values;
@@ -29,7 +30,9 @@ Examples:
 
 Outputs that are files go on where they were: every finding stands in them once. What went to standard output in the \
 last seconds before the scan was killed may be printed again. Settings and files of targets are those of the scan; \
-if targets have changed meanwhile, nothing is sent.";
+if targets have changed meanwhile, nothing is sent. A scope that is set now binds the scan beside the one it began with. \
+After a kill, probes sent since the last checkpoint are not counted, and the account says \"at least\". One program at a time \
+can go on with a scan.";
 
 /// `halfopen resume`, as typed.
 #[derive(Debug, Args)]
@@ -89,28 +92,45 @@ pub(crate) struct Past {
     pub(crate) checkpoint: Checkpoint,
     /// How far its outputs had come.
     pub(crate) marks: Vec<Mark>,
+    /// What the account is to say of what was found before.
+    pub(crate) told: Told,
     /// What was found since, and is to be told again where outputs were cut back.
     pub(crate) events: Vec<Event>,
 }
 
 /// Does it.
 pub(crate) fn run(args: &ResumeArgs) -> Result<u8, Failure> {
-    let path = full_name(&args.file);
-    let Kept { header, mut checkpoint } = checkpoint::read(&path)?;
     let failed = |name: &Path, source| Failure::Open { name: name.display().to_string(), source };
+    let path = disk::behind(&args.file).map_err(|source| failed(&args.file, source))?;
+    let hold = Hold::take(&path)?;
+    let Kept { header, mut checkpoint } = hold.read()?;
+    let scope = configured_scope()?;
     let (events, generation) = journal::read(&path, header.generation).map_err(|source| failed(&path, source))?;
     events.iter().for_each(|event| note(&mut checkpoint, event));
     env::set_current_dir(&header.directory).map_err(|source| failed(&header.directory, source))?;
     let mut scan = scan_args(&header.words)?;
     args.change(&mut scan);
+    scan.permit.also = scope;
     scan.probing.seed = Some(checkpoint.seed());
     // Written on, and so no business of what is given up.
     scan.output.checkpoint = Some(path.clone());
     let settings = Settings::new(scan)?;
     let every = settings.args.output.checkpoint_every;
-    let marks = header.marks.clone();
-    let place = Place::open(&path, every, Header { generation, program: version(), ..header })?;
-    scan::go_on(&settings, place, Past { checkpoint, marks, events })
+    let Header { directory, words, marks, told, .. } = header;
+    let header = Header { program: version(), generation, directory, words, marks: Vec::new(), told: Told::default() };
+    let wish = Wish { path, every, header, hold: Some(hold) };
+    scan::go_on(&settings, wish, Past { checkpoint, marks, told, events })
+}
+
+/// The scope that every scan of this user has to keep to now, by the environment or the file of settings: it binds one that
+/// goes on as well, whatever held when it began.
+fn configured_scope() -> Result<Option<PathBuf>, Failure> {
+    let words = ["halfopen", "scan"].map(OsString::from);
+    match args::parse(&words, &Variables::of_process()) {
+        Ok(args::Parsed { command: Command::Scan(scan), .. }) => Ok(scan.permit.scope.map(|scope| full_name(&scope))),
+        Err(Unresolved::Failure(failure)) => Err(*failure),
+        Ok(_) | Err(Unresolved::Answer(_)) => Ok(None),
+    }
 }
 
 fn note(checkpoint: &mut Checkpoint, event: &Event) {
@@ -165,22 +185,16 @@ fn set<T>(old: &mut T, new: Option<T>) {
 }
 
 /// Where a new scan is kept, if that is wished for.
-pub(crate) fn place(settings: &Settings, effective: &[Effective]) -> Result<Option<Place>, Failure> {
+pub(crate) fn wish(settings: &Settings, effective: &[Effective]) -> Result<Option<Wish>, Failure> {
     let output = &settings.args.output;
     let Some(path) = output.checkpoint.as_deref().map(full_name) else { return Ok(None) };
-    if fs::symlink_metadata(&path).is_ok() {
-        let name = path.display();
-        let problem =
-            format!("{name} is there already; go on with that scan by `halfopen resume {name}`, or remove it");
-        return Err(Failure::Setting(problem));
-    }
+    checkpoint::is_free(&path)?;
     resumable(settings)?;
     let directory = env::current_dir().map_err(|source| Failure::Open { name: ".".into(), source })?;
     let words = words(&settings.args, effective);
-    let header = Header { program: version(), generation: 0, directory, words, marks: Vec::new() };
-    let failed = |source| Failure::Open { name: path.display().to_string(), source };
-    journal::remove_all(&path).map_err(failed)?;
-    Place::open(&path, output.checkpoint_every, header).map(Some)
+    let (marks, told) = (Vec::new(), Told::default());
+    let header = Header { program: version(), generation: 0, directory, words, marks, told };
+    Ok(Some(Wish { path, every: output.checkpoint_every, header, hold: None }))
 }
 
 /// Whether all that it takes is there again when the scan is resumed.

@@ -2,6 +2,8 @@
 //! that lines of results go above the bar. What the results say is for `output`.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anstyle::{AnsiColor, Style as Ansi};
 use halfopen::{Phase, Progress, RateBound};
@@ -27,6 +29,8 @@ pub(crate) struct Style {
 pub(crate) struct Screen {
     style: Style,
     bar: ProgressBar,
+    /// What the bar says is open.
+    open: Arc<AtomicU64>,
 }
 
 /// Redraws a second: enough to look alive, little enough for slow terminals.
@@ -49,7 +53,7 @@ impl Screen {
         let target = if style.bar { ProgressDrawTarget::stderr_with_hz(REDRAWS) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), target);
         bar.set_style(shape(BAR));
-        Screen { style, bar }
+        Screen { style, bar, open: Arc::default() }
     }
 
     /// Says something in passing; not when quiet.
@@ -82,9 +86,17 @@ impl Screen {
         });
     }
 
+    /// Draws how far the scan is if more is open than the bar says: what is about to be written above it counts.
+    pub(crate) fn catch_up(&self, progress: impl FnOnce() -> Progress) {
+        let progress = self.style.bar.then(progress);
+        let news = progress.filter(|progress| progress.open != self.open.load(Ordering::Relaxed));
+        news.iter().for_each(|progress| self.progress(progress));
+    }
+
     /// Draws how far the scan is.
     pub(crate) fn progress(&self, progress: &Progress) {
         if self.style.bar {
+            self.open.store(progress.open, Ordering::Relaxed);
             let width = width();
             let (template, beside) = if width < ROOMY { (NARROW, BESIDE_PERCENT) } else { (BAR, BESIDE_BAR) };
             self.bar.set_style(shape(template));
@@ -154,7 +166,7 @@ fn parts(progress: &Progress) -> Vec<Part> {
         some(3, progress.drops, "dropped here").flatten().map(|part| Part { alarms: true, ..part }),
         part(0, format!("{} open", grouped(progress.open))),
         some(6, progress.hosts_down, "down").flatten(),
-        progress.remaining.and_then(|left| part(4, format!("ETA {}", duration(left)))),
+        progress.remaining.filter(|left| !left.is_zero()).and_then(|left| part(4, format!("ETA {}", duration(left)))),
     ];
     parts.into_iter().flatten().collect()
 }

@@ -8,13 +8,13 @@ use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use halfopen::{Cooldown, Discover, LinkKind, Method, Plan, PlanBuilder, Receive, Resolve, Scan, ScanBuilder, State};
 use halfopen_results::record::{self, Show};
 use halfopen_results::sink::{self, Wanted};
-use halfopen_results::{Choice, Destination, Form};
+use halfopen_results::{Choice, Destination, Field, Form, disk};
 use halfopen_services::top_ports;
 
 use crate::args::{
@@ -76,7 +76,13 @@ impl Settings {
         if !typed.fields.is_empty() && !outputs.iter().any(|output| output.form.has_fields()) {
             return Err(Failure::NoFields);
         }
+        if let Some(field) = doubled(&typed.fields) {
+            return Err(Failure::Setting(format!("--fields names {} twice", field.name())));
+        }
         let wanted = Wanted { show: shown(&typed.show), fields: typed.fields.clone(), filter: typed.filter.clone() };
+        if wanted.show.is_some_and(|show| !show.open) && outputs.iter().any(|output| output.form == Form::List) {
+            return Err(Failure::ClosedList);
+        }
         let has_summary = matches!(on_stdout, Some(FormArg::Of(form)) if form.has_summary());
         let settings = Settings {
             seed: args.probing.seed.unwrap_or_else(draw_seed),
@@ -90,9 +96,30 @@ impl Settings {
             observed: args.then.command.is_some(),
             args,
         };
+        settings.spares(settings.reads())?;
         match twice(settings.writes()) {
             Some(path) => Err(sink::Error::Busy { path: path.display().to_string() }.into()),
             None => Ok(settings),
+        }
+    }
+
+    /// The files that are read.
+    fn reads(&self) -> impl Iterator<Item = &Path> {
+        let (targets, permit) = (&self.args.targets, &self.args.permit);
+        let lists = targets.input.iter().chain(&targets.exclude_file).filter(|file| *file != Path::new("-"));
+        lists.chain(&permit.scope).chain(&permit.also).map(PathBuf::as_path)
+    }
+
+    /// Whether no output is written over one of these files, which the scan needs.
+    pub(crate) fn spares<'a>(&self, needed: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
+        let writes = self.writes();
+        let mut needed = needed.filter(|file| writes.iter().any(|written| is_same(file, written)));
+        match needed.next() {
+            Some(file) => {
+                let name = file.display();
+                Err(Failure::Setting(format!("{name} would be written over: this scan needs it; name another output")))
+            }
+            None => Ok(()),
         }
     }
 
@@ -112,17 +139,13 @@ impl Settings {
         all.map(|path| fs::canonicalize(&path).unwrap_or(path)).collect()
     }
 
-    /// Reads the targets, ports and exclusions.
+    /// Reads the targets, ports and exclusions: all that was named, also where a shard of it is to be scanned.
     pub(crate) fn plan(&self) -> Result<Plan, Failure> {
         let args = &self.args.targets;
         if args.targets.is_empty() && args.input.is_empty() {
             return Err(Failure::NoTargets);
         }
-        let plan = self.named(self.rules()?, &args.input)?.build()?;
-        match args.shard {
-            Some(shard) => Ok(plan.shard(shard)?),
-            None => Ok(plan),
-        }
+        Ok(self.named(self.rules()?, &args.input)?.build()?)
     }
 
     /// The targets, ports and exclusions but those that come from standard input.
@@ -162,6 +185,14 @@ impl Settings {
     fn named(&self, plan: PlanBuilder, files: &[PathBuf]) -> Result<PlanBuilder, Failure> {
         let plan = each(plan, &self.args.targets.targets, |plan, text| Ok(plan.targets(text)?))?;
         each(plan, files, |plan, file| input(plan, file))
+    }
+
+    /// The part of it that is to be scanned.
+    pub(crate) fn part(&self, whole: Plan) -> Result<Plan, Failure> {
+        match self.args.targets.shard {
+            Some(shard) => Ok(whole.shard(shard)?),
+            None => Ok(whole),
+        }
     }
 
     /// The scan of a plan, ready to start.
@@ -235,6 +266,11 @@ fn outputs(typed: &[OutputArg], all: Option<&Path>) -> Vec<Choice> {
     };
     let all = all.into_iter().flat_map(|base| Form::ALL.map(|form| of_base(base, form)));
     typed.iter().filter_map(choice).chain(all).collect()
+}
+
+/// The first of these that stands there once more.
+fn doubled(fields: &[Field]) -> Option<Field> {
+    fields.iter().enumerate().find(|&(at, field)| fields[..at].contains(field)).map(|(_, &field)| field)
 }
 
 fn human_files(typed: &[OutputArg]) -> Vec<PathBuf> {
@@ -412,6 +448,15 @@ fn colours(stream: &impl anstream::stream::RawStream) -> bool {
 /// A seed from the system's randomness, by way of the standard library's hasher keys.
 fn draw_seed() -> u64 {
     RandomState::new().build_hasher().finish()
+}
+
+/// Whether two names stand for the same ordinary file, or would.
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        (Err(_), Err(_)) => disk::behind(one).ok() == disk::behind(other).ok(),
+        _ => false,
+    }
 }
 
 /// A file that is named more than once: each would be written over by the other. Pipes and devices take everything.

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use halfopen::{Phase, Progress};
+use halfopen_results::disk;
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 use serde::Serialize;
@@ -124,10 +125,15 @@ impl Stats {
 
 /// A FIFO is opened as its own reader, too: so there is no wait for one, and one that goes away is no error.
 fn open(path: &Path) -> io::Result<File> {
-    let is_fifo = path.metadata().is_ok_and(|file| file.file_type().is_fifo());
-    match is_fifo {
-        true => OpenOptions::new().read(true).write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path),
-        false => File::create(path),
+    match path.metadata().map(|file| file.file_type()) {
+        Ok(kind) if kind.is_fifo() => {
+            OpenOptions::new().read(true).write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)
+        }
+        Ok(kind) if !kind.is_file() => OpenOptions::new().write(true).open(path),
+        _ => {
+            let (file, _) = disk::open(&disk::behind(path)?)?;
+            file.set_len(0).map(|()| file)
+        }
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct ThenArgs {
     pub(crate) command: Option<Template>,
 
     /// How many of these commands run at one time
-    #[arg(long, value_name = "N", default_value_t = NonZeroU8::new(4).unwrap_or(NonZeroU8::MIN), requires = "command")]
+    #[arg(long, value_name = "N", default_value = "4", value_parser = values::jobs, requires = "command")]
     pub(crate) then_jobs: NonZeroU8,
 
     /// End a command that takes longer, such as 90s or 10m [default: never]

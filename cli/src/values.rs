@@ -2,6 +2,8 @@
 //! half sentence what it would accept; which option it was is clap's to say.
 
 use std::net::IpAddr;
+use std::num::NonZeroU8;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use halfopen::{HostRate, Pps, Rate};
@@ -65,6 +67,21 @@ pub(crate) fn cooldown(text: &str) -> Result<CooldownArg, String> {
         Some(_) => Err("a day is the longest cooldown".into()),
         None => Err("expected auto, or a time with its unit such as 500ms or 2s".into()),
     }
+}
+
+/// A file for something else than results, which have standard output.
+pub(crate) fn beside_results(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => {
+            Err("standard output has the results; give a file, /dev/stderr, or a descriptor such as /dev/fd/3".into())
+        }
+        file => Ok(file.into()),
+    }
+}
+
+/// How many at one time.
+pub(crate) fn jobs(text: &str) -> Result<NonZeroU8, String> {
+    text.parse().map_err(|_| "expected a number from 1 to 255".into())
 }
 
 /// `500ms`, `5s`, `1m`: often enough to be of use, and not so often that there is time for nothing else.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, SystemTime};
 
-use crate::counters::{MAX_PASSES, Shared, load};
+use crate::counters::{MAX_PASSES, Shared, Turn, load};
 use crate::error::Error;
 use crate::loss::Row;
 use crate::passes::Account;
@@ -43,7 +43,8 @@ use cells::Cells;
 /// A scan under way, as far as it has come: from [`crate::Running::checkpoint`] to [`crate::ScanBuilder::resume`].
 ///
 /// It holds what is known of targets, not settings: the resumed scan may have another rate, other senders and links. It
-/// does hold the seed, the shard, and a fingerprint of the plan, so that nothing else can be resumed from it.
+/// does hold the seed, the shard, and a fingerprint of the plan, so that nothing else can be resumed from it. A whole program
+/// is `examples/resume.rs`; in short:
 ///
 /// ```no_run
 /// use halfopen::{Checkpoint, Event, Plan, Scan};
@@ -76,6 +77,8 @@ use cells::Cells;
 pub struct Checkpoint {
     pub(crate) identity: Identity,
     events: u64,
+    /// Whether the scan had come to its end, so that nothing was sent after.
+    last: bool,
     pub(crate) tally: Tally,
     /// The hosts that discovery has left in the plan; none where all are.
     pub(crate) kept: Option<Arc<[AddressRange]>>,
@@ -150,6 +153,8 @@ pub(crate) struct Tally {
     pub(crate) closed: u64,
     pub(crate) filtered: u64,
     pub(crate) silent: u64,
+    /// Whether more was sent than is counted, because a run was killed after its last checkpoint.
+    at_least: bool,
 }
 
 /// What a checkpoint needs of a scan and nothing else does.
@@ -243,6 +248,7 @@ impl Checkpoint {
     /// What checkpoints of the resumed scan begin with.
     pub(crate) fn basis(&self, identity: Identity) -> Basis {
         let begun = self.has_begun();
+        let past = Tally { at_least: self.tally.at_least || !self.last, ..self.tally.clone() };
         Basis {
             identity,
             started: Some(self.tally.started),
@@ -252,9 +258,9 @@ impl Checkpoint {
             down: Arc::clone(&self.down),
             suspects: self.suspects.clone(),
             account: self.account.clone(),
-            past: Some(self.tally.clone()),
             ahead: self.ahead.clone(),
-            resumed: begun.then(|| Box::new(self.clone())),
+            resumed: begun.then(|| Box::new(Checkpoint { tally: past.clone(), ..self.clone() })),
+            past: Some(past),
         }
     }
 
@@ -271,12 +277,13 @@ impl Checkpoint {
     pub(crate) fn take(shared: &Shared, now: Time) -> Checkpoint {
         loop {
             let version = shared.shift.load(Ordering::Acquire);
+            let last = shared.turn() == Turn::Done;
             let taken = version.is_multiple_of(2).then(|| Checkpoint::read(shared, now));
             fence(Ordering::Acquire);
             match taken {
                 // The count of events last: it covers all that was read before.
                 Some(taken) if shared.shift.load(Ordering::Relaxed) == version => {
-                    return Checkpoint { events: load(&shared.receiver.promised), ..taken };
+                    return Checkpoint { events: load(&shared.receiver.promised), last, ..taken };
                 }
                 _ => std::thread::yield_now(),
             }
@@ -286,7 +293,9 @@ impl Checkpoint {
     fn read(shared: &Shared, now: Time) -> Checkpoint {
         let basis = shared.basis.lock();
         if let Some(resumed) = &basis.resumed {
-            return Checkpoint::clone(resumed);
+            // Neighbours are asked before, and who has gone is told.
+            let (down, suspects) = (Arc::clone(&basis.down), basis.suspects.clone());
+            return Checkpoint { down, suspects, ..Checkpoint::clone(resumed) };
         }
         let (at_work, tally) = if shared.lap() == 0 {
             (None, Tally::of(shared, &basis, now))
@@ -297,6 +306,7 @@ impl Checkpoint {
         Checkpoint {
             identity: basis.identity,
             events: 0,
+            last: false,
             tally,
             kept: basis.kept.clone(),
             discovery: basis.discovery,
@@ -402,6 +412,7 @@ impl Default for Tally {
             closed: 0,
             filtered: 0,
             silent: 0,
+            at_least: false,
         }
     }
 }
@@ -436,6 +447,7 @@ impl Tally {
             closed: load(&receiver.closed),
             filtered: load(&receiver.filtered),
             silent: load(&receiver.silent),
+            at_least: past.at_least,
         }
     }
 
@@ -468,6 +480,7 @@ impl Tally {
         last.started = self.started;
         last.elapsed += self.elapsed;
         last.sending += self.sending;
+        last.sent_at_least = self.at_least;
         last
     }
 }
@@ -493,4 +506,36 @@ pub(crate) fn runs(addresses: impl Iterator<Item = IpAddr>) -> Vec<AddressRange>
 fn follows(one: IpAddr, next: IpAddr) -> bool {
     let (one, next) = (crate::target::Family::number(one), crate::target::Family::number(next));
     one.0 == next.0 && one.1.checked_add(1) == Some(next.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing_begun() -> Checkpoint {
+        Checkpoint::take(&Shared::new(64, 1), Time::ZERO)
+    }
+
+    /// Neighbours are asked before the first stripe is opened again.
+    #[test]
+    fn hosts_that_have_gone_meanwhile_are_known_at_once() {
+        let resumed = nothing_begun();
+        let shared = Shared::new(64, 1);
+        shared.basis.lock().resumed = Some(Box::new(resumed));
+        let gone: IpAddr = "10.0.0.7".parse().unwrap();
+        assert_eq!(shared.news_of_down([gone].into_iter()), [gone]);
+        let taken = Checkpoint::take(&shared, Time::ZERO);
+        assert_eq!((taken.events(), taken.down().collect::<Vec<_>>()), (1, vec![AddressRange::from(gone)]));
+    }
+
+    #[test]
+    fn what_was_sent_after_the_last_look_is_not_counted() {
+        let at_least = |checkpoint: &Checkpoint| checkpoint.basis(Identity::default()).past.unwrap().at_least;
+        let mut killed = nothing_begun();
+        assert!(at_least(&killed));
+        killed.last = true;
+        assert!(!at_least(&killed), "nothing came after");
+        killed.tally.at_least = true;
+        assert!(at_least(&killed), "of an earlier run");
+    }
 }

@@ -257,25 +257,41 @@ impl ConnectScan {
     }
 
     fn stripe(&mut self, stripe: Stripe, begun: Option<&AtWork>) -> Result<(), Error> {
-        self.shared.open(stripe, begun);
-        add(&self.shared.sender.begun, stripe.len);
+        if self.shared.stopped() {
+            return Ok(());
+        }
         let first = begun.map_or(0, |begun| begun.leg.pass.min(self.passes() - 1));
-        for pass in first..self.passes() {
+        self.open(stripe, begun, first);
+        self.pass(stripe, first)?;
+        for pass in first + 1..self.passes() {
             if self.shared.stopped() {
                 break;
             }
-            self.walker().set_pass(pass);
-            self.shared.begin(pass, None, f64::INFINITY);
-            self.rest = self.shared.rest(self.shared.lap());
-            let expected = if pass == 0 { stripe.len } else { self.shared.silent() };
-            add(&self.shared.sender.planned, expected);
-            self.shared.sender.set_phase(Phase::Probing { pass });
+            self.begin_pass(stripe, pass);
             self.pass(stripe, pass)?;
         }
         if !self.shared.suspended() {
             self.close(stripe);
         }
         Ok(())
+    }
+
+    /// A stripe without a pass would be one that nothing is known of: checkpoints see both begun or none.
+    fn open(&mut self, stripe: Stripe, begun: Option<&AtWork>, first: u8) {
+        let shared = Arc::clone(&self.shared);
+        let _shift = shared.shifting();
+        shared.open(stripe, begun);
+        add(&shared.sender.begun, stripe.len);
+        self.begin_pass(stripe, first);
+    }
+
+    fn begin_pass(&mut self, stripe: Stripe, pass: u8) {
+        self.walker().set_pass(pass);
+        self.shared.begin(pass, None, f64::INFINITY);
+        self.rest = self.shared.rest(self.shared.lap());
+        let expected = if pass == 0 { stripe.len } else { self.shared.silent() };
+        add(&self.shared.sender.planned, expected);
+        self.shared.sender.set_phase(Phase::Probing { pass });
     }
 
     /// Begins what may begin and takes in what has ended, until all of the pass has.

@@ -62,6 +62,22 @@ use crate::time::Time;
 use crate::trail::Trail;
 use crate::verdict::{State, Suspicion};
 
+/// A change that checkpoints must see all or nothing of.
+#[derive(Debug)]
+#[must_use = "it lasts as long as this lives"]
+pub(crate) struct Shift<'a> {
+    /// With which version it ends, if it is not part of another.
+    ends: Option<(&'a AtomicU64, u64)>,
+}
+
+impl Drop for Shift<'_> {
+    fn drop(&mut self) {
+        if let Some((shift, version)) = self.ends {
+            shift.store(version, Ordering::Release);
+        }
+    }
+}
+
 /// Shared by one scan's sender, receiver and owner.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -315,17 +331,21 @@ impl Shared {
     /// Opens a stripe: to be called by the sender in `Closed` only. A leg over all of it begins it, or what is left of one
     /// that was begun in another run.
     pub(crate) fn open(&self, stripe: Stripe, begun: Option<&AtWork>) {
-        self.shift(|| self.prepare(stripe, begun));
+        let _shift = self.shifting();
+        self.prepare(stripe, begun);
         self.set_turn(Turn::Open);
     }
 
-    /// Keeps checkpoints away meanwhile; the sender's.
-    fn shift(&self, change: impl FnOnce()) {
+    /// Keeps checkpoints away for as long as the guard lives; the sender's. One within another is part of it: a stripe and
+    /// its first leg are begun in one.
+    pub(crate) fn shifting(&self) -> Shift<'_> {
         let version = self.shift.load(Ordering::Relaxed);
+        if !version.is_multiple_of(2) {
+            return Shift { ends: None };
+        }
         self.shift.store(version + 1, Ordering::Relaxed);
         fence(Ordering::Release);
-        change();
-        self.shift.store(version + 2, Ordering::Release);
+        Shift { ends: Some((&self.shift, version + 2)) }
     }
 
     fn prepare(&self, stripe: Stripe, begun: Option<&AtWork>) {
@@ -338,8 +358,6 @@ impl Shared {
             walker.take_over(slice);
             walker.trail.clear(slice.start);
         }
-        self.leg.pass.store(0, Ordering::Relaxed);
-        self.leg.all.store(true, Ordering::Relaxed);
         let known = begun.map(|begun| self.remember(begun)).unwrap_or_default();
         let whole = Ranges::of(0, stripe.len);
         let rest = begun.map(|begun| Ranges::from_iter(begun.leg.todo.iter().copied()).within(&whole));
@@ -466,11 +484,10 @@ impl Shared {
 
     /// Begins a leg of a pass over these groups, or over all, no faster than that: the sender's, while no walker walks.
     pub(crate) fn begin(&self, pass: u8, groups: Option<&[usize]>, most: f64) {
-        self.shift(|| {
-            set(&self.leg.most, most.to_bits());
-            self.walkers.iter().for_each(|walker| walker.trail.clear(walker.slice().start));
-            self.choose(pass, groups);
-        });
+        let _shift = self.shifting();
+        set(&self.leg.most, most.to_bits());
+        self.walkers.iter().for_each(|walker| walker.trail.clear(walker.slice().start));
+        self.choose(pass, groups);
     }
 
     fn choose(&self, pass: u8, groups: Option<&[usize]>) {

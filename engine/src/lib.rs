@@ -1,7 +1,8 @@
 //! halfopen: a half-open (SYN) TCP scanning engine.
 //!
 //! It sends a SYN to every (address, port) of a [`Plan`], reads what comes back, and says of each: open, closed or
-//! filtered, and why. [`Scan::builder`] is where to begin; `examples/sweep.rs` is a whole program.
+//! filtered, and why. [`Scan::builder`] is where to begin; `examples/sweep.rs` is a whole program,
+//! `examples/resume.rs` one whose scan goes on after an interruption.
 //!
 //! ```text
 //!  Plan ──▶ Permutation ──▶ Walker ──▶ LinkTx ─┐

@@ -420,9 +420,16 @@ impl Missing {
         Interval { expected: self.mean, low: low.min(self.mean), high: high.max(self.mean).max(self.least_high) }
     }
 
-    /// The least number of which it is that likely that no more are missing.
+    /// The least number of which it is that likely that no more are missing. What is missing in clusters is the less often
+    /// missing at all; whether it is, is not known, so an upper end is no less than for single ones.
     pub(crate) fn quantile(self, share: f64) -> f64 {
-        let Missing { mean, variance, .. } = self;
+        let clustered = self.quantile_of(self.variance, share);
+        if share < 0.5 { clustered } else { clustered.max(self.quantile_of(self.mean, share)) }
+    }
+
+    /// The same for this variance.
+    fn quantile_of(self, variance: f64, share: f64) -> f64 {
+        let mean = self.mean;
         if mean <= 0.0 {
             return 0.0;
         }
@@ -542,5 +549,15 @@ mod tests {
         assert_eq!(geometric.quantile(0.975), 5.0);
         let large = Missing { mean: 1e6, variance: 1e6, least_high: 0.0 };
         assert_eq!(large.quantile(0.975), 1_001_960.0);
+    }
+
+    #[test]
+    fn clusters_do_not_make_nothing_missing_more_certain() {
+        // Poisson with mean 0.03: P(0) = 0.9704; in clusters, P(0) is higher, and whether there are any is not known.
+        for variance in [0.03, 0.06, 0.3] {
+            let rare = Missing { mean: 0.03, variance, least_high: 0.0 };
+            assert_eq!((rare.quantile(0.025), rare.quantile(0.975)), (0.0, 1.0), "{variance}");
+        }
+        assert_eq!(Missing { mean: 0.02, variance: 0.06, least_high: 0.0 }.quantile(0.975), 0.0);
     }
 }

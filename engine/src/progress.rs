@@ -38,7 +38,10 @@ pub(crate) fn snapshot(shared: &Shared, targets: u64, now: Time) -> Progress {
         rate,
         bound: shared.sender.bound(),
         loss: loss(shared, now),
-        remaining: time_left(left, rate).and_then(|time| time.checked_add(shared.wait())),
+        remaining: match phase {
+            Phase::Done => Some(Duration::ZERO),
+            _ => time_left(left, rate).and_then(|time| time.checked_add(shared.wait())),
+        },
     }
 }
 
@@ -117,7 +120,8 @@ mod tests {
         set(&shared.sender.begun, 500);
         assert_eq!(snapshot(&shared, 1000, Time::ZERO).done, 0.2);
         shared.sender.set_phase(Phase::Done);
-        assert_eq!(snapshot(&shared, 1000, Time::ZERO).done, 1.0);
+        let end = snapshot(&shared, 1000, Time::ZERO);
+        assert_eq!((end.done, end.remaining), (1.0, Some(Duration::ZERO)));
     }
 
     #[test]

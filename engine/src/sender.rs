@@ -171,7 +171,10 @@ impl Sender {
         self.stripe = Stripe { start: Position(from), len: left.min(most) };
         self.skipped = self.shared.sum(|walker| &walker.skipped);
         self.shared.basis.lock().account = self.passes.account().clone();
-        self.shared.open(self.stripe, begun.as_ref());
+        let shared = Arc::clone(&self.shared);
+        // A stripe without a leg would be one that nothing is known of.
+        let _shift = shared.shifting();
+        shared.open(self.stripe, begun.as_ref());
         add(&self.shared.sender.begun, self.stripe.len);
         self.shared.sender.follow_walkers();
         match begun {

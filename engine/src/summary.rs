@@ -113,6 +113,9 @@ pub struct Summary {
     pub skipped: Vec<AddressRange>,
     /// Probes sent, by pass.
     pub sent: Vec<u64>,
+    /// Whether more was sent than is counted here: the scan was resumed after a run that was killed, and what that run sent
+    /// and heard after its last checkpoint nobody knows. Of targets and verdicts nothing is missing.
+    pub sent_at_least: bool,
     /// Probes sent once more within their pass, because our own side had dropped something at the time; not in `sent`.
     pub again: u64,
     /// How complete the result is. None for a connect scan: the kernel repeats probes by itself, and says nothing of it.

@@ -1,7 +1,8 @@
 //! What changed between two scans, as far as both know. A target counts where each scan says what it is, or at least what it
 //! is not: one that was covered and is not among the findings has a state that was not shown. What a scan did not probe it
-//! knows nothing of: hosts that were down or skipped, what was not reached before a stop, what another shard had (the plan of a shard is its own). Where a form
-//! has no place for the plan (list, csv), it is taken to be that of the other scan.
+//! knows nothing of: hosts that were down or skipped, what was not reached before a stop, what another shard had (the plan of a shard is its own).
+//! A form that has no place for the plan (list, csv) has none for its end either: nobody can tell whether it is whole, so it
+//! is known by what it lists. Who knows that it is whole can say so ([`Difference::of_wholes`]).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,9 +11,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::address::Range;
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, Ports};
 use crate::record::{Name, Show, State};
-use crate::scan::{Host, Scan};
+use crate::scan::{CUT, Host, Scan};
 
 /// What changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -82,18 +83,27 @@ pub enum Change {
 impl Difference {
     /// From one scan to another.
     pub fn between(a: &Scan, b: &Scan) -> Difference {
-        let (one, other) = (View::new(a), View::new(b));
+        Difference::of(&View::new(a), &View::new(b))
+    }
+
+    /// The same where what does not say what it covered is known to be whole, and to have covered what the other did.
+    pub fn of_wholes(a: &Scan, b: &Scan) -> Difference {
+        Difference::of(&View::new(a).whole(), &View::new(b).whole())
+    }
+
+    fn of(one: &View<'_>, other: &View<'_>) -> Difference {
+        let (a, b) = (one.scan, other.scan);
         let addresses: BTreeSet<_> = a.hosts.keys().chain(b.hosts.keys()).copied().collect();
         let mut unknown = (0, 0);
-        let hosts = addresses.into_iter().filter_map(|address| host(address, &one, &other, &mut unknown));
+        let hosts = addresses.into_iter().filter_map(|address| host(address, one, other, &mut unknown));
         let hosts: Vec<_> = hosts.collect();
         Difference {
             same: hosts.is_empty(),
             hosts,
-            compared: compared(&one, &other),
+            compared: compared(one, other),
             unknown_in_b: unknown.1,
             unknown_in_a: unknown.0,
-            notes: notes(&one, &other),
+            notes: notes(one, other),
         }
     }
 
@@ -117,6 +127,8 @@ pub struct View<'a> {
     scan: &'a Scan,
     covers: Covers,
     show: Show,
+    /// Hosts with ports that were counted, each of whose ports is either listed or counted.
+    accounted: BTreeSet<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -125,9 +137,12 @@ enum Covers {
     Plan(Coverage),
     /// Nothing but what it has found, and why.
     Findings(&'static str),
-    /// It does not say.
-    Unsaid,
+    /// What the other did.
+    AsTheOther,
 }
+
+/// Of a scan that has no place for what it covered.
+const UNSAID: &str = "does not say what it covered, nor whether it is whole";
 
 impl<'a> View<'a> {
     /// Of a scan.
@@ -135,7 +150,9 @@ impl<'a> View<'a> {
         let shown = |state| state == State::Open || scan.count(state) > 0;
         let [open, closed, filtered] = State::ALL.map(shown);
         let unsaid = Show { open, closed, filtered, down: false };
-        let Some(header) = &scan.header else { return View { scan, covers: Covers::Unsaid, show: unsaid } };
+        let Some(header) = &scan.header else {
+            return View { scan, covers: Covers::Findings(UNSAID), show: unsaid, accounted: BTreeSet::new() };
+        };
         let covers = match &scan.summary {
             _ if header.settings.filter.is_some() => Covers::Findings("was filtered"),
             Some(summary) if summary.outcome == "complete" => {
@@ -145,7 +162,15 @@ impl<'a> View<'a> {
             Some(_) => Covers::Findings("was stopped"),
             None => Covers::Findings("did not end"),
         };
-        View { scan, covers, show: header.settings.show }
+        View { scan, accounted: accounted(scan, &header.coverage), covers, show: header.settings.show }
+    }
+
+    /// The same of a scan that does not say what it covered, but is known to be whole.
+    fn whole(self) -> View<'a> {
+        match self.covers {
+            Covers::Findings(UNSAID) if !self.scan.is_cut() => View { covers: Covers::AsTheOther, ..self },
+            _ => self,
+        }
     }
 
     fn host(&self, address: IpAddr) -> Option<&'a Host> {
@@ -161,19 +186,19 @@ impl<'a> View<'a> {
         let covered = match &self.covers {
             Covers::Plan(plan) => plan.contains(address, port),
             Covers::Findings(_) => false,
-            Covers::Unsaid => true,
+            Covers::AsTheOther => true,
         };
-        if !covered || host.is_some_and(|host| host.down.is_some()) { Vec::new() } else { self.others(host) }
+        if !covered || host.is_some_and(|host| host.down.is_some()) { Vec::new() } else { self.others(address, host) }
     }
 
-    /// What a target may be that is not among the findings.
-    fn others(&self, host: Option<&Host>) -> Vec<State> {
-        let counted =
-            |state: State| host.is_some_and(|host| host.rest.iter().any(|rest| rest.state == state && rest.count > 0));
-        let is_counted = State::ALL.into_iter().any(counted);
+    /// What those ports of a host may be that were covered and are not among the findings: what was counted, or if that are
+    /// not all of them (nmap's grepable form counts one state only), whatever is not shown.
+    fn others(&self, address: IpAddr, host: Option<&Host>) -> Vec<State> {
+        let counted = |state: State| host.is_some_and(|host| host.counted(state) > 0);
+        let all = self.accounted.contains(&address);
         let hidden = self.scan.summary.as_ref().is_some_and(|summary| summary.suspects_hidden > 0);
         let may = |&state: &State| {
-            let unlisted = if is_counted { counted(state) } else { !self.show.state(state) };
+            let unlisted = counted(state) || (!all && !self.show.state(state));
             unlisted || (hidden && state == State::Open)
         };
         State::ALL.into_iter().filter(may).collect()
@@ -196,6 +221,21 @@ impl<'a> View<'a> {
             .flat_map(|(&address, host)| host.ports.keys().map(move |&port| (address, port)))
             .collect()
     }
+}
+
+/// The hosts with counted ports of which no port of the plan is left that is neither listed nor counted.
+fn accounted(scan: &Scan, plan: &Coverage) -> BTreeSet<IpAddr> {
+    let is_accounted = |&(&address, host): &(&IpAddr, &Host)| {
+        let counted: u64 = State::ALL.into_iter().map(|state| host.counted(state)).sum();
+        let ports = plan.ports(address).filter(|_| counted > 0);
+        ports.is_some_and(|ports| u64::from(ports.len()) <= counted + listed(host, ports))
+    };
+    scan.hosts.iter().filter(is_accounted).map(|(&address, _)| address).collect()
+}
+
+/// How many of these ports are among a host's findings.
+fn listed(host: &Host, ports: &Ports) -> u64 {
+    host.ports.keys().filter(|&&port| ports.contains(port)).count() as u64
 }
 
 /// The hosts that something is known of: where a scan does not say which hosts it skipped, any other may be among them.
@@ -250,10 +290,10 @@ fn change(port: u16, before: Vec<State>, after: Vec<State>) -> Option<PortChange
 /// How many targets both scans know something of.
 fn compared(a: &View<'_>, b: &View<'_>) -> Option<u64> {
     let of = |view: &View<'_>, other: &View<'_>| match (&view.covers, &other.covers) {
-        (Covers::Plan(plan), _) | (Covers::Unsaid, Covers::Plan(plan)) => Some(plan.clone()),
+        (Covers::Plan(plan), _) | (Covers::AsTheOther, Covers::Plan(plan)) => Some(plan.clone()),
         (Covers::Findings(_), _) => Some(view.findings()),
-        (Covers::Unsaid, Covers::Findings(_)) => Some(other.findings()),
-        (Covers::Unsaid, Covers::Unsaid) => None,
+        (Covers::AsTheOther, Covers::Findings(_)) => Some(other.findings()),
+        (Covers::AsTheOther, Covers::AsTheOther) => None,
     };
     let both = of(a, b)?.intersection(&of(b, a)?);
     Some(u64::try_from(both.targets()).unwrap_or(u64::MAX))
@@ -263,12 +303,9 @@ fn notes(a: &View<'_>, b: &View<'_>) -> Vec<String> {
     let of = |(view, name): (&View<'_>, &str)| match &view.covers {
         Covers::Plan(_) => None,
         Covers::Findings(why) => Some(format!("{name} {why}: it is compared only in what it has found")),
-        Covers::Unsaid => Some(format!("{name} does not say what it covered: it is taken to be what the other did")),
+        Covers::AsTheOther => Some(format!("{name} is taken to be whole, and to have covered what the other did")),
     };
-    let warned = |(view, name): (&View<'_>, &str)| {
-        let cut = view.scan.warnings.iter().find(|warning| warning.starts_with("its last line"));
-        cut.map(|warning| format!("{name}: {warning}"))
-    };
+    let warned = |(view, name): (&View<'_>, &str)| view.scan.is_cut().then(|| format!("{name}: {CUT}"));
     let views = [(a, "the first scan"), (b, "the second scan")];
     views.into_iter().filter_map(of).chain(views.into_iter().filter_map(warned)).collect()
 }
@@ -404,14 +441,29 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_taken_to_cover_what_the_other_did() {
-        let difference = Difference::between(&list(&[(1, 1), (2, 2)]), &list(&[(1, 1), (3, 3)]));
+    fn lists_that_are_whole_cover_what_the_other_did() {
+        let difference = Difference::of_wholes(&list(&[(1, 1), (2, 2)]), &list(&[(1, 1), (3, 3)]));
         assert_eq!((difference.ports(), difference.compared), ([1, 1, 0], None));
         assert_eq!(difference.notes.len(), 2);
         let narrow = scan("192.0.2.1", Show::OPEN, &[]);
-        let difference = Difference::between(&list(&[(1, 1), (2, 2)]), &narrow);
+        let difference = Difference::of_wholes(&list(&[(1, 1), (2, 2)]), &narrow);
         assert_eq!(shown(&difference), ["192.0.2.1:1 Gone [Open] [Closed, Filtered]"]);
         assert_eq!((difference.compared, difference.unknown_in_b), (Some(10), 1));
+    }
+
+    #[test]
+    fn a_list_may_be_half_of_one() {
+        let before = scan(NET, Show::OPEN, &[(1, 1, Open), (2, 2, Open)]);
+        let difference = Difference::between(&before, &list(&[(1, 1), (3, 3)]));
+        assert_eq!(shown(&difference), ["192.0.2.3:3 Appeared [Closed, Filtered] [Open]"]);
+        assert_eq!((difference.compared, difference.unknown_in_b), (Some(2), 1));
+        let expected = "the second scan does not say what it covered, nor whether it is whole: it is compared only in what it has found";
+        assert_eq!(difference.notes, [expected]);
+        // One that is known to be cut off is not whole, whatever is said.
+        let mut cut = list(&[(1, 1)]);
+        cut.add(Record::Warning(crate::record::Message { message: CUT.into() }));
+        let difference = Difference::of_wholes(&before, &cut);
+        assert_eq!((difference.same, difference.unknown_in_b, difference.notes.len()), (true, 1, 2));
     }
 
     #[test]
@@ -420,6 +472,15 @@ mod tests {
         let mut after = scan(NET, Show::ALL, &[(1, 2, Open)]);
         after.add(Record::Rest(Rest { address: address(1), state: Closed, reason: "rst".into(), count: 9 }));
         assert_eq!(shown(&Difference::between(&before, &after)), ["192.0.2.1:1 Changed [Filtered] [Closed]"]);
+    }
+
+    #[test]
+    fn what_was_counted_in_part_is_not_all_there_is() {
+        let before = scan(NET, Show::ALL, &[(1, 1, Filtered), (1, 3, Open)]);
+        let mut after = scan(NET, Show::OPEN, &[(1, 2, Open)]);
+        after.add(Record::Rest(Rest { address: address(1), state: Closed, reason: "".into(), count: 8 }));
+        let difference = Difference::between(&before, &after);
+        assert_eq!(shown(&difference), ["192.0.2.1:3 Gone [Open] [Closed, Filtered]"]);
     }
 
     #[test]

@@ -109,7 +109,8 @@ fn counts(summary: &halfopen::Summary) -> record::Counts {
 fn probes(summary: &halfopen::Summary) -> record::Probes {
     let halfopen::Summary { again, controls, .. } = *summary;
     let canaries = summary.completeness.map_or(0, |completeness| completeness.canaries);
-    record::Probes { total: summary.syns(), by_pass: summary.sent.clone(), again, controls, canaries }
+    let (total, at_least) = (summary.syns(), summary.sent_at_least);
+    record::Probes { total, at_least, by_pass: summary.sent.clone(), again, controls, canaries }
 }
 
 fn named(counts: &[(&'static str, u64)]) -> std::collections::BTreeMap<Name, u64> {

@@ -21,6 +21,7 @@ mod total;
 pub mod field;
 pub mod filter;
 // Where it goes.
+pub mod disk;
 pub mod sink;
 pub mod write;
 // Where it comes from, and what became of it.

@@ -570,6 +570,10 @@ pub struct Counts {
 pub struct Probes {
     /// All of them.
     pub total: u64,
+    /// Whether there were more: the scan was resumed after a run that was killed, and what that run sent and heard after
+    /// its last checkpoint is not counted, here or elsewhere in the account.
+    #[serde(skip_serializing_if = "is_false")]
+    pub at_least: bool,
     /// Pass 0 first.
     pub by_pass: Vec<u64>,
     /// Once more within a pass, because something was dropped on this side.
@@ -578,6 +582,12 @@ pub struct Probes {
     pub controls: u64,
     /// To targets that had answered, to measure the loss.
     pub canaries: u64,
+}
+
+// As serde asks for it.
+#[expect(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How complete the result is, by what was measured.

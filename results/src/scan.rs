@@ -8,6 +8,9 @@ use std::net::IpAddr;
 use crate::coverage::Coverage;
 use crate::record::{Header, HostDown, Name, Record, Rest, State, Summary, Suspect, Verdict};
 
+/// What a reader says of a last line that it left out.
+pub(crate) const CUT: &str = "its last line has no line break, and was left out: it may have been cut off";
+
 /// All that is known of a scan.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Scan {
@@ -81,6 +84,11 @@ impl Scan {
         header.chain(hosts).chain(warnings).chain(error).chain(summary)
     }
 
+    /// Whether the last line of its file was cut off.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.warnings.iter().any(|warning| warning == CUT)
+    }
+
     /// The plan; none where the form has no place for it.
     pub fn plan(&self) -> Option<&Coverage> {
         self.header.as_ref().map(|header| &header.coverage)
@@ -98,6 +106,11 @@ impl Host {
     pub fn is_told(&self) -> bool {
         let answered = |rest: &Rest| rest.count > 0 && rest.reason != "no-response";
         self.down.is_some() || !self.ports.is_empty() || self.rest.iter().any(answered)
+    }
+
+    /// How many of its ports are known to be in this state and are not listed.
+    pub(crate) fn counted(&self, state: State) -> u64 {
+        self.rest.iter().filter(|rest| rest.state == state).map(|rest| u64::from(rest.count)).sum()
     }
 
     fn records(&self, address: IpAddr) -> impl Iterator<Item = Record> + '_ {

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk;
 use crate::field::Field;
 use crate::filter::Filter;
 use crate::record::{Header, Record, Rest, Show, Verdict};
@@ -58,7 +59,7 @@ pub struct Wanted {
 impl Wanted {
     /// Which findings an output of this form has.
     pub fn show(&self, form: Form) -> Show {
-        self.show.unwrap_or_else(|| form.usual())
+        form.holds(self.show.unwrap_or_else(|| form.usual()))
     }
 }
 
@@ -132,7 +133,7 @@ impl Sinks {
     ) -> Result<Sinks, Error> {
         let open = |choice: &Choice| {
             let show = wanted.show(choice.form);
-            let writer = Writer::new(choice.form, show, &wanted.fields, names);
+            let writer = Writer::new(choice.form, &wanted.fields, names);
             let (name, way) = match &choice.to {
                 Destination::Stdout => ("standard output".into(), way(&writer, Place::Direct(stdout()))),
                 Destination::File(path) => (path.display().to_string(), Sink::open_file(&writer, path)?),
@@ -169,6 +170,11 @@ impl Sinks {
     /// Begins the results of a scan.
     pub fn begin(&mut self, header: &Header) -> Result<(), Error> {
         self.each(|sink| sink.begin(header))
+    }
+
+    /// Whether these are the files that a scan has left, and can be gone on with. Changes none of them.
+    pub fn check(&self, marks: &[Mark]) -> Result<(), Error> {
+        self.sinks.iter().try_for_each(|sink| sink.check(marks))
     }
 
     /// Goes on with the results of a scan that was interrupted, from where they were.
@@ -297,7 +303,7 @@ fn way(writer: &Writer, to: Place) -> Way {
 impl Sink {
     fn open_file(writer: &Writer, path: &Path) -> Result<Way, Error> {
         // What is behind a link is replaced, not the link.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        let path = disk::behind(path).map_err(|source| refused(path, source))?;
         if fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
             let opened = OpenOptions::new().write(true).open(&path).map_err(|source| refused(&path, source))?;
             return Ok(way(writer, Place::Direct(Box::new(opened))));
@@ -337,12 +343,26 @@ impl Sink {
         self.counts = None;
         if let Way::Database(database) = &mut self.way {
             let mark = marks.iter().find(|mark| mark.file == database.path());
-            let scan = mark.map_or(0, |mark| i64::try_from(mark.at).unwrap_or(i64::MAX));
+            let scan = id(mark.map_or(0, |mark| mark.at));
             return database.resume(scan).map_err(|source| Error::Write { name: self.name.clone(), source });
         }
         let Some(file) = self.growing() else { return Ok(()) };
         let mark = marks.iter().find(|mark| mark.file == file.path);
         file.resume(mark.map_or(0, |mark| mark.at))
+    }
+
+    fn check(&self, marks: &[Mark]) -> Result<(), Error> {
+        let at = |path: &Path| marks.iter().find(|mark| mark.file == path).map_or(0, |mark| mark.at);
+        match &self.way {
+            Way::Stream(Place::Growing(file)) | Way::Document { spool: Spool::File(file), .. } => {
+                file.reaches(at(&file.path))
+            }
+            Way::Database(database) => {
+                let has = database.has(id(at(database.path())));
+                has.map_err(|source| Error::Write { name: self.name.clone(), source })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn mark(&mut self) -> Option<Mark> {
@@ -447,6 +467,11 @@ impl Sink {
     }
 }
 
+/// The number of a scan in a database.
+fn id(at: u64) -> i64 {
+    i64::try_from(at).unwrap_or(i64::MAX)
+}
+
 /// Makes a document of what was kept.
 fn conclude(document: &dyn Document, spool: &mut Spool, to: &mut Place, keeps: bool) -> io::Result<()> {
     match to {
@@ -455,10 +480,7 @@ fn conclude(document: &dyn Document, spool: &mut Spool, to: &mut Place, keeps: b
         Place::Replaced(path) => {
             let made = with_suffix(path, ".tmp");
             let replaced = replace(path, &made, |out| document_to(document, spool, out));
-            if replaced.is_err() {
-                // The findings are in the spool; half a document is of no use to anybody.
-                let _ = fs::remove_file(&made);
-            }
+            // The findings are in the spool; half a document is of no use to anybody.
             replaced?;
             match spool {
                 Spool::File(file) if !keeps => file.remove(),
@@ -470,13 +492,20 @@ fn conclude(document: &dyn Document, spool: &mut Spool, to: &mut Place, keeps: b
 
 /// Writes a new file and puts it in the place of the old one, with its permissions.
 fn replace(path: &Path, made: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let mut file = File::create(made)?;
+    let mut file = disk::anew(made).map_err(|error| named(made, &error))?;
     if let Ok(before) = fs::metadata(path) {
         file.set_permissions(before.permissions())?;
     }
-    write(&mut file)?;
-    file.sync_all()?;
-    fs::rename(made, path)
+    let written = write(&mut file).and_then(|()| file.sync_all()).and_then(|()| fs::rename(made, path));
+    if written.is_err() {
+        let _ = fs::remove_file(made);
+    }
+    written
+}
+
+/// Which file it is about, where it is not the one that was named.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 fn document_to(document: &dyn Document, spool: &mut Spool, out: &mut dyn Write) -> io::Result<()> {
@@ -513,9 +542,7 @@ struct Growing {
 
 impl Growing {
     fn open(path: &Path) -> Result<Growing, Error> {
-        let made = fs::symlink_metadata(path).is_err();
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let file = opened.map_err(|source| refused(path, source))?;
+        let (file, made) = disk::open(path).map_err(|source| refused(path, source))?;
         // By its full name: whoever resumes may stand elsewhere.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
         match file.try_lock() {
@@ -535,15 +562,20 @@ impl Growing {
 
     /// From here on it is this scan's; what is behind is taken away.
     fn resume(&mut self, at: u64) -> Result<(), Error> {
+        self.reaches(at)?;
         self.made = false;
         self.length = at;
-        let path = || self.path.display().to_string();
-        let found = self.file.metadata().map_err(|source| refused(&self.path, source))?.len();
-        if found < at {
-            return Err(Error::Changed { path: path(), found, expected: at });
-        }
         let cut = self.file.set_len(at).and_then(|()| self.file.seek(SeekFrom::Start(at)).map(|_| ()));
-        cut.map_err(|source| Error::Write { name: path(), source })
+        cut.map_err(|source| Error::Write { name: self.path.display().to_string(), source })
+    }
+
+    /// Whether it has what a scan left there.
+    fn reaches(&self, at: u64) -> Result<(), Error> {
+        let found = self.file.metadata().map_err(|source| refused(&self.path, source))?.len();
+        match found < at {
+            true => Err(Error::Changed { path: self.path.display().to_string(), found, expected: at }),
+            false => Ok(()),
+        }
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {

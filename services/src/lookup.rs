@@ -3,7 +3,10 @@
 //! - a number with a protocol is that port; a number alone is the TCP port, and the UDP port of that number if only that
 //!   one, or another service there, has a text;
 //! - a service's name is that service; an alias, too, with whatever the registry has under the same name; a name that
-//!   only the registry has is every port that has it.
+//!   only the registry has is every port that has it;
+//! - the names that IANA's had before RFC 6335 (`ocs_cmu`, `z39.50`, `whois++`) are aliases of those that replaced them.
+
+use std::borrow::Cow;
 
 use crate::port::{Port, Protocol};
 use crate::registry::{Registered, registered, registered_as};
@@ -32,18 +35,29 @@ pub fn explain(word: &str) -> Option<Vec<Answer>> {
     match word.parse::<Port>() {
         Ok(port) if word.contains('/') => Some(vec![Answer::of(port)]),
         Ok(port) => Some(of_number(port.number)),
-        Err(_) => of_name(word),
+        Err(_) => of_name(&well_formed(word)),
     }
 }
 
 /// The TCP ports that a name stands for, ascending: those that are registered under it, and the usual ones of the
 /// service that is called so. Empty for a name that is not known, or only known for UDP.
 pub fn tcp_ports(name: &str) -> Vec<u16> {
+    let name = &*well_formed(name);
     let registered = registered_as(name, Protocol::Tcp).map(|entry| entry.port.number);
     let mut ports: Vec<u16> = registered.chain(named(name).into_iter().flat_map(Service::tcp_ports)).collect();
     ports.sort_unstable();
     ports.dedup();
     ports
+}
+
+/// The name that replaced one of before RFC 6335 (section 10.1), or else the same. The registry has those with other characters
+/// as aliases that are made by this very rule, so that they need no place here.
+fn well_formed(name: &str) -> Cow<'_, str> {
+    let odd = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+    match name.contains(odd) {
+        true => name.replace("++", "pp").replace(odd, "-").into(),
+        false => name.into(),
+    }
 }
 
 fn of_number(number: u16) -> Vec<Answer> {
@@ -153,6 +167,18 @@ mod tests {
         assert_eq!(shown("sftp"), "22/tcp=ssh 115/tcp=-");
         assert_eq!(tcp_ports("sftp"), [22, 115]);
         assert_eq!(tcp_ports("irc"), [194, 6667]);
+    }
+
+    /// Those that IANA lists as aliases of the names that replaced them, and the ones of old `/etc/services`.
+    #[test]
+    fn names_of_before() {
+        for (alias, port) in [("ocs_cmu", 428), ("Z39.50", 210), ("whois++", 63), ("914c/g", 211), ("ms_sql_s", 1433)] {
+            assert_eq!(tcp_ports(alias), [port], "{alias}");
+            assert!(explain(alias).is_some_and(|answers| answers[0].ports.contains(&Port::tcp(port))), "{alias}");
+        }
+        for (alias, port) in [("sink", 9), ("ttytst", 19), ("timserver", 37), ("readnews", 119), ("spooler", 515)] {
+            assert_eq!(tcp_ports(alias), [port], "{alias}");
+        }
     }
 
     #[test]

@@ -8,42 +8,46 @@ use std::time::Duration;
 use anstyle::Style;
 use halfopen::{State, Suspect, Suspicion, Verdict};
 use halfopen_services::tcp_name;
+use serde::{Deserialize, Serialize};
 
-use super::put;
 use super::text::{count, counted_states, round_trip};
+use super::{put, told};
 
 /// What a scan found, by host.
-#[derive(Default)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Hosts {
     findings: usize,
     by_address: BTreeMap<IpAddr, Host>,
 }
 
 /// Of one host: the ports shown, and how many are in each state. Small, for there may be a million.
-#[derive(Default)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 struct Host {
     shown: BTreeMap<u16, Shown>,
     counts: [u32; 3],
     answers: Option<Answers>,
+    #[serde(with = "told::suspicion")]
     suspicion: Option<Suspicion>,
 }
 
 /// Of one port.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Shown {
+    #[serde(with = "told::state")]
     state: State,
+    #[serde(with = "told::suspect")]
     suspect: Option<Suspect>,
     ttl: Option<u8>,
 }
 
 /// The fastest and the slowest answer, in microseconds.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Answers {
     fastest: u32,
     slowest: u32,
 }
 
-/// A longer table is for files, not for a terminal.
+/// A longer table is for files, not for a terminal; and what is kept of more hosts, for no checkpoint.
 pub(super) const MOST: usize = 1 << 16;
 /// Hosts of which nothing is shown: more get one line together.
 const FEW: usize = 16;
@@ -75,6 +79,11 @@ impl Hosts {
     /// Takes what speaks against a host.
     pub(super) fn suspect(&mut self, suspicion: &Suspicion) {
         self.by_address.entry(suspicion.address).or_default().suspicion = Some(*suspicion);
+    }
+
+    /// The same for a checkpoint, if it is not too much for one.
+    pub(super) fn kept(&self) -> Option<Hosts> {
+        (self.by_address.len() <= MOST).then(|| self.clone())
     }
 
     /// The table: hosts with what is shown of them, then the others.

@@ -60,6 +60,14 @@ impl Format for Lines {
     fn by_host(&self) -> Option<String> {
         self.hosts.as_ref().and_then(Hosts::lines)
     }
+
+    fn hosts(&self) -> Option<&Hosts> {
+        self.hosts.as_ref()
+    }
+
+    fn recall(&mut self, hosts: Option<Hosts>) {
+        self.hosts = self.hosts.take().and(hosts);
+    }
 }
 
 /// The lines of [`Lines`] for a file.
@@ -174,10 +182,20 @@ impl Format for Table {
         let bold = paint(self.colours, Style::new().bold());
         match &self.hosts {
             Some(hosts) => hosts.print(bold, out),
-            None => put(out, format_args!("\nMore than {} findings: no table by host.\n", grouped(MOST as u64))),
+            None => {
+                put(out, format_args!("\nMore than {} findings or hosts: no table by host.\n", grouped(MOST as u64)));
+            }
         }
         // The summary follows, on the same terminal.
         out.push(b'\n');
+    }
+
+    fn hosts(&self) -> Option<&Hosts> {
+        self.hosts.as_ref()
+    }
+
+    fn recall(&mut self, hosts: Option<Hosts>) {
+        self.hosts = self.hosts.take().and(hosts);
     }
 }
 
@@ -288,6 +306,6 @@ mod tests {
         }
         let mut out = Vec::new();
         table.end(&samples::account(), &mut out);
-        assert_eq!(out, b"\nMore than 65,536 findings: no table by host.\n\n");
+        assert_eq!(out, b"\nMore than 65,536 findings or hosts: no table by host.\n\n");
     }
 }

@@ -2,13 +2,14 @@
 //! `halfopen-results` get besides. The forms for people are in the files beside this one; standard error is for `screen`.
 
 pub(crate) mod account;
-pub(crate) mod plaintext;
+mod plaintext;
 mod hosts;
 mod human;
 #[cfg(test)]
 pub(crate) mod samples;
 pub(crate) mod summary;
 pub(crate) mod text;
+pub(crate) mod told;
 mod withheld;
 
 use std::io::Write;
@@ -25,6 +26,9 @@ use crate::failure;
 use crate::screen::Screen;
 use crate::settings::{Human, Settings};
 use account::Account;
+use hosts::Hosts;
+use plaintext::Plaintext;
+use told::Told;
 use withheld::Withheld;
 
 /// A form for people. Each function appends to `out` what the form has to say, or nothing.
@@ -48,6 +52,12 @@ trait Format {
     fn by_host(&self) -> Option<String> {
         None
     }
+
+    /// What it has gathered by host, if it does.
+    fn hosts(&self) -> Option<&Hosts>;
+
+    /// Goes on from what another run has gathered by host; none where that was too much.
+    fn recall(&mut self, hosts: Option<Hosts>);
 }
 
 /// Results on their way to people and sinks.
@@ -60,8 +70,9 @@ pub(crate) struct Output<W> {
     withheld: Option<Withheld>,
     /// Addresses of which no port is probed.
     unprobed: Vec<Range>,
-    /// What was counted by host is of the last run only.
-    goes_on: bool,
+    plaintext: Plaintext,
+    /// What was counted by host is not of all that was scanned.
+    half_counted: bool,
 }
 
 /// What people get on standard output.
@@ -99,7 +110,16 @@ impl<W: Write> Output<W> {
             };
             People { format, waiting: Vec::new(), out, failed: false }
         });
-        Output { people, show, filter: None, sinks, withheld: None, unprobed: Vec::new(), goes_on: false }
+        Output {
+            people,
+            show,
+            filter: None,
+            sinks,
+            withheld: None,
+            unprobed: Vec::new(),
+            plaintext: Plaintext::default(),
+            half_counted: false,
+        }
     }
 
     /// The same without what is suspect; what is open waits until the end.
@@ -119,8 +139,19 @@ impl<W: Write> Output<W> {
 
     /// A line about each host for the summary, if the results have no place for it.
     pub(crate) fn by_host(&self) -> Option<String> {
-        let people = self.people.as_ref().filter(|_| !self.goes_on);
+        let people = self.people.as_ref().filter(|_| !self.half_counted);
         people.and_then(|people| people.format.by_host())
+    }
+
+    /// A line about plaintext services, if some seem to be open.
+    pub(crate) fn plaintext(&self) -> Option<String> {
+        self.plaintext.line()
+    }
+
+    /// What the account will say of what was found until now.
+    pub(crate) fn told(&self) -> Told {
+        let hosts = self.people.as_ref().and_then(|people| people.format.hosts()?.kept());
+        Told { hosts, plaintext: self.plaintext.clone() }
     }
 
     /// Begins the results of a scan that has begun.
@@ -128,10 +159,13 @@ impl<W: Write> Output<W> {
         if self.sinks.is_empty() { Ok(()) } else { self.sinks.begin(&header()) }
     }
 
+    /// Whether the files are those that a scan has left with these marks.
+    pub(crate) fn check(&self, marks: &[Mark]) -> Result<(), Error> {
+        self.sinks.check(marks)
+    }
+
     /// Goes on with results as they were, and leaves out what is behind these marks.
-    pub(crate) fn resume(&mut self, marks: &[Mark], checkpoint: &Checkpoint) -> Result<(), Error> {
-        self.goes_on = true;
-        self.unprobed.extend(checkpoint.down().filter_map(|range| Range::new(range.first(), range.last())));
+    pub(crate) fn resume(&mut self, marks: &[Mark]) -> Result<(), Error> {
         self.sinks.resume(marks)
     }
 
@@ -142,8 +176,15 @@ impl<W: Write> Output<W> {
 
     /// From now on not everything is heard of that could be counted by host: half a count says what is not so.
     pub(crate) fn stop_counting(&mut self) {
-        self.goes_on = true;
+        self.half_counted = true;
         self.sinks.stop_counting();
+    }
+
+    /// What an earlier run has found is part of the account.
+    pub(crate) fn recall(&mut self, told: Told, checkpoint: &Checkpoint) {
+        self.people.iter_mut().for_each(|people| people.format.recall(told.hosts.clone()));
+        self.plaintext = told.plaintext;
+        self.unprobed.extend(checkpoint.down().filter_map(|range| Range::new(range.first(), range.last())));
     }
 
     /// How far the results have come, those in files.
@@ -165,6 +206,7 @@ impl<W: Write> Output<W> {
 
     /// Takes an event. What it says may wait until `flush`.
     pub(crate) fn event(&mut self, event: &Event) -> Result<(), Error> {
+        self.plaintext.event(event);
         match (event, &mut self.withheld) {
             (Event::Verdict(verdict), Some(withheld)) if verdict.state == State::Open => {
                 withheld.hold(verdict);
@@ -240,9 +282,8 @@ impl<W: Write> Output<W> {
 
     /// Writes what waits; what people see is in the files then, whatever happens next.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        let kept = self.sinks.flush();
-        let told = self.people.as_mut().map_or(Ok(()), People::flush);
-        told.and(kept)
+        let written = self.sinks.flush();
+        self.people.as_mut().map_or(Ok(()), People::flush).and(written)
     }
 
     /// Ends the results of a scan.

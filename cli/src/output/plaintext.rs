@@ -8,11 +8,12 @@ use std::net::IpAddr;
 
 use halfopen::{Event, State, Suspect, Suspicion, Verdict};
 use halfopen_services::{Port, Risk, Service, by_port};
+use serde::{Deserialize, Serialize};
 
 use super::text::count;
 
 /// The hosts on which a plaintext service seems to be open, by port.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct Plaintext {
     hosts: BTreeMap<u16, BTreeSet<IpAddr>>,
     taken: usize,

@@ -96,7 +96,7 @@ pub(crate) fn account() -> Account {
         excluded: 0,
         unprobed: Default::default(),
         counts: Counts { open: 3, closed: 65_532, filtered: 0, silent: 0, unclassified: 0 },
-        probes: Probes { total: 65_540, by_pass: vec![65_535, 5], again: 0, controls: 0, canaries: 0 },
+        probes: Probes { total: 65_540, at_least: false, by_pass: vec![65_535, 5], again: 0, controls: 0, canaries: 0 },
         rate: 9_998.5,
         completeness: Some(Completeness {
             asked: 0.999,

@@ -165,7 +165,8 @@ fn percent(share: f64) -> String {
 }
 
 fn sent(account: &Account) -> String {
-    let mut probes = count(account.probes.total, "probe");
+    let least = if account.probes.at_least { "at least " } else { "" };
+    let mut probes = format!("{least}{}", count(account.probes.total, "probe"));
     let repeated: u64 = account.probes.by_pass.iter().skip(1).sum();
     let parts = [
         (repeated, "repeated"),
@@ -290,7 +291,7 @@ mod tests {
         let account = Account {
             targets: 1,
             counts: one(0, 1),
-            probes: Probes { total: 1, by_pass: vec![1, 0], again: 0, controls: 0, canaries: 0 },
+            probes: Probes { total: 1, at_least: false, by_pass: vec![1, 0], again: 0, controls: 0, canaries: 0 },
             replies: 1,
             elapsed_us: 101_000,
             sending_us: 150,
@@ -318,7 +319,7 @@ mod tests {
             hosts: 8,
             hosts_down: 8,
             counts: Counts { open: 0, closed: 0, filtered: 0, silent: 0, unclassified: 16 },
-            probes: Probes { total: 0, by_pass: vec![0, 0], again: 0, controls: 0, canaries: 0 },
+            probes: Probes { total: 0, at_least: false, by_pass: vec![0, 0], again: 0, controls: 0, canaries: 0 },
             replies: 0,
             sending_us: 4,
             srtt_us: None,
@@ -387,7 +388,14 @@ mod tests {
             blocked: 1,
             excluded: 7,
             counts: Counts { open: 1, closed: 2, filtered: 30, silent: 20, unclassified: 4_000 },
-            probes: Probes { total: 66_744, by_pass: vec![65_535, 5], again: 1_204, controls: 6, canaries: 131 },
+            probes: Probes {
+                total: 66_744,
+                at_least: false,
+                by_pass: vec![65_535, 5],
+                again: 1_204,
+                controls: 6,
+                canaries: 131,
+            },
             duplicates: 2,
             strays: [("bad_ack".into(), 5), ("wrong_port".into(), 1), ("malformed".into(), 2), ("own".into(), 9)]
                 .into(),

@@ -1,10 +1,10 @@
-//! The audit log of a scope: one JSON line when a scan begins, ends or is refused, only ever appended. `SCOPE.md` is its
+//! The audit log of a scope: one JSON line when a scan begins, gets more targets, ends or is refused, only ever appended. `SCOPE.md` is its
 //! schema. A line is on the disk before the scan goes on.
 
 use std::env;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process;
 
@@ -24,6 +24,11 @@ pub(crate) struct Log {
     common: Map<String, Value>,
 }
 
+/// So much of a log says what it is.
+const HEAD: u64 = 1 << 16;
+const EVENTS: [&str; 4] = ["start", "batch", "end", "refused"];
+/// How a line begins: names are in the order of the alphabet.
+const BEGINNING: &[u8] = b"{\"command\":[";
 /// Readable for its owner alone: it says who scans what.
 const MODE: u32 = 0o600;
 /// What the kernel has for "nobody logged in".
@@ -34,7 +39,7 @@ impl Log {
     pub(crate) fn open(scope: &Scope, scan: u64) -> Result<Log, Failure> {
         let path = &scope.audit_log;
         let name = path.to_string_lossy().into_owned();
-        let file = regular(path).map_err(|source| Failure::Audit { name: name.clone(), source })?;
+        let file = ours(path).map_err(|source| Failure::Audit { name: name.clone(), source })?;
         Ok(Log { file, name, common: common(scope, scan) })
     }
 
@@ -65,6 +70,32 @@ impl Log {
     }
 }
 
+/// A log that nobody but root and the user who scans can alter, and not a file of something else: it is empty, or begins as
+/// a log does.
+fn ours(path: &Path) -> io::Result<File> {
+    let file = regular(path)?;
+    let (owner, us) = (file.metadata()?.uid(), rustix::process::geteuid().as_raw());
+    if ![0, us].contains(&owner) {
+        return Err(io::Error::other(format!("it belongs to another user ({owner}); name another file, or remove it")));
+    }
+    let mut head = Vec::new();
+    (&file).take(HEAD).read_to_end(&mut head)?;
+    match is_log(&head) {
+        true => Ok(file),
+        false => Err(io::Error::other("it has something else in it; name another file, or remove it")),
+    }
+}
+
+/// By the first line; of one that is long, or that a full disk has torn, by its beginning.
+fn is_log(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    match serde_json::from_slice::<Value>(line) {
+        Ok(record) => EVENTS.iter().any(|event| record["event"] == *event),
+        Err(_) if line.is_empty() => head.is_empty(),
+        Err(_) => line.starts_with(BEGINNING) || BEGINNING.starts_with(line),
+    }
+}
+
 /// No link, which could lead the log of a privileged scan elsewhere, and no pipe, which would forget it.
 fn regular(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
@@ -85,6 +116,7 @@ fn common(scope: &Scope, scan: u64) -> Map<String, Value> {
         "user": user(),
         "command": env::args_os().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>(),
         "scope": absolute(&scope.path),
+        "expires": scope.expires(),
         "reference": scope.reference,
         "contact": scope.contact,
     });
@@ -176,6 +208,31 @@ mod tests {
         assert!(regular(&link).is_err() && !folder.path().join("elsewhere").exists());
         assert!(regular(folder.path()).is_err());
         assert_eq!(regular(Path::new("/dev/null")).unwrap_err().to_string(), "not a regular file");
+    }
+
+    #[test]
+    fn files_of_something_else_are_no_logs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for (text, is_log) in [
+            ("", true),
+            ("{\"command\":[\"halfopen\"],\"event\":\"start\"}\n", true),
+            ("{\"command\":[\"half", true),
+            ("{\"command\":[\"halfopen\"],\"type\":\"scan\"}\n", false),
+            ("192.0.2.1\n", false),
+            ("\n", false),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(ours(&path).is_ok(), is_log, "{text}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        if rustix::process::geteuid().is_root() {
+            fs::write(&path, "").unwrap();
+            std::os::unix::fs::chown(&path, Some(1000), None).unwrap();
+            assert!(ours(&path).unwrap_err().to_string().contains("another user (1000)"));
+        } else {
+            eprintln!("SKIPPED: only root can make files of others");
+        }
     }
 
     #[test]

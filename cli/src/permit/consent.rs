@@ -3,9 +3,9 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
-use halfopen::{Rate, Settings};
+use halfopen::{Plan, Rate, Settings, Shard};
 
-use super::networks::Networks;
+use super::networks::{self, Networks};
 use super::scope::Refusal;
 use crate::output::text::{duration, grouped};
 
@@ -17,21 +17,29 @@ const LARGE: u128 = 1 << 16;
 pub(crate) struct Question {
     public: u128,
     targets: u64,
+    /// Into how many parts the plan is cut; each asks about all of it, for somebody answers for all of it.
+    shards: u64,
     speed: String,
 }
 
 impl Question {
+    /// About a plan, if it is one to ask about.
+    pub(crate) fn about(whole: &Plan, shard: Option<Shard>) -> Option<Question> {
+        let question = Question::of(&networks::public(whole.ranges()), whole.len())?;
+        Some(Question { shards: shard.map_or(1, Shard::of), ..question })
+    }
+
     /// About so many targets at these public addresses, if they are many.
     pub(crate) fn of(public: &Networks, targets: u64) -> Option<Question> {
         let public = public.len();
-        (public > LARGE).then(|| Question { public, targets, speed: String::new() })
+        (public > LARGE).then(|| Question { public, targets, shards: 1, speed: String::new() })
     }
 
     /// With how fast it is to be.
     pub(crate) fn at_rate_of(self, settings: &Settings) -> Question {
         let speed = match (settings.rate, settings.max_rate) {
-            (Rate::Fixed(rate), _) => at(rate.0, self.targets),
-            (Rate::Auto, Some(most)) => format!("up to {}", at(most.0, self.targets)),
+            (Rate::Fixed(rate), _) => at(rate.0, self.targets / self.shards),
+            (Rate::Auto, Some(most)) => format!("up to {}", at(most.0, self.targets / self.shards)),
             (Rate::Max, _) => "as fast as this machine can".into(),
             _ => "as fast as nothing is lost".into(),
         };
@@ -58,7 +66,12 @@ impl Question {
 
     fn what(&self) -> String {
         let public = u64::try_from(self.public).map_or_else(|_| format!("{:.1e}", self.public as f64), grouped);
-        format!("{public} public addresses ({} targets), {}, without a scope", grouped(self.targets), self.speed)
+        let shards = match self.shards {
+            1 => String::new(),
+            shards => format!(" in {} shards, this and the others", grouped(shards)),
+        };
+        let (targets, speed) = (grouped(self.targets), &self.speed);
+        format!("{public} public addresses ({targets} targets){shards}, {speed}, without a scope")
     }
 
     /// What is said where nobody can be asked.
@@ -85,28 +98,27 @@ fn at(rate: u64, targets: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use halfopen::{Plan, Pps, Scan};
+    use halfopen::{Pps, Scan};
 
-    use super::super::networks;
     use super::*;
 
     fn plan(targets: &str) -> Plan {
         Plan::builder().targets(targets).unwrap().ports("80,443").unwrap().build().unwrap()
     }
 
-    fn about(plan: &Plan) -> Option<Question> {
-        Question::of(&networks::public(plan.ranges()), plan.len())
-    }
-
     #[test]
     fn private_networks_and_single_sites_are_not_asked_about() {
         for targets in ["10.0.0.0/8", "127.0.0.0/8", "11.0.0.0/16", "fd00::/100", "10.255.0.0-11.0.255.255"] {
-            assert_eq!(about(&plan(targets)), None, "{targets}");
+            assert_eq!(Question::about(&plan(targets), None), None, "{targets}");
         }
         for (targets, public) in
             [("11.0.0.0-11.1.0.0", 65_537), ("10.255.0.0-11.1.0.0", 65_537), ("2600::/111", 1 << 17)]
         {
-            assert_eq!(about(&plan(targets)).map(|question| question.public), Some(public), "{targets}");
+            assert_eq!(
+                Question::about(&plan(targets), None).map(|question| question.public),
+                Some(public),
+                "{targets}"
+            );
         }
     }
 
@@ -114,7 +126,7 @@ mod tests {
     fn what_is_asked() {
         let asked = |change: fn(halfopen::ScanBuilder) -> halfopen::ScanBuilder| {
             let plan = plan("11.0.0.0/15");
-            let question = about(&plan).unwrap();
+            let question = Question::about(&plan, None).unwrap();
             question.at_rate_of(change(Scan::builder(plan)).settings()).what()
         };
         let size = "131,072 public addresses (262,144 targets)";
@@ -126,9 +138,19 @@ mod tests {
         assert_eq!(asked(|scan| scan.max_rate(Pps(1000))), bounded);
     }
 
+    /// Else a large plan would only have to be cut small enough.
+    #[test]
+    fn shards_ask_about_the_whole_plan() {
+        let whole = plan("11.0.0.0/15");
+        let question = Question::about(&whole, Shard::new(3, 1000)).unwrap();
+        let asked = question.at_rate_of(Scan::builder(whole).rate(Rate::Fixed(Pps(100))).settings()).what();
+        let size = "131,072 public addresses (262,144 targets) in 1,000 shards, this and the others";
+        assert_eq!(asked, format!("{size}, 100 probes/s (2.0 s a pass), without a scope"));
+    }
+
     #[test]
     fn only_a_yes_is_a_yes() {
-        let question = about(&plan("11.0.0.0/15")).unwrap();
+        let question = Question::about(&plan("11.0.0.0/15"), None).unwrap();
         for (answer, yes) in
             [("y\n", true), (" YES \n", true), ("\n", false), ("", false), ("yesterday\n", false), ("n\n", false)]
         {

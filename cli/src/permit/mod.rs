@@ -4,16 +4,18 @@
 mod audit;
 mod consent;
 mod curfew;
+mod expiry;
 mod hours;
 mod networks;
 mod scope;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use halfopen::{Plan, Pps, Rate, ScanBuilder, Settings};
+use halfopen_results::disk;
 use halfopen_results::record::Header;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -24,7 +26,7 @@ use crate::output::account::Account;
 use crate::output::text::grouped;
 use crate::screen::Screen;
 use audit::Log;
-use consent::Question;
+pub(crate) use consent::Question;
 use curfew::Curfew;
 use networks::Networks;
 use scope::{Refusal, Scope};
@@ -35,11 +37,15 @@ use scope::{Refusal, Scope};
 pub(crate) struct PermitArgs {
     /// Scan only what this file allows, and record it
     ///
-    /// A TOML file: `networks` that may be scanned, `never` to be touched, `max-rate`, `hours` with `time-zone`, `contact`
-    /// and `reference` of the authorisation. Whatever else is asked for is refused before the first packet; every scan is
+    /// A TOML file: `networks` that may be scanned, `never` to be touched, `max-rate`, `hours` with `time-zone`, `expires`,
+    /// `contact` and `reference` of the authorisation. Whatever else is asked for is refused before the first packet; every scan is
     /// recorded in its audit log (`audit-log`, by default beside it). SCOPE.md describes all of it.
     #[arg(long, value_name = "FILE")]
     pub(crate) scope: Option<PathBuf>,
+
+    /// The scope that is configured where a scan goes on: it has to keep to both.
+    #[arg(skip)]
+    pub(crate) also: Option<PathBuf>,
 
     /// Do not ask before probing more than 65,536 public addresses without a scope
     ///
@@ -62,7 +68,8 @@ pub(crate) struct Permit {
 
 #[derive(Debug)]
 enum By {
-    Scope(Box<Scope>),
+    /// All of these.
+    Scopes(Vec<Scope>),
     /// Whoever answers this.
     Answer(Question),
     /// It is small, or not public, or was said on the command line.
@@ -72,11 +79,11 @@ enum By {
 /// A scan that has been allowed to begin, and what allows targets that are still to come.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
-    log: Option<Log>,
-    scope: Option<Box<Scope>>,
+    logs: Vec<Log>,
+    scopes: Vec<Scope>,
     public: Option<Networks>,
     targets: u64,
-    /// When it must end, and that as people read it.
+    /// When it must end, and why, as people read it.
     end: Option<(Timestamp, String)>,
     curfew: Option<Curfew>,
     account: Option<Map<String, Value>>,
@@ -105,30 +112,41 @@ impl Recorded {
 }
 
 impl Permit {
-    /// What allows the scan of a plan; the error is why nothing does.
-    pub(crate) fn of(args: &PermitArgs, plan: &Plan) -> Result<Permit, Failure> {
-        let scope = args.scope.as_deref().map(Scope::read).transpose()?;
-        let public = (scope.is_none() && !args.yes).then(|| networks::public(plan.ranges()));
-        let question = public.as_ref().and_then(|public| Question::of(public, plan.len()));
-        let by = match scope {
-            Some(scope) => By::Scope(Box::new(scope)),
-            None => question.map_or(By::Nobody, By::Answer),
+    /// What allows the scan of a plan; the error is why nothing does. The question is about the whole of which it may be a
+    /// part.
+    pub(crate) fn of(args: &PermitArgs, plan: &Plan, question: Option<Question>) -> Result<Permit, Failure> {
+        let scopes = scopes(args)?;
+        let public = (scopes.is_empty() && !args.yes).then(|| networks::public(plan.ranges()));
+        let by = match scopes.is_empty() {
+            false => By::Scopes(scopes),
+            true => question.filter(|_| !args.yes).map_or(By::Nobody, By::Answer),
         };
         let (recorded, scan) = (Recorded::of(plan), RandomState::new().build_hasher().finish());
         let permit = Permit { by, public, recorded, targets: plan.len(), scan };
-        match permit.scope().map(|scope| scope.allows_targets(plan)) {
-            Some(Err(refusal)) => Err(permit.refused(refusal)),
-            _ => Ok(permit),
-        }
+        let now = Timestamp::now();
+        let allows = |scope: &Scope| scope.holds(now).and_then(|()| scope.allows_targets(plan));
+        let allowed = permit.scopes().iter().try_for_each(allows);
+        allowed.map_err(|refusal| permit.refused(refusal)).map(|()| permit)
     }
 
-    fn scope(&self) -> Option<&Scope> {
-        if let By::Scope(scope) = &self.by { Some(scope) } else { None }
+    fn scopes(&self) -> &[Scope] {
+        if let By::Scopes(scopes) = &self.by { scopes } else { &[] }
     }
 
-    /// Keeps the scan within the scope's rate, and says so where it bounds one that is found while scanning.
+    /// The files in which the scan is recorded.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Path> {
+        self.scopes().iter().map(|scope| scope.audit_log.as_path())
+    }
+
+    /// What its owner should know in time.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let now = Timestamp::now();
+        self.scopes().iter().filter_map(|scope| scope.notice(now)).collect()
+    }
+
+    /// Keeps the scan within the scopes' rates, and says so where they bound one that is found while scanning.
     pub(crate) fn bound(&self, scan: ScanBuilder, screen: &Screen) -> Result<ScanBuilder, Failure> {
-        let most = bound(self.scope(), scan.settings()).map_err(|refusal| self.refused(refusal))?;
+        let most = bound(self.scopes(), scan.settings()).map_err(|refusal| self.refused(refusal))?;
         if let Some(most) = most.filter(|_| scan.settings().max_rate.is_none()) {
             screen.note(&format!("the scope allows {} probes/s at most", grouped(most.0)));
         }
@@ -137,27 +155,30 @@ impl Permit {
 
     /// Asks who must be asked, looks at the clock, and records the beginning. From here on the scan takes place.
     pub(crate) fn begin(self, settings: &Settings) -> Result<Session, Failure> {
-        let Permit { ref by, targets, .. } = self;
-        let scope = match by {
-            By::Scope(scope) => scope,
+        let targets = self.targets;
+        let scopes = match self.by {
+            By::Scopes(ref scopes) => scopes,
             By::Answer(question) => {
                 question.clone().at_rate_of(settings).ask().map_err(Refusal::into_failure)?;
                 return Ok(Session { public: self.public, targets, ..Session::default() });
             }
             By::Nobody => return Ok(Session { public: self.public, targets, ..Session::default() }),
         };
-        let end = scope.allows_time(Timestamp::now()).map_err(|refusal| self.refused(refusal))?;
-        let mut log = Log::open(scope, self.scan)?;
-        log.write("start", self.beginning(settings))?;
-        let end = end.map(|end| (end, scope.local(end)));
-        Ok(Session { log: Some(log), scope: Some(scope.clone()), end, targets, ..Session::default() })
+        let now = Timestamp::now();
+        let ends = scopes.iter().map(|scope| scope.allows_time(now).map(|end| end.map(|end| (end, scope.ending(end)))));
+        let ends = ends.collect::<Result<Vec<_>, _>>().map_err(|refusal| self.refused(refusal))?;
+        let open = |scope| Log::open(scope, self.scan);
+        let mut logs = scopes.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        logs.iter_mut().try_for_each(|log| log.write("start", self.beginning(settings)))?;
+        let (scopes, end) = (scopes.clone(), ends.into_iter().flatten().min());
+        Ok(Session { logs, scopes, end, targets, ..Session::default() })
     }
 
     /// A refusal is recorded, too, where that can be done; it stands in any case.
     fn refused(&self, refusal: Refusal) -> Failure {
-        let log = self.scope().map(|scope| Log::open(scope, self.scan));
-        let written = log.map(|log| log.and_then(|mut log| log.write("refused", refusal.fields(&self.recorded))));
-        refusal.after(written)
+        let fields = refusal.fields(&self.recorded);
+        let record = |scope: &Scope| Log::open(scope, self.scan)?.write("refused", fields.clone());
+        refusal.after(self.scopes().iter().map(record).fold(Ok(()), Result::and))
     }
 
     fn beginning(&self, settings: &Settings) -> Map<String, Value> {
@@ -178,16 +199,23 @@ impl Permit {
     }
 }
 
-/// The bound of a scope for a rate that is found while scanning, if there is one.
-fn bound(scope: Option<&Scope>, settings: &Settings) -> Result<Option<Pps>, Refusal> {
-    let bound = scope.map_or(Ok(None), |scope| scope.allows_rate(settings))?;
-    Ok(bound.filter(|_| settings.rate == Rate::Auto))
+/// The bound of all scopes for a rate that is found while scanning, if there is one.
+fn bound(scopes: &[Scope], settings: &Settings) -> Result<Option<Pps>, Refusal> {
+    let bounds = scopes.iter().map(|scope| scope.allows_rate(settings)).collect::<Result<Vec<_>, _>>()?;
+    Ok(bounds.into_iter().flatten().min().filter(|_| settings.rate == Rate::Auto))
+}
+
+/// The scopes that a scan has to keep to: that which was named, and that which is configured where it goes on.
+fn scopes(args: &PermitArgs) -> Result<Vec<Scope>, Failure> {
+    let same = |one: &Path, other: &Path| disk::behind(one).ok() == disk::behind(other).ok();
+    let also = args.also.iter().filter(|also| args.scope.as_deref().is_none_or(|scope| !same(scope, also)));
+    args.scope.iter().chain(also).map(|path| Scope::read(path)).collect()
 }
 
 impl Session {
     /// Says in a scan's header by whose authorisation it is made.
     pub(crate) fn authorise(&self, header: Header) -> Header {
-        Header { authorisation: self.scope.as_ref().map(|scope| scope.authorisation()), ..header }
+        Header { authorisation: self.scopes.first().map(Scope::authorisation), ..header }
     }
 
     /// Whether targets that have come in since may be scanned, too; they are recorded before.
@@ -196,7 +224,7 @@ impl Session {
         let bound = self.allows(plan, scan.settings()).map_err(|refusal| self.refused(refusal, &recorded))?;
         let mut fields = recorded.fields();
         fields.insert("pairs".into(), plan.len().into());
-        self.log.as_mut().map_or(Ok(()), |log| log.write("batch", fields))?;
+        self.record("batch", &fields)?;
         Ok(bound.into_iter().fold(scan, ScanBuilder::max_rate))
     }
 
@@ -209,20 +237,25 @@ impl Session {
                 return Err(question.at_rate_of(settings).unanswered());
             }
         }
-        self.scope.as_ref().map_or(Ok(()), |scope| scope.allows_targets(plan))?;
-        bound(self.scope.as_deref(), settings)
+        self.scopes.iter().try_for_each(|scope| scope.allows_targets(plan))?;
+        bound(&self.scopes, settings)
     }
 
     fn refused(&mut self, refusal: Refusal, recorded: &Recorded) -> Failure {
-        let written = self.log.as_mut().map(|log| log.write("refused", refusal.fields(recorded)));
+        let written = self.record("refused", &refusal.fields(recorded));
         refusal.after(written)
+    }
+
+    /// In every log, also where one of them fails.
+    fn record(&mut self, event: &str, fields: &Map<String, Value>) -> Result<(), Failure> {
+        self.logs.iter_mut().map(|log| log.write(event, fields.clone())).fold(Ok(()), Result::and)
     }
 
     /// Has the scan stopped when the scope's hours end; one that will be resumed calls nothing silent.
     pub(crate) fn watch(&mut self, halt: Halt, screen: Screen, resumable: bool) -> Result<(), Failure> {
-        let Some((end, local)) = self.end.take() else { return Ok(()) };
+        let Some((end, why)) = self.end.take() else { return Ok(()) };
         let stop = move || {
-            screen.warn(&format!("the scope's hours end at {local}: stopping, and waiting for late replies"));
+            screen.warn(&format!("{why}: stopping, and waiting for late replies"));
             if resumable { halt.suspend() } else { halt.stop() }
         };
         self.curfew = Some(Curfew::at(end, stop).map_err(Failure::Curfew)?);
@@ -240,6 +273,7 @@ impl Session {
             "outcome": account.outcome,
             "elapsed_us": account.elapsed_us,
             "probes": account.probes.total,
+            "probes_at_least": account.probes.at_least,
             "hosts": account.hosts,
             "counts": account.counts,
         })));
@@ -251,7 +285,7 @@ impl Session {
         let mut fields = self.account.take().unwrap_or_else(|| map(json!({ "outcome": "failed" })));
         fields.insert("hours_over".into(), cut_short.into());
         fields.insert("error".into(), result.as_ref().err().map(ToString::to_string).into());
-        let recorded = self.log.as_mut().map_or(Ok(()), |log| log.write("end", fields));
+        let recorded = self.record("end", &fields);
         result.and_then(|code| recorded.map(|()| code))
     }
 
@@ -267,13 +301,11 @@ impl Refusal {
         Failure::Refused { what: self.what, instead: self.instead }
     }
 
-    /// When it has been recorded, if it was to be.
-    fn after(self, recorded: Option<Result<(), Failure>>) -> Failure {
+    /// When it has been recorded, or could not be.
+    fn after(self, recorded: Result<(), Failure>) -> Failure {
         match recorded {
-            Some(Err(failure)) => {
-                Failure::Refused { what: format!("{} ({failure})", self.what), instead: self.instead }
-            }
-            _ => self.into_failure(),
+            Err(failure) => Failure::Refused { what: format!("{} ({failure})", self.what), instead: self.instead },
+            Ok(()) => self.into_failure(),
         }
     }
 

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use halfopen::{AddressRange, Plan, Pps, Rate, Settings};
 use halfopen_results::record::Authorisation;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
+use super::expiry::Expiry;
 use super::hours::{self, Hours, Moment};
 use super::networks::{self, Networks};
 use crate::document::Document;
@@ -31,6 +33,7 @@ pub(crate) struct Scope {
     never: Networks,
     max_rate: Option<Pps>,
     hours: Option<Hours>,
+    expires: Option<Expiry>,
 }
 
 /// As it is written.
@@ -45,6 +48,7 @@ struct Written {
     max_rate: Option<Spanned<Value>>,
     hours: Option<Spanned<Vec<Spanned<String>>>>,
     time_zone: Option<Spanned<String>>,
+    expires: Option<Spanned<Value>>,
     audit_log: Option<PathBuf>,
 }
 
@@ -77,6 +81,7 @@ impl Scope {
             networks,
             never: networks_of(&document, &written.never)?,
             max_rate: written.max_rate.map(|rate| rate_of(&document, &rate)).transpose()?,
+            expires: expiry_of(&document, written.expires.as_ref(), written.time_zone.as_ref())?,
             hours: written.hours.map(|hours| hours_of(&document, &hours, written.time_zone)).transpose()?,
         })
     }
@@ -105,8 +110,40 @@ impl Scope {
         Err(self.too_fast(option, asked, most))
     }
 
+    /// Whether the scope has not expired.
+    pub(crate) fn holds(&self, now: Timestamp) -> Result<(), Refusal> {
+        match self.expires.as_ref().filter(|expires| expires.at() <= now) {
+            Some(expires) => Err(Refusal {
+                what: format!("the scope {} has expired: it held until {}", self.path.display(), expires.text()),
+                instead: format!("have it renewed; its contact is {}", self.contact),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// That it expires soon.
+    pub(crate) fn notice(&self, now: Timestamp) -> Option<String> {
+        let expires = self.expires.as_ref()?;
+        let soon = expires.soon(now)?;
+        Some(format!("the scope {} expires {soon} ({})", self.path.display(), expires.text()))
+    }
+
     /// Until when scans may be made, if they may now; none for no end.
     pub(crate) fn allows_time(&self, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
+        self.holds(now)?;
+        let expires = self.expires.as_ref().map(Expiry::at);
+        Ok(self.within_hours(now)?.into_iter().chain(expires).min())
+    }
+
+    /// Why a scan has to end at that moment.
+    pub(crate) fn ending(&self, at: Timestamp) -> String {
+        match self.expires.as_ref().filter(|expires| expires.at() == at) {
+            Some(expires) => format!("the scope expires ({})", expires.text()),
+            None => format!("the scope's hours end at {}", self.local(at)),
+        }
+    }
+
+    fn within_hours(&self, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
         let Some(hours) = &self.hours else { return Ok(None) };
         match hours.at(now) {
             Moment::Open(until) => Ok(until),
@@ -117,13 +154,18 @@ impl Scope {
         }
     }
 
+    /// Until when it holds, as it was written.
+    pub(crate) fn expires(&self) -> Option<&str> {
+        self.expires.as_ref().map(Expiry::text)
+    }
+
     /// By whose authorisation it is scanned.
     pub(crate) fn authorisation(&self) -> Authorisation {
         Authorisation { reference: self.reference.clone(), contact: self.contact.clone() }
     }
 
     /// A moment, in the time zone of the hours.
-    pub(crate) fn local(&self, at: Timestamp) -> String {
+    fn local(&self, at: Timestamp) -> String {
         self.hours.as_ref().map_or_else(|| at.to_string(), |hours| hours.local(at))
     }
 
@@ -198,6 +240,20 @@ fn hours_of(
     let window = |text: &Spanned<String>| hours::window(text.get_ref()).map_err(|what| wrong(text, what));
     let windows = hours.get_ref().iter().map(window).collect::<Result<_, _>>()?;
     Ok(Hours::new(windows, hours::zone(zone.get_ref()).map_err(|what| wrong(&zone, what))?))
+}
+
+fn expiry_of(
+    document: &Document,
+    expires: Option<&Spanned<Value>>,
+    zone: Option<&Spanned<String>>,
+) -> Result<Option<Expiry>, Failure> {
+    let Some(expires) = expires else { return Ok(None) };
+    let wrong_zone =
+        |zone: &Spanned<String>, what| document.wrong(zone.span(), &format!("{:?}: {what}", zone.get_ref()));
+    let zone = zone.map(|zone| hours::zone(zone.get_ref()).map_err(|what| wrong_zone(zone, what))).transpose()?;
+    let expiry = Expiry::read(expires.get_ref(), &zone.unwrap_or(TimeZone::UTC));
+    let wrong = |what| document.wrong(expires.span(), &format!("expires = {}: {what}", expires.get_ref()));
+    expiry.map(Some).map_err(wrong)
 }
 
 /// Relative to the scope's file; beside it if it says nothing.
@@ -291,6 +347,24 @@ mod tests {
         assert_eq!(refusal.what, "the scope FILE does not allow scans at Fri 2026-11-20 21:59:59 +01");
         assert_eq!(refusal.instead, "its next hours begin at Fri 2026-11-20 22:00:00 +01");
         assert_eq!(read("").unwrap().allows_time(Timestamp::MIN), Ok(None));
+    }
+
+    #[test]
+    fn after_its_end_nothing_is_permitted() {
+        let scope = read("expires = 2027-01-31\nhours = [\"Sun 20:00-06:00\"]\ntime-zone = \"+01:00\"").unwrap();
+        let at = |text: &str| scope.allows_time(text.parse().unwrap());
+        // A Sunday: the hours would go on until Monday.
+        assert_eq!(at("2027-01-31T22:59:59Z"), Ok(Some("2027-01-31T23:00:00Z".parse().unwrap())));
+        assert_eq!(scope.ending("2027-01-31T23:00:00Z".parse().unwrap()), "the scope expires (2027-01-31)");
+        let refusal = at("2027-01-31T23:00:00Z").unwrap_err();
+        assert_eq!(refusal.what, "the scope FILE has expired: it held until 2027-01-31");
+        assert_eq!(refusal.instead, "have it renewed; its contact is soc@example.org");
+        assert_eq!(read("").unwrap().holds(Timestamp::MAX), Ok(()));
+        let error = read("expires = 5").unwrap_err();
+        assert_eq!(
+            error,
+            "FILE:4: expires = 5: expected a day such as 2027-01-31, or a moment such as 2027-01-31T18:00:00Z"
+        );
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub(crate) fn become_nobody(keep: &Keep) -> Account {
     become_this(caller(env_number), keep)
 }
 
+/// The user that root becomes, if it can: whose the files are that a scan has left.
+pub(crate) fn becomes() -> Option<u32> {
+    geteuid().is_root().then(|| caller(env_number).uid)
+}
+
 pub(super) fn become_this(user: User, keep: &Keep) -> Account {
     let mut account = Account::default();
     let spared = if geteuid().is_root() {

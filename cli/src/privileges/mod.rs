@@ -26,10 +26,9 @@ mod tests;
 
 use std::path::PathBuf;
 
-use rustix::thread::set_no_new_privs;
+use rustix::thread::{CapabilitySet, set_no_new_privs};
 
-pub(crate) use identity::become_nobody;
-use rustix::thread::CapabilitySet;
+pub(crate) use identity::{become_nobody, becomes};
 
 /// What the program still has to do when it has given up the rest.
 #[derive(Debug, Clone, Default)]

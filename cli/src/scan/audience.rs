@@ -3,7 +3,6 @@
 
 use halfopen::Event;
 
-use crate::output::plaintext::Plaintext;
 use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::then::Hosts;
@@ -15,7 +14,6 @@ pub(super) type Observer<'a> = &'a mut dyn FnMut(&Event);
 pub(super) struct Audience<'a> {
     screen: Screen,
     observer: Observer<'a>,
-    pub(super) plaintext: Plaintext,
     /// For commands that are to follow, if there are any.
     hosts: Option<Hosts>,
 }
@@ -23,13 +21,12 @@ pub(super) struct Audience<'a> {
 impl<'a> Audience<'a> {
     pub(super) fn new(settings: &Settings, screen: &Screen, observer: Observer<'a>) -> Audience<'a> {
         let hosts = settings.args.then.command.as_ref().map(|_| Hosts::default());
-        Audience { screen: screen.clone(), observer, plaintext: Plaintext::default(), hosts }
+        Audience { screen: screen.clone(), observer, hosts }
     }
 
     /// Tells all of them.
     pub(super) fn hear(&mut self, event: &Event) {
         self.show(event);
-        self.plaintext.event(event);
         (self.observer)(event);
         self.hosts.iter_mut().for_each(|hosts| hosts.hear(event));
     }

@@ -59,7 +59,24 @@ pub(super) fn next(
     screen: &Screen,
     wait: Duration,
 ) -> Result<Option<Event>, Quiet> {
-    let Some(stats) = stats else { return running.next_event(wait) };
+    let event = match stats {
+        Some(stats) => next_beside(stats, running, &progress, screen, wait),
+        None => running.next_event(wait),
+    };
+    // What has come is about to be written.
+    if event.is_err() && wait.is_zero() {
+        screen.catch_up(progress);
+    }
+    event
+}
+
+fn next_beside(
+    stats: &mut Stats,
+    running: &Running,
+    progress: impl Fn() -> Progress,
+    screen: &Screen,
+    wait: Duration,
+) -> Result<Option<Event>, Quiet> {
     let until = Instant::now() + wait;
     loop {
         let left = until.saturating_duration_since(Instant::now());

@@ -18,12 +18,12 @@ use halfopen_results::Coverage;
 
 use crate::args::ScanArgs;
 use crate::failure::Failure;
-use crate::keeper::Place;
+use crate::keeper::{Place, Wish};
 use crate::layers::Effective;
 use crate::output::Output;
 use crate::output::account::PlanSize;
 use crate::output::text::count;
-use crate::permit::{Permit, Session};
+use crate::permit::{Permit, Question, Session};
 use crate::privileges::{self, Keep};
 use crate::resume::{self, Past};
 use crate::screen::Screen;
@@ -35,13 +35,13 @@ use batches::{Batches, Beginning};
 /// `halfopen scan`.
 pub(crate) fn run(args: ScanArgs, effective: &[Effective]) -> Result<u8, Failure> {
     let settings = Settings::new(args)?;
-    let place = if settings.args.probing.dry_run { None } else { resume::place(&settings, effective)? };
+    let wish = if settings.args.probing.dry_run { None } else { resume::wish(&settings, effective)? };
     announce_input(&settings);
     if settings.may_stream() {
         return from_pipe(&settings);
     }
     let plan = settings.plan()?;
-    Task { place, ..Task::new(&settings, &mut |_| {}) }.run(plan)
+    Task { wish, ..Task::new(&settings, &mut |_| {}) }.run(plan)
 }
 
 /// Scans what comes from standard input, if need be before all of it is there.
@@ -60,10 +60,10 @@ fn from_pipe(settings: &Settings) -> Result<u8, Failure> {
 }
 
 /// Goes on with a scan.
-pub(crate) fn go_on(settings: &Settings, place: Place, past: Past) -> Result<u8, Failure> {
+pub(crate) fn go_on(settings: &Settings, wish: Wish, past: Past) -> Result<u8, Failure> {
     announce_input(settings);
     let plan = settings.plan()?;
-    Task { place: Some(place), past: Some(past), ..Task::new(settings, &mut |_| {}) }.run(plan)
+    Task { wish: Some(wish), past: Some(past), ..Task::new(settings, &mut |_| {}) }.run(plan)
 }
 
 /// Scans a plan, and has `observer` see every event.
@@ -85,7 +85,7 @@ struct Task<'a> {
     screen: Screen,
     observer: Observer<'a>,
     /// Where it is kept, if it is to be.
-    place: Option<Place>,
+    wish: Option<Wish>,
     /// What it goes on from.
     past: Option<Past>,
     /// Targets that are still to come.
@@ -96,12 +96,18 @@ struct Task<'a> {
 struct Files {
     output: Output<Box<dyn Write>>,
     stats: Option<StatsFile>,
+    place: Option<Place>,
 }
 
 impl Files {
-    fn open(settings: &Settings, targets: u64, screen: &Screen) -> Result<Files, Failure> {
+    /// What cannot be opened, or gone on with, is found out here, and leaves all files as they were.
+    fn open(task: &Task, wish: Option<Wish>, targets: u64) -> Result<Files, Failure> {
+        let Task { settings, screen, past, .. } = task;
+        let place = wish.map(Wish::open).transpose()?;
+        let output = Output::open(settings, targets, screen)?;
+        past.iter().filter(|past| !past.marks.is_empty()).try_for_each(|past| output.check(&past.marks))?;
         let stats = settings.args.output.stats_json.as_deref().map(StatsFile::open).transpose()?;
-        Ok(Files { output: Output::open(settings, targets, screen)?, stats })
+        Ok(Files { output, stats, place })
     }
 }
 
@@ -120,12 +126,16 @@ impl Extent {
 
 impl<'a> Task<'a> {
     fn new(settings: &'a Settings, observer: Observer<'a>) -> Task<'a> {
-        Task { settings, screen: Screen::new(settings.style), observer, place: None, past: None, batches: None }
+        Task { settings, screen: Screen::new(settings.style), observer, wish: None, past: None, batches: None }
     }
 
     /// Makes it, if it may be made.
-    fn run(mut self, plan: Plan) -> Result<u8, Failure> {
-        let permit = Permit::of(&self.settings.args.permit, &plan)?;
+    fn run(mut self, whole: Plan) -> Result<u8, Failure> {
+        let question = Question::about(&whole, self.settings.args.targets.shard);
+        let plan = self.settings.part(whole)?;
+        let permit = Permit::of(&self.settings.args.permit, &plan, question)?;
+        self.settings.spares(permit.logs())?;
+        permit.warnings().iter().for_each(|warning| self.screen.warn(warning));
         let mut extent = Extent::of(&plan, self.settings);
         self.batches.iter_mut().for_each(|batches| batches.add(&plan, &mut extent));
         let builder = permit.bound(self.settings.scan(plan), &self.screen)?;
@@ -145,13 +155,14 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn scan(self, builder: ScanBuilder, extent: Extent, session: &mut Session) -> Result<u8, Failure> {
+    fn scan(mut self, builder: ScanBuilder, extent: Extent, session: &mut Session) -> Result<u8, Failure> {
         let ready = match &self.batches {
             Some(batches) => batches.opener.open(builder)?,
             None => builder.open()?,
         };
         // Files that cannot be written are no reason to have sent anything.
-        let files = self.give_up_rights(&ready, || Files::open(self.settings, extent.size.targets, &self.screen))?;
+        let wish = self.wish.take();
+        let files = self.give_up_rights(&ready, || Files::open(&self, wish, extent.size.targets))?;
         underway::run(self, ready, files, extent, session)
     }
 

@@ -47,7 +47,8 @@ pub(super) fn run(
     extent: Extent,
     session: &mut Session,
 ) -> Result<u8, Failure> {
-    let Task { settings, screen, observer, place, past, batches } = task;
+    let Task { settings, screen, observer, past, batches, .. } = task;
+    let place = files.place;
     let stats = files.stats.map(StatsFile::start).transpose()?;
     let running = ready.start()?;
     let halt = Halt::of(running.stopper(), batches.as_ref().map(Batches::waker));
@@ -135,11 +136,12 @@ impl Underway<'_> {
     /// Begins the results, or goes on with them: what was found after their marks is told again.
     fn begin(&mut self, past: Option<Past>) -> Result<(), Error> {
         let (output, header) = (&mut self.output, &self.header);
-        let Some(Past { checkpoint, marks, events }) = past else { return output.begin(|| header.clone()) };
+        let Some(Past { checkpoint, marks, told, events }) = past else { return output.begin(|| header.clone()) };
+        output.recall(told, &checkpoint);
         if marks.is_empty() {
             output.begin(|| header.clone())?;
         } else {
-            output.resume(&marks, &checkpoint)?;
+            output.resume(&marks)?;
         }
         events.iter().try_for_each(|event| output.event(event))?;
         output.flush()
@@ -291,7 +293,7 @@ impl Underway<'_> {
         self.end_stats(&last, account.as_ref().map_or("failed", |account| &account.outcome));
         let failed = account?.commands.is_some_and(|commands| commands.failed > 0);
         if self.settings.summary {
-            self.audience.plaintext.line().iter().for_each(|line| self.screen.note(line));
+            self.output.plaintext().iter().for_each(|line| self.screen.note(line));
         }
         let interrupted = self.watch.code().or_else(|| self.session.code());
         match (interrupted, self.ended.refused) {

@@ -31,7 +31,7 @@ fn through_every_form_and_back() {
         let made = format!("scan -o {form}={form}");
         assert_eq!(convert(directory.path(), &made), (0, String::new(), String::new()), "{form}");
         let (code, list, said) = convert(directory.path(), &format!("{form} --output list"));
-        assert_eq!((code, &*list), (0, "192.0.2.1:22\n"), "{form}: {said}");
+        assert_eq!((code, &*list), (0, "192.0.2.1:22\n"), "{form}: what is closed is not listed: {said}");
         let (_, csv, _) = convert(directory.path(), &format!("{form} -o csv"));
         let closed = csv.lines().filter(|line| line.contains(",80,") && line.contains("closed")).count();
         assert_eq!(closed, 1, "{form}: {csv}");

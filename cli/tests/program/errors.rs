@@ -154,3 +154,18 @@ fn an_interface_that_is_not_there() {
     let said = usage("scan 127.0.0.1 -p 9 --interface nosuch0");
     assert!(said.starts_with("error: no such interface: nosuch0; this machine has "), "{said}");
 }
+
+#[test]
+fn what_an_output_has_no_place_for() {
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 -o jsonl --fields port,address,port"), @"error: --fields names port twice");
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 -o list --show closed,down"), @"error: a list is of open ports, and --show leaves those out; add open, or take a form that has states, such as -o csv");
+}
+
+#[test]
+fn no_commands_at_one_time() {
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 --then true --then-jobs 0"), @r"
+    error: invalid value '0' for '--then-jobs <N>': expected a number from 1 to 255
+
+    For more information, try '--help'.
+    ");
+}

@@ -2,7 +2,10 @@
 //! sends a packet.
 
 mod about;
+#[path = "../shared/command.rs"]
+mod command;
 mod convert;
+mod diff;
 mod dry_run;
 mod errors;
 mod explain;
@@ -12,28 +15,11 @@ mod report;
 mod results;
 mod settings;
 
-use std::env;
 use std::ffi::OsStr;
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
-/// The program, as if no terminal were near.
-fn halfopen() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_halfopen"));
-    for name in ["COLUMNS", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM"] {
-        command.env_remove(name);
-    }
-    without_settings(&mut command);
-    command.stdin(Stdio::null());
-    command
-}
-
-/// Takes away what the machine's user has set.
-fn without_settings(command: &mut Command) {
-    let ours = env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"HALFOPEN_"));
-    ours.for_each(|(name, _)| _ = command.env_remove(name));
-    command.env("HALFOPEN_CONFIG", "none");
-}
+use command::{halfopen, text};
 
 /// Runs it with these arguments, separated by spaces.
 fn run(line: &str) -> Output {
@@ -47,8 +33,4 @@ fn run_with_input<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, input: &st
     let mut child = command.spawn().expect("the program starts");
     child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("it reads its input");
     child.wait_with_output().expect("the program ends")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("it prints UTF-8")
 }

@@ -31,6 +31,7 @@ fn by_name() {
     assert_eq!(ports("-p http,SSH,10000-10002"), of([22, 80, 10000, 10001, 10002]));
     assert_eq!(ports("-p http-alt -p postgres"), of([591, 5432, 8008, 8080]));
     assert_eq!(ports("-p ms-wbt-server,rdp"), of([3389]));
+    assert_eq!(ports("-p ocs_cmu,z39.50,sink"), of([9, 210, 428]));
 }
 
 #[test]

@@ -75,6 +75,23 @@ fn pictures() {
     }
 }
 
+/// Nothing is written when not all of it can be.
+#[test]
+fn pictures_without_a_place() {
+    let directory = directory();
+    fs::write(directory.path().join("file"), "").unwrap();
+    for (place, said) in [
+        ("/dev/full", "/dev/full is no directory"),
+        ("file", "file is no directory"),
+        ("file/charts", "cannot write to file/charts: "),
+    ] {
+        let (code, text) = report(directory.path(), &format!("scan.jsonl -o report.html --png {place}"));
+        assert!(code != 0 && text.starts_with("error: ") && text.contains(said), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!directory.path().join("report.html").exists());
+    }
+}
+
 #[test]
 fn a_file_that_is_there_is_replaced_as_a_whole() {
     let directory = directory();
@@ -151,7 +168,8 @@ fn what_cannot_be_written() {
         (1, "error: cannot write to none/page.html: No such file or directory (os error 2)\n")
     );
     let (code, said) = report(directory.path(), "scan.jsonl --png scan.jsonl");
-    assert_eq!((code, said.as_str()), (1, "error: cannot write to scan.jsonl: File exists (os error 17)\n"));
+    let no_directory = "error: --png wants a directory for the charts, and scan.jsonl is no directory\n";
+    assert_eq!((code, said.as_str()), (2, no_directory));
     let (code, said) = report(directory.path(), "scan.jsonl -o .");
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("cannot write to .: is a directory"), "{said}");

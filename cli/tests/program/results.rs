@@ -1,7 +1,7 @@
 //! Results that nobody takes: a reader that goes away ends the program quietly, a full disk is an error.
 
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, pipe};
 use std::process::Stdio;
 
 use super::{halfopen, text};
@@ -25,10 +25,30 @@ fn a_reader_that_goes_away() {
     assert_eq!(ended, (Some(READER_GONE), String::new()));
 }
 
+/// It fits into the pipe, so that only a reader who has gone before is missed.
 #[test]
-fn help_in_a_pipe_that_closes() {
-    let (code, said) = read_one_line(&["scan", "--help"]);
-    assert_eq!((code, said.as_str()), (Some(0), ""));
+fn an_answer_in_a_pipe_that_is_closed() {
+    for line in ["--help", "scan --help", "--version", "version", "explain 22"] {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let output = halfopen().args(line.split(' ')).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), &*text(&output.stderr)), (Some(READER_GONE), ""), "{line}");
+    }
+}
+
+/// Whatever the program is asked about itself: an answer that cannot be written is none.
+#[test]
+fn an_answer_on_a_full_disk() {
+    let lines = ["--help", "-h", "scan --help", "--version", "version", "version --json", "completion bash", "man"];
+    for line in lines.into_iter().chain(["man scan", "explain 22", "config", "config --example", "help scan"]) {
+        let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
+            eprintln!("skipped: no /dev/full here");
+            return;
+        };
+        let output = halfopen().args(line.split(' ')).stdout(full).output().unwrap();
+        let said = "error: cannot write to standard output: No space left on device (os error 28)\n";
+        assert_eq!((output.status.code(), &*text(&output.stderr)), (Some(1), said), "{line}");
+    }
 }
 
 #[test]

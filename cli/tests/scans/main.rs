@@ -1,12 +1,15 @@
 //! The program on networks: every test runs in a network of its own, in which nothing but the lab listens. Nothing here
 //! waits for luck: a test reads what the program says, and one that hangs is ended by the lab.
 
+#[path = "../shared/command.rs"]
+mod command;
 mod demo;
 mod doctor;
 mod dropped;
 mod ending;
 mod failing;
 mod findings;
+mod keeping;
 mod options;
 mod outputs;
 mod resuming;
@@ -18,40 +21,26 @@ mod streaming;
 mod terminal;
 mod then;
 
-use std::env;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read};
 use std::net::TcpListener;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 
+use command::text;
 use halfopen_lab::Namespace;
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The program, as if no terminal were near.
+/// The program, with these arguments.
 fn halfopen(line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_halfopen"));
-    for name in ["COLUMNS", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM", "SUDO_UID", "SUDO_GID"] {
-        command.env_remove(name);
-    }
-    without_settings(&mut command);
-    command.args(line.split_whitespace()).stdin(Stdio::null());
+    let mut command = command::halfopen();
+    command.args(line.split_whitespace());
     command
-}
-
-/// Takes away what the machine's user has set.
-fn without_settings(command: &mut Command) {
-    let ours = env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"HALFOPEN_"));
-    ours.for_each(|(name, _)| _ = command.env_remove(name));
-    command.env("HALFOPEN_CONFIG", "none");
 }
 
 /// Runs it with these arguments, separated by spaces.
 fn run(line: &str) -> Output {
     halfopen(line).output().expect("the program starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("it prints UTF-8")
 }
 
 /// What a scan of `listeners`' network finds open below 1025: three ports over IPv4, one over IPv6.
@@ -86,26 +75,33 @@ fn assert_adds_up(summary: &Value) {
 /// A scan under way, and its output as it comes.
 struct Scan {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    stdout: BufReader<PipeReader>,
 }
 
 impl Scan {
     fn start(line: &str) -> Scan {
-        Scan::of(&mut halfopen(line))
+        Scan::printing_to(io::pipe().expect("there is a pipe"), &mut halfopen(line))
+    }
+
+    /// With so little room for what it prints, some 400 lines, that it cannot come to its end before those are read.
+    fn start_held(line: &str) -> Scan {
+        let (reader, writer) = io::pipe().expect("there is a pipe");
+        fcntl_setpipe_size(&writer, 4096).expect("a page is room enough");
+        Scan::printing_to((reader, writer), &mut halfopen(line))
     }
 
     /// With a standard input that stays open until it is dropped.
     fn fed(line: &str) -> (Scan, ChildStdin) {
-        let mut scan = Scan::of(halfopen(line).stdin(Stdio::piped()));
+        let pipe = io::pipe().expect("there is a pipe");
+        let mut scan = Scan::printing_to(pipe, halfopen(line).stdin(Stdio::piped()));
         let stdin = scan.child.stdin.take().expect("it is piped");
         (scan, stdin)
     }
 
-    fn of(command: &mut Command) -> Scan {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    fn printing_to((reader, writer): (PipeReader, PipeWriter), command: &mut Command) -> Scan {
+        let child = command.stdout(writer).stderr(Stdio::piped()).spawn().expect("it starts");
         // Small, so that it reads no further ahead than it must.
-        let stdout = BufReader::with_capacity(16, child.stdout.take().expect("it is piped"));
-        Scan { child, stdout }
+        Scan { child, stdout: BufReader::with_capacity(16, reader) }
     }
 
     fn line(&mut self) -> String {

@@ -19,6 +19,7 @@ lab_test!(a_line_a_second_and_the_last_agrees_with_the_summary, |_lab| {
     assert!(before.iter().all(|line| line["type"] == "progress"), "{lines:?}");
     assert_eq!((&last["type"], &last["outcome"], &last["phase"]), (&"end".into(), &"complete".into(), &"done".into()));
     assert_eq!((&last["targets"], &last["closed"], &last["bound"]), (&150.into(), &150.into(), &"asked".into()));
+    assert_eq!(last["remaining_us"], 0);
     assert!(said.contains("150 closed"), "{said}");
 });
 
@@ -33,6 +34,14 @@ lab_test!(a_full_disk_is_one_warning_and_the_scan_goes_on, |_lab| {
     assert!(output.status.success(), "{said}");
     assert_eq!(said.matches("warning: not all statistics could be written to /dev/full: No space left").count(), 1);
 });
+
+#[test]
+fn standard_output_is_for_results() {
+    let output = run("scan 127.0.0.1 -p 1 --stats-json -");
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("standard output has the results; give a file, /dev/stderr, or a descriptor"), "{said}");
+}
 
 #[test]
 fn a_file_that_cannot_be_written_is_told_before_the_scan() {

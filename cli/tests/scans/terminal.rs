@@ -59,6 +59,20 @@ lab_test!(a_bar_and_a_table_in_colours, |lab| {
     assert!(!written.contains("hint:"), "{written}");
 });
 
+lab_test!(what_stands_above_the_bar_is_counted_in_it, |lab| {
+    let _listeners = listeners(lab);
+    let written = on_terminal(SLOW, &[("NO_COLOR", "1")]);
+    // Each time that the bar is drawn, what was written before it is above it.
+    let (mut above, mut drawn) = (0, 0);
+    for line in written.split(['\n', '\r']) {
+        above += u32::from(line.contains("/tcp") && line.contains("open"));
+        let counts = (0..above).any(|fewer| line.contains(&format!("/s  as asked  {fewer} open")));
+        drawn += u32::from(line.contains("/s  as asked  "));
+        assert!(!counts, "{above} above: {line:?}");
+    }
+    assert!(above == 2 && drawn > 2, "{written:?}");
+});
+
 lab_test!(no_colours_when_none_are_wanted, |lab| {
     let _listeners = listeners(lab);
     let written = on_terminal(SLOW, &[("NO_COLOR", "1")]);

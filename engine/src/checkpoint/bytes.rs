@@ -23,7 +23,7 @@ use crate::verdict::{Suspect, Suspicion};
 
 const MAGIC: &[u8] = b"halfopen checkpoint\n";
 /// What this library writes, and all that it reads.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Bytes are not, or no longer, a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +166,7 @@ macro_rules! fields {
 }
 
 fields!(Identity { fingerprint, targets, seed, shard });
-fields!(Checkpoint { identity, events, tally, kept, discovery, down, suspects, account, at_work, ahead, notes });
+fields!(Checkpoint { identity, events, last, tally, kept, discovery, down, suspects, account, at_work, ahead, notes });
 fields!(AtWork { start, len, cells, leg, ledger });
 fields!(Leg { pass, groups, most, todo });
 fields!(Note { target, state, silent });
@@ -185,6 +185,7 @@ fields!(Tally {
     closed,
     filtered,
     silent,
+    at_least,
 });
 fields!(Row { group, targets, errors, passes, answers, canaries });
 fields!(Missing { mean, variance, least_high });

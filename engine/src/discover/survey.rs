@@ -7,8 +7,10 @@
 //! ```
 //!
 //! A round after the first finds who lost a question or an answer: nobody, where nothing is lost. So the rounds go on for
-//! as long as they find more than a small share of all that are there, up to eight. Of the two that find nobody in the
-//! end, the second asks many hosts the first question alone.
+//! as long as they find more than a small share of all that are there, up to eight. Of the two that find nobody in the end
+//! (three where the first round missed many), all but the first ask many hosts the first question alone. Every round has an
+//! order of its own: a burst takes neighbours, and who is asked side by side again can be lost side by side again, in
+//! rounds that seem to find nobody.
 //!
 //! A round puts one question to all hosts before the next, and no question to a host that has answered; so who is there
 //! mostly costs a probe or two, and only the dark cost all of them. Between the rounds it listens
@@ -65,6 +67,8 @@ const MOST_ROUNDS: u16 = 8;
 /// So many rounds in which no more answer than one in so many of those that are there are the last.
 const QUIET: u16 = 2;
 const FEW: u64 = 4000;
+/// One more where the first round missed more than one in so many.
+const BAD: u64 = 100;
 /// Hosts that are asked again in later rounds although they have answered, at most.
 const CANARIES: u64 = 128;
 /// More hosts than are lost in one burst.
@@ -127,7 +131,8 @@ pub(crate) struct Survey {
     /// By rank in the stripe.
     answered: Vec<u64>,
     dark: u64,
-    /// How many had answered before this round; rounds that found nobody new, since the last that did.
+    /// How many had answered after the first round, and before this one; rounds that found nobody new, since the last that did.
+    at_first: u64,
     before: u64,
     quiet: u16,
     round: u16,
@@ -168,6 +173,7 @@ impl Survey {
             order: Permutation::new(0, seed),
             answered: Vec::new(),
             dark: 0,
+            at_first: 0,
             before: 0,
             quiet: 0,
             round: 0,
@@ -244,11 +250,16 @@ impl Survey {
     fn begin_stripe(&mut self, start: u64) {
         let len = (self.hosts.len() - start).min(STRIPE);
         self.start = start;
-        self.order = Permutation::new(len, self.seed ^ start);
         self.answered.clear();
         self.answered.resize(len.div_ceil(64) as usize, 0);
         (self.dark, self.before, self.quiet) = (len, 0, 0);
-        (self.round, self.question, self.cursor) = (0, 0, 0);
+        self.begin_round(0, len);
+    }
+
+    /// In an order that no other round or stripe has.
+    fn begin_round(&mut self, round: u16, len: u64) {
+        self.order = Permutation::new(len, self.seed ^ self.start ^ (u64::from(round) << 48));
+        (self.round, self.question, self.cursor) = (round, 0, 0);
         self.stage = Stage::Asking;
     }
 
@@ -359,9 +370,8 @@ impl Survey {
             return Some(end);
         }
         if self.has_next_round() {
-            self.before = self.alive_here();
-            (self.round, self.question, self.cursor) = (self.round + 1, 0, 0);
-            (self.stage, self.due) = (Stage::Asking, now);
+            (self.before, self.due) = (self.alive_here(), now);
+            self.begin_round(self.round + 1, self.order.len());
         } else {
             self.stage = Stage::Leaving;
         }
@@ -385,13 +395,18 @@ impl Survey {
         self.order.len() - self.dark
     }
 
-    /// A round that finds nobody may have met a burst: it takes a second one. Of many hosts, of the first question alone:
+    /// A round that finds nobody may have met a burst: it takes another one. Of many hosts, of the first question alone:
     /// that is more than any burst.
     fn has_next_round(&mut self) -> bool {
         let alive = self.alive_here();
-        let is_quiet = self.round > 0 && alive - self.before <= alive / FEW;
+        if self.round == 0 {
+            self.at_first = alive;
+            return true;
+        }
+        let is_quiet = alive - self.before <= alive / FEW;
         self.quiet = if is_quiet { self.quiet + 1 } else { 0 };
-        self.round + 1 < MOST_ROUNDS && self.quiet < QUIET && alive > 0 || self.round == 0
+        let enough = QUIET + u16::from(alive - self.at_first > alive / BAD);
+        self.round + 1 < MOST_ROUNDS && self.quiet < enough && alive > 0
     }
 
     fn is_check(&self) -> bool {

@@ -2,7 +2,7 @@
 //! ranges; a range may lack its beginning (0) or its end (255), and `*` or `-` alone is everything.
 
 use super::malformed::{Malformed, quoted};
-use super::ranges::Range;
+use super::ranges::{Range, merged};
 
 /// Four lists of octets; stands for every combination of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,18 +108,6 @@ fn parse_octet(text: &str) -> Result<u8, Malformed> {
         return Err(complain(format!("octet {} has a leading zero, which some programs read as octal", quoted(text))));
     }
     text.parse().map_err(|_| complain(format!("octet {} is above 255", quoted(text))))
-}
-
-fn merged(mut ranges: Vec<(u8, u8)>) -> Vec<(u8, u8)> {
-    ranges.sort_unstable();
-    ranges.dedup_by(|next, kept| {
-        let reached = u32::from(next.0) <= u32::from(kept.1) + 1;
-        if reached {
-            kept.1 = kept.1.max(next.1);
-        }
-        reached
-    });
-    ranges
 }
 
 fn count_problem(text: &str, count: usize) -> String {

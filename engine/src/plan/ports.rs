@@ -4,6 +4,7 @@
 use super::divider::Divider;
 use super::malformed::{Malformed, quoted};
 use super::port_names::{Names, PortNames, is_name};
+use super::ranges::merged;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -55,16 +56,8 @@ impl PortSet {
     }
 
     /// The ports of all ranges, which may overlap and stand in any order; none if there is no range.
-    pub(crate) fn from_ranges(mut ranges: Vec<(u16, u16)>) -> Option<Self> {
-        ranges.sort_unstable();
-        ranges.dedup_by(|next, kept| {
-            let reached = u32::from(next.0) <= u32::from(kept.1) + 1;
-            if reached {
-                kept.1 = kept.1.max(next.1);
-            }
-            reached
-        });
-        PortSet::from_disjoint(&ranges)
+    pub(crate) fn from_ranges(ranges: Vec<(u16, u16)>) -> Option<Self> {
+        PortSet::from_disjoint(&merged(ranges))
     }
 
     /// The set of one port.

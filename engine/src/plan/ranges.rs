@@ -145,6 +145,19 @@ fn pop<T>(buffer: &mut Vec<T>) -> Option<T> {
     buffer.pop()
 }
 
+/// Ranges of small numbers (octets, ports), which may overlap and stand in any order: ascending and apart.
+pub(crate) fn merged<N: Copy + Ord + Into<u32>>(mut ranges: Vec<(N, N)>) -> Vec<(N, N)> {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, kept| {
+        let reached = next.0.into() <= kept.1.into() + 1;
+        if reached {
+            kept.1 = kept.1.max(next.1);
+        }
+        reached
+    });
+    ranges
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -335,3 +335,13 @@ fn more_walkers_than_positions() {
     bench.run(LONG, |_, _| {}).unwrap();
     assert_eq!((bench.shared.sent(0), bench.shared.sent(1)), (3, 3));
 }
+
+/// Between a stripe that is open and its first leg nothing would be known of it: no checkpoint is to see that.
+#[test]
+fn a_stripe_and_its_first_leg_are_begun_in_one() {
+    let mut bench = bench("10.0.0.1", "1-16", 1);
+    let versions = || bench.shared.shift.load(std::sync::atomic::Ordering::Relaxed);
+    let before = versions();
+    bench.sender.poll(Time::ZERO);
+    assert_eq!((bench.shared.lap(), versions() - before), (1, 2));
+}

@@ -1,5 +1,6 @@
-//! `grepable`: ours, and nmap's. The plan and the account are in comments of ours; what nmap's covers is the hosts that are
-//! up by the ports it says it scanned (`-v`), or else only what is listed.
+//! `grepable`: ours, and nmap's. The plan, the account and all ignored states are in comments of ours. What nmap's covers is the
+//! hosts whose ports it lists by the ports it says it scanned (`-v`), or else only what is listed: it names one ignored state a
+//! host and is silent about more, and of a host whose second line was cut off it says nothing.
 
 use std::io::BufRead;
 use std::net::IpAddr;
@@ -18,7 +19,16 @@ struct Reader {
     scan: Scan,
     /// What nmap says it scanned.
     ports: Option<Arc<Ports>>,
-    up: Vec<IpAddr>,
+    /// The hosts whose ports are listed, with those of which nothing is known all the same.
+    listed: Vec<(IpAddr, Doubtful)>,
+}
+
+/// Ports of a host in nmap's doubtful states.
+#[derive(Default)]
+struct Doubtful {
+    listed: Vec<u16>,
+    /// Those that are not listed are in such a state, too.
+    ignored: bool,
 }
 
 pub(super) fn read(from: &mut dyn BufRead) -> Result<Scan, Malformed> {
@@ -61,8 +71,10 @@ impl Reader {
                 Some(("Status", "Down")) => {
                     self.scan.add(Record::HostDown(HostDown { address, reason: "unknown".into() }));
                 }
-                Some(("Status", _)) => self.up.push(address),
-                Some(("Ports", ports)) => self.listed(address, ports)?,
+                Some(("Ports", ports)) => {
+                    let listed = self.listed(address, ports)?;
+                    self.listed.push((address, Doubtful { listed, ignored: false }));
+                }
                 Some(("Ignored State", ignored)) => self.ignored(address, ignored),
                 _ => {}
             }
@@ -70,7 +82,9 @@ impl Reader {
         Ok(())
     }
 
-    fn listed(&mut self, address: IpAddr, ports: &str) -> Result<(), String> {
+    /// Takes what is listed, and gives the ports in doubtful states.
+    fn listed(&mut self, address: IpAddr, ports: &str) -> Result<Vec<u16>, String> {
+        let mut doubtful = Vec::new();
         for port in ports.split(", ").map(str::trim).filter(|port| !port.is_empty()) {
             let mut parts = port.split('/');
             let number = parts.next().and_then(|number| number.parse().ok());
@@ -79,30 +93,85 @@ impl Reader {
                 return Err(format!("expected port/state/protocol/, found {port}"));
             };
             // Other protocols and nmap's doubtful states are no verdicts of ours.
-            if let (Some(state), "tcp") = (State::named(state), protocol) {
-                self.scan.add(Record::Verdict(Verdict::bare(address, number, state)));
+            match (State::named(state), protocol) {
+                (Some(state), "tcp") => self.scan.add(Record::Verdict(Verdict::bare(address, number, state))),
+                (None, "tcp") => doubtful.push(number),
+                _ => {}
             }
         }
-        Ok(())
+        Ok(doubtful)
     }
 
     /// `closed (98)`.
     fn ignored(&mut self, address: IpAddr, ignored: &str) {
         let (state, count) = ignored.split_once(' ').unwrap_or((ignored, ""));
         let count = count.trim_matches(['(', ')']).parse().ok();
-        if let (Some(state), Some(count)) = (State::named(state), count) {
-            self.scan.add(Record::Rest(Rest { address, state, reason: "".into(), count }));
+        match (State::named(state), count) {
+            (Some(state), Some(count)) => {
+                self.scan.add(Record::Rest(Rest { address, state, reason: "".into(), count }));
+            }
+            _ => self.listed.last_mut().into_iter().for_each(|(_, doubtful)| doubtful.ignored = true),
         }
     }
 
     fn done(mut self) -> Scan {
         if let (None, Some(ports)) = (&self.scan.header, &self.ports) {
-            let spans = self.up.iter().map(|&address| (Range::single(address), Arc::clone(ports)));
-            let (coverage, settings) =
-                (spans.collect::<Coverage>(), Settings { show: Show::ALL, ..Settings::default() });
+            let spans = self
+                .listed
+                .iter()
+                .map(|(address, doubtful)| (Range::single(*address), self.covered(*address, doubtful, ports)));
+            let coverage = spans.collect::<Coverage>();
+            // What is open is listed always.
+            let settings = Settings { show: Show::OPEN_DOWN, ..Settings::default() };
             self.scan.header = Some(Header { coverage, settings, ..Header::default() });
             self.scan.summary = Some(Summary { outcome: "complete".into(), ..Summary::default() });
         }
         self.scan
+    }
+
+    /// The ports of a host of which something is known.
+    fn covered(&self, address: IpAddr, doubtful: &Doubtful, all: &Arc<Ports>) -> Arc<Ports> {
+        let single = |port: u16| (port, port);
+        match doubtful {
+            Doubtful { ignored: true, .. } => {
+                let known = self.scan.hosts.get(&address).into_iter().flat_map(|host| host.ports.keys());
+                Arc::new(known.copied().map(single).collect())
+            }
+            Doubtful { listed, .. } if listed.is_empty() => Arc::clone(all),
+            Doubtful { listed, .. } => Arc::new(all.without(&listed.iter().copied().map(single).collect())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(hosts: &str) -> Scan {
+        let text = format!("# Nmap 7.93 scan initiated as: nmap\n# Ports scanned: TCP(5;22,80-83) UDP(0;)\n{hosts}");
+        read(&mut text.as_bytes()).unwrap()
+    }
+
+    fn covered(scan: &Scan) -> Option<String> {
+        scan.plan().unwrap().ports("192.0.2.7".parse().unwrap()).map(ToString::to_string)
+    }
+
+    #[test]
+    fn nmap_covers_the_hosts_whose_ports_it_lists() {
+        let up = "Host: 192.0.2.7 ()\tStatus: Up\n";
+        assert_eq!(covered(&scan(up)), None, "the line of ports may have been cut off");
+        let listed = scan(&format!("{up}Host: 192.0.2.7 ()\tPorts: 22/open/tcp//ssh///\tIgnored State: closed (4)\n"));
+        assert_eq!(covered(&listed).as_deref(), Some("22,80-83"));
+        let ignored = scan(&format!("{up}Host: 192.0.2.7 ()\tPorts: \tIgnored State: closed (5)\n"));
+        assert_eq!(covered(&ignored).as_deref(), Some("22,80-83"));
+    }
+
+    #[test]
+    fn doubtful_states_are_not_covered() {
+        let host = |ports: &str| scan(&format!("Host: 192.0.2.7 ()\tPorts: {ports}\n"));
+        let one = host("22/open/tcp/////, 80/open|filtered/tcp/////\tIgnored State: closed (3)");
+        assert_eq!(covered(&one).as_deref(), Some("22,81-83"));
+        let others = host("22/open/tcp/////\tIgnored State: unfiltered (4)");
+        assert_eq!(covered(&others).as_deref(), Some("22"));
     }
 }

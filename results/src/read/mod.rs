@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
-use crate::scan::Scan;
+use crate::scan::{CUT, Scan};
 
 /// What went wrong with a file.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,14 @@ pub enum Error {
     Unknown {
         /// The file.
         name: String,
+    },
+    /// A number was asked for, and it has one scan.
+    #[error("{file} is one scan: only a database has several with numbers, so leave #{number} out")]
+    NoNumbers {
+        /// The file.
+        file: String,
+        /// What followed it.
+        number: i64,
     },
     /// It does not keep to its form.
     #[error("{name}: {problem}")]
@@ -59,22 +67,29 @@ impl Malformed {
 }
 
 /// Reads a scan from a file, or standard input for `-`. Of a database with several scans it is the last, or the one whose
-/// number follows `#`.
+/// number follows `#`; no other form has several.
 pub fn load(path: &Path) -> Result<Scan, Error> {
     let name = path.display().to_string();
     let opened = |source| Error::Open { name: name.clone(), source };
     if path == Path::new("-") {
         return named("standard input".into(), parse(&mut io::stdin().lock()));
     }
-    let (path, number) = match name.rsplit_once('#') {
-        Some((file, number)) if !path.exists() => (Path::new(file), number.parse().ok()),
-        _ => (path, None),
-    };
+    let (path, number) = numbered(path, &name);
     let mut file = BufReader::new(File::open(path).map_err(opened)?);
     if file.fill_buf().map_err(opened)?.starts_with(sqlite::MAGIC) {
         return named(name.clone(), sqlite::load(path, number).map(Some));
     }
-    named(name, parse(&mut file))
+    match number {
+        Some(number) => Err(Error::NoNumbers { file: path.display().to_string(), number }),
+        None => named(name, parse(&mut file)),
+    }
+}
+
+/// The file, and the number behind it, if there is one and it is no part of the file's name.
+fn numbered<'a>(path: &'a Path, name: &'a str) -> (&'a Path, Option<i64>) {
+    let parts = name.rsplit_once('#').filter(|_| !path.exists());
+    let parts = parts.and_then(|(file, number)| Some((Path::new(file), number.parse().ok()?)));
+    parts.map_or((path, None), |(file, number)| (file, Some(number)))
 }
 
 fn named(name: String, read: Result<Option<Scan>, Malformed>) -> Result<Scan, Error> {
@@ -123,9 +138,6 @@ fn each_line(
     Ok(())
 }
 
-/// What is said of a last line that was left out.
-const CUT: &str = "its last line has no line break, and was left out: it may have been cut off";
-
 fn cut(scan: &mut Scan) {
     scan.warnings.push(CUT.into());
 }
@@ -135,6 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Difference;
     use crate::record::{Record, Show, State};
     use crate::scan::samples;
     use crate::sink::{Choice, Destination, Sinks, Wanted};
@@ -201,11 +214,8 @@ mod tests {
             let scan = load(&written(form, directory.path())).unwrap();
             let known = |scan: &Scan| -> Vec<_> {
                 let hosts = scan.hosts.values().flat_map(|host| host.ports.values());
-                hosts
-                    .map(|verdict| {
-                        (verdict.address, verdict.port, if form == Form::List { State::Open } else { verdict.state })
-                    })
-                    .collect()
+                let kept = hosts.filter(|verdict| form != Form::List || verdict.state == State::Open);
+                kept.map(|verdict| (verdict.address, verdict.port, verdict.state)).collect()
             };
             assert_eq!(known(&scan), known(&expected), "{form}");
             if form.has_summary() {
@@ -242,7 +252,80 @@ mod tests {
                     before = before.max(Some(findings));
                 }
             }
-            assert_eq!(before, Some(5), "{form}");
+            assert_eq!(before, Some(if form == Form::List { 2 } else { 5 }), "{form}");
+        }
+    }
+
+    /// Ports 22-26,443-444 of a host: 443 open, the others closed and filtered, and the database's second scan.
+    fn counted(form: Form, directory: &Path, show: Show) -> std::path::PathBuf {
+        let path = directory.join(form.name());
+        let choice = Choice { form, to: Destination::File(path.clone()) };
+        let wanted = Wanted { show: Some(show), ..Wanted::default() };
+        let mut sinks = Sinks::open(&[choice], &wanted, |_| None, || Box::new(io::sink())).unwrap();
+        let address = samples::open().address;
+        let settings = crate::record::Settings { filter: None, ..samples::settings() };
+        let ports = std::sync::Arc::new("22-26,443-444".parse().unwrap());
+        let coverage = [(crate::address::Range::single(address), ports)].into_iter().collect();
+        sinks.begin(&crate::record::Header { settings, coverage, ..samples::header() }).unwrap();
+        let filtered = [25, 26].map(|port| crate::record::Verdict::bare(address, port, State::Filtered));
+        let closed = [22, 23, 24, 444].map(|port| crate::record::Verdict::bare(address, port, State::Closed));
+        filtered.iter().chain(&closed).chain([&samples::open()]).for_each(|verdict| sinks.verdict(verdict).unwrap());
+        let summary = crate::record::Summary { unprobed: Default::default(), discovery: None, ..samples::summary() };
+        sinks.end(&Record::Summary(Box::new(summary))).unwrap();
+        path
+    }
+
+    /// What is counted and not listed is known by all its states.
+    #[test]
+    fn counts_are_no_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let all = load(&counted(Form::Jsonl, directory.path(), Show::ALL)).unwrap();
+        for form in [Form::Grepable, Form::Xml] {
+            let open = load(&counted(form, directory.path(), Show::OPEN)).unwrap();
+            let host = &open.hosts[&samples::open().address];
+            assert_eq!([State::Closed, State::Filtered].map(|state| host.counted(state)), [4, 2], "{form}");
+            let difference = Difference::between(&all, &open);
+            assert!(difference.same && difference.unknown_in_b == 0, "{form}: {difference:?}");
+        }
+    }
+
+    /// Values are the engine's words, but a file can have any.
+    #[test]
+    fn a_line_break_in_a_value_breaks_no_line() {
+        let text = r#"{"type":"scan","version":"0\n1","command":["a\r\nb"]}
+{"type":"verdict","address":"192.0.2.1","port":22,"state":"open","reason":"syn\nack","protocol":"x\n\ty/, z","suspect":"\"\r\n"}
+"#;
+        let scan = parse(&mut text.as_bytes()).unwrap().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        for form in [Form::Csv, Form::Grepable] {
+            let path = directory.path().join(form.name());
+            let choice = Choice { form, to: Destination::File(path.clone()) };
+            let mut sinks = Sinks::open(&[choice], &Wanted::default(), |_| None, || Box::new(io::sink())).unwrap();
+            sinks.begin(scan.header.as_ref().unwrap()).unwrap();
+            scan.hosts
+                .values()
+                .flat_map(|host| host.ports.values())
+                .for_each(|verdict| sinks.verdict(verdict).unwrap());
+            sinks.end(&samples::error()).unwrap();
+            assert!(load(&path).is_ok(), "{form}: {:?}", load(&path));
+        }
+    }
+
+    #[test]
+    fn only_a_database_has_numbers() {
+        let directory = tempfile::tempdir().unwrap();
+        let with = |form: Form, number: &str| {
+            let file = written(form, directory.path());
+            load(Path::new(&format!("{}#{number}", file.display()))).map_err(|error| error.to_string())
+        };
+        assert!(with(Form::Sqlite, "1").is_ok());
+        assert!(with(Form::Sqlite, "9").unwrap_err().ends_with("it has no scan 9"));
+        for form in [Form::Xml, Form::Jsonl] {
+            let error = with(form, "3").unwrap_err();
+            assert!(
+                error.ends_with(" is one scan: only a database has several with numbers, so leave #3 out"),
+                "{error}"
+            );
         }
     }
 
@@ -254,6 +337,8 @@ mod tests {
         assert!(error(b"{\"type\":\"warning\",\"message\":\"\"}\n\n{]\n").starts_with("x: line 3: "));
         assert!(error(b"<html></html>").contains("expected nmaprun, found html"), "{}", error(b"<html></html>"));
         assert_eq!(error(b"192.0.2.7:80\n192.0.2.7\n"), "x: line 2: expected address:port, found 192.0.2.7");
+        let numbered = load(Path::new("/nonexistent#x")).unwrap_err().to_string();
+        assert!(numbered.starts_with("cannot open /nonexistent#x: "), "{numbered}");
         assert!(load(Path::new("/nonexistent")).unwrap_err().to_string().starts_with("cannot open /nonexistent: "));
     }
 

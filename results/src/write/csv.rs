@@ -1,6 +1,6 @@
 //! `csv`: a table of verdicts (RFC 4180, but lines end in a line feed alone); the first line has the names of the columns.
 
-use super::Lines;
+use super::{Lines, on_one_line};
 use crate::field::Field;
 use crate::record::{Record, Verdict};
 
@@ -17,7 +17,7 @@ impl Csv {
     }
 
     fn row(&self, verdict: &Verdict) -> Vec<String> {
-        let cell = |field: &Field| field.of(verdict).map(|value| value.to_string()).unwrap_or_default();
+        let cell = |field: &Field| field.of(verdict).map(|value| on_one_line(&value.to_string())).unwrap_or_default();
         self.fields.iter().map(cell).collect()
     }
 }

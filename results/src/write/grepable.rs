@@ -1,11 +1,13 @@
 //! `grepable`: nmap's `-oG`, a line or two for each host that has answered or of which something is shown, in the order of addresses. What
-//! halfopen knows more of the scan stands in comments, as JSON: readers of the form pass over them.
+//! halfopen knows more of the scan, and of states that are not listed (nmap names one a host), stands in comments, as JSON:
+//! readers of the form pass over them.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 
-use super::hosts::Told;
-use super::{Document, ServiceNames};
-use crate::record::{Record, Verdict};
+use super::hosts::{Extra, Told};
+use super::{Document, ServiceNames, on_one_line};
+use crate::record::{Record, Rest, Verdict};
 use crate::scan::Host;
 
 /// Before the records of the scan in comments.
@@ -26,7 +28,8 @@ impl Grepable {
     /// `443/open/tcp//https///`.
     fn port(&self, verdict: &Verdict) -> String {
         let service = (self.names)(verdict.port).unwrap_or_default();
-        format!("{}/{}/{}//{service}///", verdict.port, verdict.state, verdict.protocol)
+        let protocol = on_one_line(&verdict.protocol).replace(['/', ','], " ");
+        format!("{}/{}/{protocol}//{service}///", verdict.port, verdict.state)
     }
 
     fn ports(&self, host: &Host) -> String {
@@ -39,8 +42,8 @@ impl Grepable {
 impl Document for Grepable {
     fn write(&self, records: &mut dyn Iterator<Item = io::Result<Record>>, out: &mut dyn Write) -> io::Result<()> {
         let told = Told::new(records)?;
-        let command = told.command().replace(['\n', '\r'], " ");
-        writeln!(out, "# halfopen {} scan initiated {} as: {command}", told.version(), told.started_text())?;
+        let (version, command) = (on_one_line(told.version()), on_one_line(&told.command()));
+        writeln!(out, "# halfopen {version} scan initiated {} as: {command}", told.started_text())?;
         let ports = told.ports();
         writeln!(out, "# Ports scanned: TCP({};{ports}) UDP(0;) SCTP(0;) PROTOCOLS(0;)", ports.len())?;
         if let Some(header) = &told.scan.header {
@@ -51,16 +54,23 @@ impl Document for Grepable {
             writeln!(out, "Host: {address} ()\tStatus: {status}")?;
             if host.down.is_none() {
                 writeln!(out, "Host: {address} ()\t{}", self.ports(host))?;
+                unnamed(*address, host).iter().try_for_each(|rest| comment(rest, out))?;
             }
         }
         if let Some(summary) = &told.scan.summary {
             comment(&Record::Summary(Box::new(summary.clone())), out)?;
         }
         match &told.scan.error {
-            Some(error) => writeln!(out, "# halfopen failed at {}: {}", told.ended_text(), error.replace('\n', " ")),
+            Some(error) => writeln!(out, "# halfopen failed at {}: {}", told.ended_text(), on_one_line(error)),
             None => writeln!(out, "# halfopen done at {} -- {}", told.ended_text(), told.account()),
         }
     }
+}
+
+/// How many ports of a host are in states that are not listed, but for the one that nmap's form names.
+fn unnamed(address: IpAddr, host: &Host) -> Vec<Record> {
+    let rest = |extra: Extra<'_>| Rest { address, state: extra.state, reason: "".into(), count: extra.count };
+    host.extra().into_iter().skip(1).map(|extra| Record::Rest(rest(extra))).collect()
 }
 
 fn comment(record: &Record, out: &mut dyn Write) -> io::Result<()> {

@@ -73,6 +73,14 @@ impl Form {
         }
     }
 
+    /// Which of these findings it has a place for: a list is of open ports, whatever else is asked for.
+    pub fn holds(self, show: Show) -> Show {
+        match self {
+            Form::List => Show { open: show.open, ..Show::NONE },
+            _ => show,
+        }
+    }
+
     /// Whether it has a place for the account of the scan.
     pub fn has_summary(self) -> bool {
         !matches!(self, Form::Csv | Form::List)
@@ -136,17 +144,22 @@ pub(crate) enum Writer {
 
 impl Writer {
     /// Of a form, with these fields of a verdict (all if none are named).
-    pub(crate) fn new(form: Form, show: Show, fields: &[Field], names: ServiceNames) -> Writer {
+    pub(crate) fn new(form: Form, fields: &[Field], names: ServiceNames) -> Writer {
         match form {
             Form::Sqlite => Writer::Database,
             Form::Jsonl => Writer::Lines(Box::new(jsonl::Jsonl::new(fields))),
             Form::Csv => Writer::Lines(Box::new(csv::Csv::new(fields))),
-            Form::List => Writer::Lines(Box::new(list::List::new(show))),
+            Form::List => Writer::Lines(Box::new(list::List)),
             Form::Json => Writer::Document(Box::new(json::Json::new(fields))),
             Form::Grepable => Writer::Document(Box::new(grepable::Grepable::new(names))),
             Form::Xml => Writer::Document(Box::new(xml::Xml::new(names))),
         }
     }
+}
+
+/// A text without line breaks and other control characters, for forms in which a line is a finding.
+pub(crate) fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// Appends formatted text; a vector takes everything.

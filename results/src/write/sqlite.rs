@@ -6,9 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OpenFlags, Transaction, params};
 
 use crate::coverage::Coverage;
+use crate::disk;
 use crate::record::{Batch, Header, Record, Summary, Verdict};
 use crate::time;
 
@@ -43,10 +44,10 @@ fn failed(error: rusqlite::Error) -> io::Error {
 impl Database {
     /// Opens the file, which is a database of ours, or empty, or not there.
     pub(crate) fn open(path: &Path) -> io::Result<Database> {
-        let made = fs::symlink_metadata(path).is_err();
         // The system's words are better than the library's.
-        drop(fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?);
-        let connection = Connection::open(path).map_err(failed)?;
+        let (_, made) = disk::open(path)?;
+        let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         let database = Database {
             path: fs::canonicalize(path).unwrap_or_else(|_| path.into()),
             connection,
@@ -90,14 +91,21 @@ impl Database {
 
     /// Goes on with a scan that was interrupted. What comes twice is there once.
     pub(crate) fn resume(&mut self, scan: i64) -> io::Result<()> {
+        self.has(scan)?;
         self.made = false;
         let again = "UPDATE scans SET outcome = 'running', error = NULL, summary = NULL WHERE id = ?1";
-        match self.connection.execute(again, [scan]).map_err(failed)? {
-            0 => Err(io::Error::other(format!("it has no scan {scan}"))),
-            _ => {
-                self.scan = Some(scan);
-                Ok(())
-            }
+        self.connection.execute(again, [scan]).map_err(failed)?;
+        self.scan = Some(scan);
+        Ok(())
+    }
+
+    /// Whether there is a scan of that number.
+    pub(crate) fn has(&self, scan: i64) -> io::Result<()> {
+        let found = self.connection.prepare("SELECT 1 FROM scans WHERE id = ?1").and_then(|mut all| all.exists([scan]));
+        match found {
+            Ok(true) => Ok(()),
+            // Without tables there is none either.
+            Ok(false) | Err(_) => Err(io::Error::other(format!("it has no scan {scan}"))),
         }
     }
 
@@ -216,7 +224,9 @@ fn insert(to: &Transaction<'_>, scan: i64, record: &Record) -> rusqlite::Result<
             to.prepare_cached(sql)?.execute(values).map(drop)
         }
         Record::Warning(warning) => {
-            let sql = "INSERT INTO warnings (scan, message) VALUES (?1, ?2)";
+            // A scan that goes on after a kill is told some of them again.
+            let sql = "INSERT INTO warnings (scan, message) SELECT ?1, ?2
+                       WHERE NOT EXISTS (SELECT 1 FROM warnings WHERE scan = ?1 AND message = ?2)";
             to.prepare_cached(sql)?.execute(params![scan, warning.message]).map(drop)
         }
         Record::Error(error) => {
@@ -317,18 +327,24 @@ mod tests {
         let path = directory.path().join("scans.sqlite");
         let mut first = Database::open(&path).unwrap();
         first.begin(&samples::header()).unwrap();
-        first.record(&Record::Verdict(samples::open())).unwrap();
+        let warning = |text: &str| Record::Warning(crate::record::Message { message: text.into() });
+        [Record::Verdict(samples::open()), warning("one")].iter().try_for_each(|record| first.record(record)).unwrap();
         first.commit().unwrap();
         drop(first);
         let mut second = Database::open(&path).unwrap();
         assert_eq!(second.resume(7).unwrap_err().to_string(), "it has no scan 7");
         second.resume(1).unwrap();
-        for record in [Record::Verdict(samples::open()), Record::Verdict(samples::full())] {
+        for record in
+            [Record::Verdict(samples::open()), Record::Verdict(samples::full()), warning("one"), warning("two")]
+        {
             second.record(&record).unwrap();
         }
         second.commit().unwrap();
         let connection = Connection::open(&path).unwrap();
-        let verdicts: i64 = connection.query_row("SELECT count(*) FROM verdicts", [], |row| row.get(0)).unwrap();
-        assert_eq!(verdicts, 2);
+        let count = |table: &str| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!((count("verdicts"), count("warnings")), (2, 2), "what was told again is there once");
     }
 }

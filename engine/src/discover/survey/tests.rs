@@ -249,3 +249,40 @@ fn one_run_each_of_both_families() {
     let ranges: Vec<_> = left.ranges().map(|range| range.to_string()).collect();
     assert_eq!(ranges, ["10.0.0.1-10.0.0.2", "2001:db8::13"]);
 }
+
+/// The round of an echo request.
+fn round(probe: &Sent) -> u16 {
+    u16::from_be_bytes(probe.packet[26..28].try_into().unwrap())
+}
+
+#[test]
+fn neighbours_of_a_round_are_apart_in_the_next() {
+    let is_dark = |probe: &Sent| v4(probe.to)[3] < 128;
+    let (probes, _) =
+        run(&mut survey("10.0.0.0/24"), |probe| (probe.port.is_none() && !is_dark(probe)).then(|| echo_reply(probe)));
+    let order = |number| {
+        let asked = probes.iter().filter(|probe| probe.port.is_none() && is_dark(probe));
+        asked.filter(|probe| round(probe) == number).map(|probe| v4(probe.to)).collect::<Vec<_>>()
+    };
+    let rounds = [order(0), order(1), order(2)];
+    assert!(rounds.iter().all(|order| order.len() == 128));
+    for pair in rounds.windows(2) {
+        let is_pair_still = |one: &[[u8; 4]]| pair[1].windows(2).any(|other| other[0] == one[0] && other[1] == one[1]);
+        let still = pair[0].windows(2).filter(|one| is_pair_still(one)).count();
+        assert!(still < 8, "{still} of 127 pairs");
+    }
+}
+
+#[test]
+fn where_much_is_lost_one_round_more_is_quiet() {
+    for (lost_at_first, found) in [(26, 256), (2, 255)] {
+        let mut survey = survey("10.0.0.0/24");
+        // The first host is lost four times, and some others once.
+        let is_lost = |probe: &Sent| match v4(probe.to)[3] {
+            0 => round(probe) < 4,
+            host => round(probe) == 0 && u16::from(host) < lost_at_first,
+        };
+        run(&mut survey, |probe| (probe.port.is_none() && !is_lost(probe)).then(|| echo_reply(probe)));
+        assert_eq!(alive(survey), found, "{lost_at_first} were lost");
+    }
+}
