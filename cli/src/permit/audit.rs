@@ -217,6 +217,7 @@ mod tests {
         for (text, is_log) in [
             ("", true),
             ("{\"command\":[\"halfopen\"],\"event\":\"start\"}\n", true),
+            ("{\"command\":[\"halfopen\"],\"event\":\"batch\"}\n", true),
             ("{\"command\":[\"half", true),
             ("{\"command\":[\"halfopen\"],\"type\":\"scan\"}\n", false),
             ("192.0.2.1\n", false),
