@@ -18,6 +18,11 @@ use crate::explain::ExplainArgs;
 use crate::failure::Failure;
 use crate::layers::{self, Effective, Resolved, Unresolved, Variables};
 use crate::man::ManArgs;
+use crate::monitor::changes::ChangesArgs;
+use crate::monitor::database::DatabaseArgs;
+use crate::monitor::events::EventsArgs;
+use crate::monitor::history::HistoryArgs;
+use crate::monitor::incidents::{AckArgs, IncidentsArgs, MuteArgs, ResolveArgs};
 use crate::report::ReportArgs;
 use crate::resume::ResumeArgs;
 use crate::version::VersionArgs;
@@ -142,6 +147,28 @@ pub(crate) enum Command {
     /// Needs the file that `halfopen scan --checkpoint FILE` has written: after Ctrl-C, a kill, a power cut. Nothing that was
     /// found is lost or found twice, at whatever rate.
     Resume(Box<ResumeArgs>),
+    /// What a watched host's ports were, and when
+    ///
+    /// From the monitor's database: each state with the interval in which it held, and the reason for it.
+    History(HistoryArgs),
+    /// Which watched ports and hosts became different
+    ///
+    /// Changes that are sure, from the monitor's database, the oldest first.
+    Changes(ChangesArgs),
+    /// What the monitor sees, as JSON lines
+    ///
+    /// Changes and incidents by number, those of the past or as they happen: for other programs.
+    Events(EventsArgs),
+    /// What is going on: the incidents that are open
+    Incidents(IncidentsArgs),
+    /// Say that somebody takes care of an incident
+    Ack(AckArgs),
+    /// Have nobody told of an incident for some time
+    Mute(MuteArgs),
+    /// Say that an incident is over, or that things are to be so
+    Resolve(ResolveArgs),
+    /// Check, copy, prune or shrink the monitor's database
+    Db(DatabaseArgs),
 }
 
 const PROGRAM: &str = "\

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use halfopen_monitor::store;
 use halfopen_phantom::EnclosureError;
 use halfopen_results::{read, sink};
 
@@ -91,6 +92,9 @@ pub(crate) enum Failure {
     /// A scan could not be read.
     #[error(transparent)]
     Scan(#[from] read::Error),
+    /// The monitor's database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// More than one form for standard output.
     #[error("{one} and {other} cannot both go to standard output; give one a file, such as -o {other}=FILE")]
     TwoOnStdout {
@@ -148,7 +152,10 @@ impl Failure {
             | Failure::Setting(_)
             | Failure::DemoTooLarge { .. } => USAGE,
             Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::ClosedList | Failure::Scan(_) => USAGE,
-            Failure::Demo(_) => RUNTIME,
+            Failure::Store(store::Error::Open { .. } | store::Error::Missing { .. } | store::Error::Later { .. }) => {
+                USAGE
+            }
+            Failure::Demo(_) | Failure::Store(_) => RUNTIME,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,
             Failure::Results(error) if error.is_reader_gone() => READER_GONE,
             Failure::Refused { .. } => REFUSED,

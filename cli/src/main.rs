@@ -24,6 +24,7 @@ mod journal;
 mod keeper;
 mod layers;
 mod man;
+mod monitor;
 mod output;
 mod port_names;
 mod permit;

@@ -3,7 +3,7 @@
 use crate::args::Command;
 use crate::failure::Failure;
 use crate::layers::Effective;
-use crate::{completion, config, convert, demo, diff, doctor, explain, man, report, resume, scan, version};
+use crate::{completion, config, convert, demo, diff, doctor, explain, man, monitor, report, resume, scan, version};
 
 /// Does what was asked and gives the exit code.
 pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, Failure> {
@@ -20,5 +20,13 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Man(args) => man::run(&args),
         Command::Version(args) => version::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::History(args) => monitor::history::run(&args),
+        Command::Changes(args) => monitor::changes::run(&args),
+        Command::Events(args) => monitor::events::run(&args),
+        Command::Incidents(args) => monitor::incidents::run(&args),
+        Command::Ack(args) => monitor::incidents::ack(&args),
+        Command::Mute(args) => monitor::incidents::mute(&args),
+        Command::Resolve(args) => monitor::incidents::resolve(&args),
+        Command::Db(args) => monitor::database::run(&args),
     }
 }

@@ -51,7 +51,7 @@ impl<'a> Docket<'a> {
         }
         store::insert(self.connection, &mut incident)?;
         self.open.push(incident.clone());
-        self.say(incident, Occasion::Opened, Happening::IncidentOpened)
+        self.say(incident, Occasion::Opened, |incident| Happening::IncidentOpened { incident })
     }
 
     /// More is known of an incident.
@@ -64,28 +64,33 @@ impl<'a> Docket<'a> {
             return Ok(());
         }
         store::update(self.connection, &incident)?;
-        self.say(incident, Occasion::Updated, Happening::IncidentUpdated)
+        self.say(incident, Occasion::Updated, |incident| Happening::IncidentUpdated { incident })
     }
 
     /// It is over; those who were told that it began are told.
     pub fn resolve(&mut self, cause: &str, why: &str) -> Result<(), Error> {
         let Some(incident) = self.take(cause, why)? else { return Ok(()) };
-        self.say(incident, Occasion::Resolved, Happening::IncidentResolved)
+        self.say(incident, Occasion::Resolved, |incident| Happening::IncidentResolved { incident })
     }
 
     /// It goes on as part of another: nobody is told by itself.
     pub fn absorb(&mut self, cause: &str, into: &str) -> Result<(), Error> {
         let Some(incident) = self.take(cause, &format!("part of: {into}"))? else { return Ok(()) };
-        let happening = Happening::IncidentResolved(Box::new(incident.clone()));
+        let happening = Happening::IncidentResolved { incident: Box::new(incident.clone()) };
         store::append(self.connection, self.now, Some(&incident.group), &happening).map(|_| ())
     }
 
     /// Somebody takes care of it.
     pub fn acknowledge(&mut self, id: IncidentId, by: &str, note: &str) -> Result<bool, Error> {
         let acknowledgement = Acknowledgement { at: self.now, by: by.to_owned(), note: note.to_owned() };
-        self.amend(id, Occasion::Acknowledged, Happening::IncidentAcknowledged, |incident| {
-            incident.acknowledged = Some(acknowledgement);
-        })
+        self.amend(
+            id,
+            Occasion::Acknowledged,
+            |incident| Happening::IncidentAcknowledged { incident },
+            |incident| {
+                incident.acknowledged = Some(acknowledgement);
+            },
+        )
     }
 
     /// Nobody is told of it before then.
@@ -94,7 +99,7 @@ impl<'a> Docket<'a> {
         self.open[at].muted_until = Some(until);
         let incident = self.open[at].clone();
         store::update(self.connection, &incident)?;
-        let happening = Happening::IncidentMuted(Box::new(incident.clone()));
+        let happening = Happening::IncidentMuted { incident: Box::new(incident.clone()) };
         store::append(self.connection, self.now, Some(&incident.group), &happening)?;
         Ok(true)
     }

@@ -170,22 +170,16 @@ impl Watch {
         self.or_recall(done)
     }
 
-    /// Whatever time alone brings: groups that are not being scanned, maintenance that is over.
+    /// Whatever time alone brings: groups that are not being scanned, maintenance that is over, words that people left.
     pub fn tick(&mut self, now: Timestamp) -> Result<(), Error> {
         let now = self.later(now);
+        let done = self.pass_on(now);
+        self.or_recall(done)?;
         for group in self.groups.keys().cloned().collect::<Vec<_>>() {
             let done = self.pass_time(&group, now);
             self.or_recall(done)?;
         }
         Ok(())
-    }
-
-    /// People have said something of an incident: the same rules as for what scans bring.
-    pub fn announce(&mut self, notices: &[Notice], now: Timestamp) -> Result<(), Error> {
-        let now = self.later(now);
-        let transaction = self.store.transaction()?;
-        self.surroundings.announce(&transaction, notices, now)?;
-        Ok(transaction.commit()?)
     }
 
     fn saw(
@@ -289,6 +283,17 @@ impl Watch {
         }
         store::remember(&transaction, &memory_name(group), step.memory)?;
         self.surroundings.announce(&transaction, &step.docket.notices(), now)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// What people have said of incidents is told to whomever it concerns.
+    fn pass_on(&mut self, now: Timestamp) -> Result<(), Error> {
+        let transaction = self.store.transaction()?;
+        let words = store::take_words(&transaction)?;
+        let notices: Vec<_> = words.into_iter().map(|(incident, occasion)| Notice { incident, occasion }).collect();
+        if !notices.is_empty() {
+            self.surroundings.announce(&transaction, &notices, now)?;
+        }
         Ok(transaction.commit()?)
     }
 

@@ -10,6 +10,7 @@ mod dry_run;
 mod errors;
 mod explain;
 mod help;
+mod monitor;
 mod ports;
 mod report;
 mod results;

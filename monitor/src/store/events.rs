@@ -75,19 +75,34 @@ pub enum Happening {
     },
     /// An incident began.
     #[serde(rename = "incident.opened")]
-    IncidentOpened(Box<Incident>),
+    IncidentOpened {
+        /// As it was then.
+        incident: Box<Incident>,
+    },
     /// More is known of one.
     #[serde(rename = "incident.updated")]
-    IncidentUpdated(Box<Incident>),
+    IncidentUpdated {
+        /// As it was then.
+        incident: Box<Incident>,
+    },
     /// Somebody takes care of it.
     #[serde(rename = "incident.acknowledged")]
-    IncidentAcknowledged(Box<Incident>),
+    IncidentAcknowledged {
+        /// As it was then.
+        incident: Box<Incident>,
+    },
     /// Nobody is told of it for some time.
     #[serde(rename = "incident.muted")]
-    IncidentMuted(Box<Incident>),
+    IncidentMuted {
+        /// As it was then.
+        incident: Box<Incident>,
+    },
     /// It is over.
     #[serde(rename = "incident.resolved")]
-    IncidentResolved(Box<Incident>),
+    IncidentResolved {
+        /// As it was then.
+        incident: Box<Incident>,
+    },
 }
 
 impl Happening {
@@ -101,11 +116,11 @@ impl Happening {
             Happening::Blinked { .. } => "port.blinked",
             Happening::Baseline { .. } => "group.baseline",
             Happening::ScanFailed { .. } => "scan.failed",
-            Happening::IncidentOpened(_) => "incident.opened",
-            Happening::IncidentUpdated(_) => "incident.updated",
-            Happening::IncidentAcknowledged(_) => "incident.acknowledged",
-            Happening::IncidentMuted(_) => "incident.muted",
-            Happening::IncidentResolved(_) => "incident.resolved",
+            Happening::IncidentOpened { .. } => "incident.opened",
+            Happening::IncidentUpdated { .. } => "incident.updated",
+            Happening::IncidentAcknowledged { .. } => "incident.acknowledged",
+            Happening::IncidentMuted { .. } => "incident.muted",
+            Happening::IncidentResolved { .. } => "incident.resolved",
         }
     }
 
@@ -115,11 +130,11 @@ impl Happening {
             Happening::Port(change) | Happening::Blinked { change } => Some(change.endpoint.address),
             Happening::Appeared { host, .. } | Happening::Down { host } | Happening::Up { host } => Some(*host),
             Happening::Baseline { .. } | Happening::ScanFailed { .. } => None,
-            Happening::IncidentOpened(incident)
-            | Happening::IncidentUpdated(incident)
-            | Happening::IncidentAcknowledged(incident)
-            | Happening::IncidentMuted(incident)
-            | Happening::IncidentResolved(incident) => incident.host,
+            Happening::IncidentOpened { incident }
+            | Happening::IncidentUpdated { incident }
+            | Happening::IncidentAcknowledged { incident }
+            | Happening::IncidentMuted { incident }
+            | Happening::IncidentResolved { incident } => incident.host,
         }
     }
 

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Error, millis};
 use crate::incident::{Incident, IncidentId};
+use crate::message::Occasion;
 
 /// Adds an incident that begins, and gives it its number.
 pub fn insert(connection: &Connection, incident: &mut Incident) -> Result<(), Error> {
@@ -40,6 +41,31 @@ pub fn latest(connection: &Connection, since: Timestamp) -> Result<Vec<Incident>
 pub fn find(connection: &Connection, id: IncidentId) -> Result<Option<Incident>, Error> {
     let mut rows = connection.prepare_cached("SELECT body FROM incident WHERE id = ?1")?;
     rows.query_row([id.0], incident).optional()?.transpose()
+}
+
+/// Leaves word of what a person has done, for the service to pass on.
+pub fn leave_word(connection: &Connection, id: IncidentId, occasion: Occasion) -> Result<(), Error> {
+    let occasion = serde_json::to_string(&occasion).map_err(|error| Error::Row("an occasion", error))?;
+    connection.execute("INSERT INTO said (incident, occasion) VALUES (?1, ?2)", params![id.0, occasion])?;
+    Ok(())
+}
+
+/// Takes the word that was left, in its order.
+pub fn take_words(connection: &Connection) -> Result<Vec<(Incident, Occasion)>, Error> {
+    let mut rows = connection.prepare_cached(
+        "SELECT body, occasion FROM said JOIN incident ON incident.id = said.incident ORDER BY said.id",
+    )?;
+    let rows = rows.query_map([], |row| Ok((incident(row)?, row.get::<_, String>(1)?)))?;
+    let mut words = Vec::new();
+    for row in rows {
+        let (incident, occasion) = row?;
+        let occasion = serde_json::from_str(&occasion).map_err(|error| Error::Row("an occasion", error))?;
+        words.push((incident?, occasion));
+    }
+    if !words.is_empty() {
+        connection.execute("DELETE FROM said", [])?;
+    }
+    Ok(words)
 }
 
 fn select<P: rusqlite::Params>(connection: &Connection, which: &str, values: P) -> Result<Vec<Incident>, Error> {
@@ -94,5 +120,17 @@ mod tests {
         assert_eq!(latest(store.connection(), Timestamp::UNIX_EPOCH).unwrap(), [first.clone(), second]);
         assert_eq!(find(store.connection(), first.id).unwrap(), Some(first));
         assert_eq!(find(store.connection(), IncidentId(99)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_word_that_was_left_is_taken_once() {
+        let store = Store::in_memory().unwrap();
+        let mut it = incident("port 23");
+        insert(store.connection(), &mut it).unwrap();
+        leave_word(store.connection(), it.id, Occasion::Acknowledged).unwrap();
+        leave_word(store.connection(), it.id, Occasion::Resolved).unwrap();
+        let words = take_words(store.connection()).unwrap();
+        assert_eq!(words, [(it.clone(), Occasion::Acknowledged), (it, Occasion::Resolved)]);
+        assert!(take_words(store.connection()).unwrap().is_empty());
     }
 }

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, backup};
 
 pub use events::{Event, Happening, Selection, append, events, newest};
-pub use incidents::{find, insert, latest, open_incidents, update};
+pub use incidents::{find, insert, latest, leave_word, open_incidents, take_words, update};
 pub use memory::{recall, remember};
 pub use runs::{Known, KnownHost, Past, Presence, ever_open, history, known, presences, write_presence, write_runs};
 pub use scans::{Account, add_scan, last_scans, remember_coverage, remembered_coverage};
@@ -57,6 +57,14 @@ pub enum Error {
         found: i64,
         /// and ours.
         known: i64,
+    },
+    /// A copy is whole, and could not be given its name.
+    #[error("{}: cannot be replaced: {source}", path.display())]
+    Rename {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
     },
     /// A statement failed: a full disk, a lock that was not let go.
     #[error("the monitor's database: {0}")]
@@ -110,6 +118,53 @@ impl Store {
     /// One that is gone afterwards: for tests, and for what is only tried out.
     pub fn in_memory() -> Result<Store, Error> {
         Store::open(Path::new(":memory:"))
+    }
+
+    /// Writes a copy to another file, while others read and write; what was there is replaced when the copy is whole.
+    pub fn back_up(&self, to: &Path) -> Result<(), Error> {
+        let wrong = |source| Error::Open { path: to.to_owned(), source };
+        let part = to.with_added_extension("part");
+        let mut copy = Connection::open(&part).map_err(wrong)?;
+        let pages = 1000;
+        backup::Backup::new(&self.connection, &mut copy)?.run_to_completion(pages, Duration::ZERO, None)?;
+        // The copy is one file, for whoever moves it elsewhere.
+        copy.pragma_update(None, "journal_mode", "DELETE")?;
+        drop(copy);
+        std::fs::rename(&part, to).map_err(|source| Error::Rename { path: to.to_owned(), source })
+    }
+
+    /// What is wrong with the file; nothing if it is whole.
+    pub fn faults(&self) -> Result<Vec<String>, Error> {
+        let mut rows = self.connection.prepare("PRAGMA integrity_check")?;
+        let faults: Vec<String> = rows.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let mut rows = self.connection.prepare("PRAGMA foreign_key_check")?;
+        let table = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        let strays: Vec<String> = rows.query_map([], table)?.collect::<Result<_, _>>()?;
+        let strays = strays.into_iter().map(|table| format!("a row of {table} refers to one that is not there"));
+        Ok(faults.into_iter().filter(|fault| fault != "ok").chain(strays).collect())
+    }
+
+    /// Gives back the space of what was deleted.
+    pub fn vacuum(&self) -> Result<(), Error> {
+        Ok(self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")?)
+    }
+
+    /// Deletes what ended before then: intervals, scans, events, incidents. What still holds is kept, however old.
+    pub fn prune(&mut self, before: Timestamp) -> Result<u64, Error> {
+        let transaction = self.transaction()?;
+        let mut rows = 0;
+        for statement in [
+            "DELETE FROM run WHERE until < ?1",
+            "DELETE FROM presence WHERE until < ?1",
+            "DELETE FROM scan WHERE ended < ?1",
+            "DELETE FROM event WHERE at < ?1",
+            "DELETE FROM said WHERE incident IN (SELECT id FROM incident WHERE resolved < ?1)",
+            "DELETE FROM incident WHERE resolved < ?1",
+        ] {
+            rows += transaction.execute(statement, [millis(before)])? as u64;
+        }
+        transaction.commit()?;
+        Ok(rows)
     }
 
     /// Which file it is.
@@ -181,6 +236,27 @@ mod tests {
         let error = Store::open(&path).unwrap_err().to_string();
         assert!(error.contains("notes.txt") && error.contains("not a database"), "{error}");
         assert!(std::fs::read_to_string(&path).unwrap().starts_with("not a database"));
+    }
+
+    #[test]
+    fn a_copy_is_whole_and_what_is_old_can_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("monitor.db"), folder.path().join("copy.db"));
+        let mut store = Store::open(&path).unwrap();
+        for second in [1, 5] {
+            let what = Happening::ScanFailed { error: "x".into() };
+            append(store.connection(), Timestamp::from_second(second).unwrap(), None, &what).unwrap();
+        }
+        store.back_up(&copy).unwrap();
+        assert_eq!(store.prune(Timestamp::from_second(3).unwrap()).unwrap(), 1);
+        store.vacuum().unwrap();
+        let left =
+            |path: &Path| events(Store::read_only(path).unwrap().connection(), &Selection::default()).unwrap().len();
+        assert_eq!((left(&path), left(&copy)), (1, 2));
+        assert_eq!(store.faults().unwrap(), [""; 0]);
+        let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+        names.retain(|name| !name.to_string_lossy().starts_with("monitor.db"));
+        assert_eq!(names, ["copy.db"], "nothing half-written is left");
     }
 
     #[test]

@@ -388,3 +388,15 @@ fn what_cannot_be_written_has_not_happened() {
     play.scan();
     assert_eq!(play.told().len(), 1);
 }
+
+#[test]
+fn what_people_say_is_passed_on_once() {
+    let mut play = Play::new(&[(1, &[22])]);
+    play.site.open.get_mut(&host(1)).unwrap().insert(24);
+    play.scan();
+    let incident = store::open_incidents(play.watch.store().connection()).unwrap().remove(0);
+    store::leave_word(play.watch.store().connection(), incident.id, crate::message::Occasion::Acknowledged).unwrap();
+    play.told();
+    (0..2).for_each(|_| play.watch.tick(play.now).unwrap());
+    assert_eq!(play.told(), ["In hand: Port 24 opened on 192.0.2.1"]);
+}

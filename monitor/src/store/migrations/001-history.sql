@@ -92,3 +92,10 @@ CREATE TABLE memory (
     name TEXT PRIMARY KEY,
     body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- What people have said of incidents by a command, until the service passes it on.
+CREATE TABLE said (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    incident INTEGER NOT NULL REFERENCES incident,
+    occasion TEXT NOT NULL
+) STRICT;

@@ -1,0 +1,80 @@
+//! The monitor's commands: a file each. What they have in common is where its database is and how times are typed.
+
+pub(crate) mod changes;
+pub(crate) mod database;
+pub(crate) mod events;
+pub(crate) mod history;
+pub(crate) mod incidents;
+
+use std::env;
+use std::path::PathBuf;
+
+use clap::Args;
+use halfopen_monitor::Store;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, Zoned};
+
+use crate::failure::Failure;
+
+/// Which database.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// The monitor's database; else $HALFOPEN_DB, or ~/.local/state/halfopen/monitor.db
+    #[arg(long, value_name = "FILE")]
+    db: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// Which file it is.
+    pub(crate) fn path(&self) -> PathBuf {
+        let named = self.db.clone().or_else(|| env::var_os("HALFOPEN_DB").filter(|it| !it.is_empty()).map(Into::into));
+        named.unwrap_or_else(default_path)
+    }
+
+    /// To look into.
+    pub(crate) fn read(&self) -> Result<Store, Failure> {
+        Ok(Store::read_only(&self.path())?)
+    }
+
+    /// To change something.
+    pub(crate) fn write(&self) -> Result<Store, Failure> {
+        Ok(Store::existing(&self.path())?)
+    }
+}
+
+/// Where the database is if nobody says: the folder that systemd gives a service, else that of the user's state.
+pub(crate) fn default_path() -> PathBuf {
+    let set = |name: &str| env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    let home = || set("HOME").unwrap_or_default().join(".local/state");
+    let service = set("STATE_DIRECTORY");
+    service.unwrap_or_else(|| set("XDG_STATE_HOME").unwrap_or_else(home).join("halfopen")).join("monitor.db")
+}
+
+/// A time of day, or how long ago: `2026-01-31`, `2026-01-31T12:00Z`, `1d`, `2h30m`.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    let zone = TimeZone::system();
+    let ago = || text.parse::<Span>().ok().and_then(|span| Zoned::now().checked_sub(span.abs()).ok());
+    let day = || text.parse::<jiff::civil::DateTime>().ok().and_then(|day| day.to_zoned(zone.clone()).ok());
+    let moment = text.parse::<Timestamp>().ok().or_else(|| ago().or_else(day).map(|zoned| zoned.timestamp()));
+    moment.ok_or_else(|| "expected how long ago, such as 1d or 2h30m, or a time such as 2026-01-31T12:00".into())
+}
+
+/// As people read it, in the zone of this machine.
+pub(crate) fn shown(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments() {
+        let now = Timestamp::now();
+        let ago = |text| now.duration_since(moment(text).unwrap()).as_secs();
+        assert!((ago("2h30m") - 9000).abs() < 5 && (ago("1h") - 3600).abs() < 5);
+        assert_eq!(moment("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00Z");
+        assert!(moment("2026-01-31").is_ok() && moment("2026-01-31T12:00").is_ok());
+        assert!(moment("yesterday").unwrap_err().contains("1d"));
+    }
+}

@@ -1,0 +1,211 @@
+//! `halfopen incidents`, `ack`, `mute`, `resolve`: what is going on, and what people say of it. What they say is passed on
+//! by the service.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use halfopen_monitor::docket::Docket;
+use halfopen_monitor::incident::{Incident, IncidentId};
+use halfopen_monitor::message::Occasion;
+use halfopen_monitor::store;
+use halfopen_monitor::wording::title;
+use jiff::Timestamp;
+
+use super::{StoreArgs, moment, shown};
+use crate::failure::{self, DONE, Failure};
+use crate::{screen, values};
+
+const INCIDENTS_HELP: &str = "\
+Examples:
+  halfopen incidents
+  halfopen incidents --since 7d --json
+
+Exit codes: 0 nothing is going on, 1 something is (or a runtime error), 2 usage error.";
+
+const ACK_HELP: &str = "\
+Examples:
+  halfopen ack 17
+  halfopen ack 17 --by alex --note 'looking into it'
+
+Whoever was told of the incident is told that somebody takes care of it, and is not reminded any more.
+
+Exit codes: 0 done, 1 runtime error, 2 usage error (no open incident of that number is one).";
+
+const MUTE_HELP: &str = "\
+Examples:
+  halfopen mute 17 --for 4h
+
+Nobody is told anything of the incident for so long, not even that it is over.
+
+Exit codes: 0 done, 1 runtime error, 2 usage error (no open incident of that number is one).";
+
+const RESOLVE_HELP: &str = "\
+Examples:
+  halfopen resolve 17
+  halfopen resolve 17 --why 'the new mail server, ticket 4711'
+
+What the incident is about counts as normal from now on: only the next change is news.
+
+Exit codes: 0 done, 1 runtime error, 2 usage error (no open incident of that number is one).";
+
+/// `halfopen incidents`, as typed.
+#[derive(Debug, Args)]
+#[command(after_long_help = INCIDENTS_HELP)]
+pub(crate) struct IncidentsArgs {
+    /// Those that ended after this, too: how long ago (1d), or a time (2026-01-31T12:00)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Timestamp>,
+
+    /// Print JSON, an object a line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// `halfopen ack`, as typed.
+#[derive(Debug, Args)]
+#[command(after_long_help = ACK_HELP)]
+pub(crate) struct AckArgs {
+    /// Its number
+    #[arg(value_name = "INCIDENT")]
+    id: i64,
+
+    /// Who takes care of it; else the user's name
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+
+    /// What there is to say
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    note: String,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// `halfopen mute`, as typed.
+#[derive(Debug, Args)]
+#[command(after_long_help = MUTE_HELP)]
+pub(crate) struct MuteArgs {
+    /// Its number
+    #[arg(value_name = "INCIDENT")]
+    id: i64,
+
+    /// For how long: 30m, 4h
+    #[arg(long = "for", value_name = "TIME", value_parser = values::time, default_value = "4h")]
+    time: Duration,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// `halfopen resolve`, as typed.
+#[derive(Debug, Args)]
+#[command(after_long_help = RESOLVE_HELP)]
+pub(crate) struct ResolveArgs {
+    /// Its number
+    #[arg(value_name = "INCIDENT")]
+    id: i64,
+
+    /// Who says so; else the user's name
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// The exit code for "something is going on".
+const GOING_ON: u8 = 1;
+
+/// Lists them.
+pub(crate) fn run(args: &IncidentsArgs) -> Result<u8, Failure> {
+    let store = args.store.read()?;
+    let incidents = match args.since {
+        Some(since) => store::latest(store.connection(), since)?,
+        None => store::open_incidents(store.connection())?,
+    };
+    let is_calm = !incidents.iter().any(Incident::is_open);
+    let printed = if args.json {
+        incidents.iter().map(|incident| serde_json::to_string(incident).unwrap_or_default() + "\n").collect()
+    } else {
+        text(&incidents)
+    };
+    screen::print(&printed).map_err(failure::stdout)?;
+    Ok(if is_calm { DONE } else { GOING_ON })
+}
+
+/// Somebody takes care of it.
+pub(crate) fn ack(args: &AckArgs) -> Result<u8, Failure> {
+    let by = args.by.clone().unwrap_or_else(user);
+    let done = |docket: &mut Docket<'_>, id| docket.acknowledge(id, &by, &args.note);
+    said(&args.store, args.id, Some(Occasion::Acknowledged), done)
+}
+
+/// Nobody is told for some time.
+pub(crate) fn mute(args: &MuteArgs) -> Result<u8, Failure> {
+    let until = Timestamp::now() + args.time;
+    said(&args.store, args.id, None, |docket, id| docket.mute(id, until))
+}
+
+/// It is over, or is to be so.
+pub(crate) fn resolve(args: &ResolveArgs) -> Result<u8, Failure> {
+    let by = args.by.clone().unwrap_or_else(user);
+    let why = args.why.as_ref().map_or_else(|| format!("accepted by {by}"), |why| format!("accepted by {by}: {why}"));
+    said(&args.store, args.id, Some(Occasion::Resolved), |docket, id| docket.settle(id, &why))
+}
+
+fn said(
+    store: &StoreArgs,
+    number: i64,
+    occasion: Option<Occasion>,
+    does: impl FnOnce(&mut Docket<'_>, IncidentId) -> Result<bool, store::Error>,
+) -> Result<u8, Failure> {
+    let (id, mut store) = (IncidentId(number), store.write()?);
+    let transaction = store.transaction()?;
+    let mut docket = Docket::new(&transaction, Timestamp::now())?;
+    if !does(&mut docket, id)? {
+        let known = store::find(&transaction, id)?;
+        let why = if known.is_some() { "is over already" } else { "is not known" };
+        return Err(Failure::Setting(format!(
+            "incident {number} {why}; `halfopen incidents` lists those that are open"
+        )));
+    }
+    if let Some(occasion) = occasion {
+        store::leave_word(&transaction, id, occasion)?;
+    }
+    transaction.commit().map_err(store::Error::from)?;
+    Ok(DONE)
+}
+
+fn user() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".into())
+}
+
+fn text(incidents: &[Incident]) -> String {
+    let mut out = String::new();
+    for incident in incidents {
+        let status = match incident {
+            Incident { resolved: Some(_), .. } => "over",
+            Incident { acknowledged: Some(_), .. } => "in hand",
+            _ => "open",
+        };
+        let words = title(incident, Occasion::Opened, incident.opened);
+        let _ = writeln!(
+            out,
+            "{:>5}  {:<8}  {status:<7}  {}  {:<12}  {words}",
+            incident.id.0,
+            incident.severity,
+            shown(incident.since),
+            incident.group,
+        );
+    }
+    if incidents.is_empty() { "nothing is going on\n".into() } else { out }
+}

@@ -1,0 +1,149 @@
+//! The monitor's commands on a database that tells of a small network.
+
+use std::path::Path;
+
+use halfopen_monitor::docket::{Docket, Draft};
+use halfopen_monitor::ledger::{Fact, Ledger};
+use halfopen_monitor::store::{self, Happening, Store};
+use halfopen_monitor::{Endpoint, Severity, Trigger, incident::PortChange};
+use halfopen_results::record::State;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{run, text};
+
+const HOST: &str = "192.0.2.7";
+
+/// Port 23 opened, and that is an incident.
+fn database(folder: &Path) -> String {
+    let path = folder.join("monitor.db");
+    let mut store = Store::open(&path).unwrap();
+    let host = HOST.parse().unwrap();
+    let [first, second]: [Timestamp; 2] =
+        ["2026-01-31T12:00:00Z", "2026-01-31T13:00:00Z"].map(|it| it.parse().unwrap());
+    let fact = |state, reason: &'static str| Fact { state, reason: reason.into(), ttl: None, rtt_us: None };
+    let mut ledger = Ledger::default();
+    let transaction = store.transaction().unwrap();
+    store::write_presence(&transaction, host, true, first).unwrap();
+    let cut = ledger.set(20, 25, Some(fact(State::Closed, "rst")), first);
+    store::write_runs(&transaction, host, &cut, first).unwrap();
+    let open = Fact { ttl: Some(63), rtt_us: Some(1500), ..fact(State::Open, "syn-ack") };
+    let cut = ledger.set(23, 23, Some(open), second);
+    store::write_runs(&transaction, host, &cut, second).unwrap();
+    let change = PortChange { endpoint: Endpoint::tcp(host, 23), was: Some(State::Closed), is: State::Open };
+    store::append(&transaction, second, Some("dmz"), &Happening::Port(change)).unwrap();
+    let mut docket = Docket::new(&transaction, second).unwrap();
+    let (trigger, severity, cause) = (Trigger::Opened, Severity::Critical, "port".to_owned());
+    let draft = Draft { group: "dmz", trigger, cause, severity, since: second };
+    docket.begin(draft.at(second).about(vec![change])).unwrap();
+    transaction.commit().unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn lines(line: &str) -> Vec<Value> {
+    let output = run(line);
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_history_is_intervals() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(folder.path());
+    let all = text(&run(&format!("history {HOST} --db {db}")).stdout);
+    assert_eq!(all.lines().count(), 5, "{all}");
+    assert!(all.lines().next().unwrap().starts_with("host") && all.contains("20-22/tcp"), "{all}");
+    let port = lines(&format!("history {HOST}:23 --json --db {db}"));
+    let states: Vec<_> = port.iter().map(|it| (it["type"].as_str().unwrap(), it["state"].as_str())).collect();
+    assert_eq!(states, [("host", None), ("ports", Some("closed")), ("ports", Some("open"))]);
+    assert_eq!(port[2]["until"], Value::Null);
+    let csv = text(&run(&format!("history {HOST}:23 --csv --since 2026-01-31T13:30Z --db {db}")).stdout);
+    let last = csv.lines().last().unwrap();
+    assert_eq!(last, "192.0.2.7,tcp,23,23,open,syn-ack,63,1500,2026-01-31T13:00:00Z,");
+    assert_eq!(csv.lines().count(), 3);
+    assert_eq!(text(&run(&format!("history 192.0.2.9 --db {db}")).stdout), "nothing is known of 192.0.2.9\n");
+}
+
+#[test]
+fn changes_and_events_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(folder.path());
+    let changes = text(&run(&format!("changes --since 2026-01-01 --db {db}")).stdout);
+    assert!(changes.ends_with("192.0.2.7  23/tcp telnet  closed -> open\n"), "{changes}");
+    let csv = text(&run(&format!("changes --since 2026-01-01 --csv --group dmz --host {HOST} --db {db}")).stdout);
+    assert_eq!(csv.lines().nth(1), Some("2026-01-31T13:00:00Z,dmz,port.changed,192.0.2.7,23,closed,open"));
+    let none = text(&run(&format!("changes --since 2026-01-01 --group lan --db {db}")).stdout);
+    assert!(none.starts_with("nothing changed"), "{none}");
+    assert_eq!(lines(&format!("changes --since 2026-01-01 --json --db {db}")).len(), 1);
+    let events = lines(&format!("events --db {db}"));
+    assert_eq!((&events[0]["type"], &events[1]["type"]), (&"port.changed".into(), &"incident.opened".into()));
+    assert_eq!(lines(&format!("events --after 1 --db {db}")), events[1..]);
+    assert!(lines(&format!("events --since 2026-02-01 --db {db}")).is_empty());
+}
+
+#[test]
+fn events_are_followed_as_they_happen() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(folder.path());
+    let mut command = crate::halfopen();
+    let mut child =
+        command.args(["events", "--follow", "--after", "1", "--db", &db]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut next = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()["id"].as_i64().unwrap()
+    };
+    assert_eq!(next(), 2);
+    let what = Happening::ScanFailed { error: "x".into() };
+    store::append(Store::existing(Path::new(&db)).unwrap().connection(), Timestamp::now(), None, &what).unwrap();
+    assert_eq!(next(), 3);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn people_speak_of_incidents() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(folder.path());
+    let list = run(&format!("incidents --db {db}"));
+    let shown = text(&list.stdout);
+    assert_eq!(list.status.code(), Some(1));
+    assert!(shown.contains("critical  open") && shown.ends_with("Port 23 (Telnet) opened on 192.0.2.7\n"), "{shown}");
+    assert!(run(&format!("ack 1 --by alex --note looking --db {db}")).status.success());
+    assert!(run(&format!("mute 1 --for 2h --db {db}")).status.success());
+    let open = lines(&format!("incidents --json --db {db}"));
+    assert_eq!((&open[0]["acknowledged"]["by"], &open[0]["acknowledged"]["note"]), (&"alex".into(), &"looking".into()));
+    assert!(open[0]["muted_until"].is_string());
+    assert!(run(&format!("resolve 1 --by alex --why new --db {db}")).status.success());
+    let calm = run(&format!("incidents --db {db}"));
+    assert_eq!((calm.status.code(), text(&calm.stdout).as_str()), (Some(0), "nothing is going on\n"));
+    let over = lines(&format!("incidents --since 1h --json --db {db}"));
+    assert_eq!(over[0]["resolution"], "accepted by alex: new");
+    let words = store::take_words(Store::existing(Path::new(&db)).unwrap().connection()).unwrap();
+    assert_eq!(words.len(), 2, "acknowledged and resolved are passed on");
+    for line in ["ack 1", "mute 1", "resolve 9"] {
+        let refused = run(&format!("{line} --db {db}"));
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(said.contains("is over already") || said.contains("is not known"), "{said}");
+    }
+}
+
+#[test]
+fn the_database_is_looked_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(folder.path());
+    let copy = folder.path().join("copy.db");
+    assert_eq!(text(&run(&format!("db check --db {db}")).stdout), "whole\n");
+    assert!(run(&format!("db backup {} --db {db}", copy.display())).status.success());
+    assert_eq!(text(&run(&format!("db prune --before 2026-02-01 --db {db}")).stdout), "3 rows deleted\n");
+    assert!(run(&format!("db vacuum --db {db}")).status.success());
+    assert!(lines(&format!("events --db {db}")).is_empty());
+    assert_eq!(lines(&format!("events --db {}", copy.display())).len(), 2);
+    assert_eq!(lines(&format!("history {HOST}:23 --json --db {db}")).len(), 2, "what holds is kept");
+    let missing = run("db check --db /nowhere/monitor.db");
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(text(&missing.stderr).contains("/nowhere/monitor.db: there is no such database"));
+}
