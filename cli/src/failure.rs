@@ -112,6 +112,9 @@ pub(crate) enum Failure {
     /// Fields of forms that have none.
     #[error("--fields is for jsonl, json and csv, and none of them was asked for; add one, such as -o csv")]
     NoFields,
+    /// Nobody to read targets while the scan runs, or to open what it takes then.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
     /// A list of what is not open.
     #[error(
         "a list is of open ports, and --show leaves those out; add open, or take a form that has states, such as -o csv"
@@ -187,6 +190,7 @@ impl Failure {
             | Failure::Signals(_)
             | Failure::Monitor(_)
             | Failure::Machine(_)
+            | Failure::Thread(_)
             | Failure::Stats(_)
             | Failure::Audit { .. }
             | Failure::Curfew(_)

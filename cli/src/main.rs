@@ -17,6 +17,8 @@ mod doctor;
 mod demo;
 mod explain;
 mod failure;
+mod halt;
+mod intake;
 mod journal;
 mod keeper;
 mod layers;

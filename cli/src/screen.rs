@@ -105,6 +105,14 @@ impl Screen {
         }
     }
 
+    /// Draws that all is done that is known.
+    pub(crate) fn idle(&self, progress: &Progress) {
+        if self.style.bar {
+            let found = format!("{} open", grouped(progress.open));
+            self.bar.set_message(format!("waiting for targets{GAP}{found}"));
+        }
+    }
+
     /// Takes the bar away.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();

@@ -21,6 +21,7 @@ use crate::args::{
     CooldownArg, DiscoverArg, FormArg, LinkArg, MethodArg, OutputArg, ReceiveArg, ResolveArg, ScanArgs, ShowArg,
 };
 use crate::failure::Failure;
+use crate::intake;
 use crate::port_names::ServiceNames;
 use crate::screen::Style;
 
@@ -144,16 +145,46 @@ impl Settings {
         if args.targets.is_empty() && args.input.is_empty() {
             return Err(Failure::NoTargets);
         }
+        Ok(self.named(self.rules()?, &args.input)?.build()?)
+    }
+
+    /// The targets, ports and exclusions but those that come from standard input.
+    pub(crate) fn plan_without_stdin(&self, rules: PlanBuilder) -> Result<PlanBuilder, Failure> {
+        let files: Vec<_> = self.args.targets.input.iter().filter(|file| !is_stdin(file)).cloned().collect();
+        self.named(rules, &files)
+    }
+
+    /// Whether there are targets beside those from standard input.
+    pub(crate) fn has_other_targets(&self) -> bool {
+        let args = &self.args.targets;
+        !args.targets.is_empty() || !args.input.iter().all(|file| is_stdin(file))
+    }
+
+    /// Whether the scan may begin before all of its targets are known: they come from a standard input that may stay open, and
+    /// nothing needs to know all of them.
+    pub(crate) fn may_stream(&self) -> bool {
+        let args = &self.args.targets;
+        let is_read = |files: &[PathBuf]| files.iter().any(|file| is_stdin(file));
+        let needs_all = args.shard.is_some() || self.args.probing.dry_run || self.args.output.checkpoint.is_some();
+        is_read(&args.input) && !is_read(&args.exclude_file) && !needs_all && is_pipe(&io::stdin())
+    }
+
+    /// The builder of a plan with all that holds for any target.
+    pub(crate) fn rules(&self) -> Result<PlanBuilder, Failure> {
+        let args = &self.args.targets;
         let mut plan = Plan::builder().port_names(&ServiceNames);
         plan = plan.resolve(args.resolve.into()).blocklist(!args.no_blocklist);
         plan = each(plan, &args.ports, |plan, text| Ok(plan.ports(text)?))?;
         plan = each(plan, args.top_ports.as_slice(), |plan, &count| Ok(plan.ports(&top(count))?))?;
         plan = each(plan, &args.exclude_ports, |plan, text| Ok(plan.exclude_ports(text)?))?;
-        plan = each(plan, &args.targets, |plan, text| Ok(plan.targets(text)?))?;
-        plan = each(plan, &args.input, |plan, file| input(plan, file))?;
         plan = each(plan, &args.exclude, |plan, text| Ok(plan.exclude(text)?))?;
-        plan = each(plan, &args.exclude_file, |plan, file| exclude_file(plan, file))?;
-        Ok(plan.build()?)
+        each(plan, &args.exclude_file, |plan, file| exclude_file(plan, file))
+    }
+
+    /// With the targets that were typed, and those of these files.
+    fn named(&self, plan: PlanBuilder, files: &[PathBuf]) -> Result<PlanBuilder, Failure> {
+        let plan = each(plan, &self.args.targets.targets, |plan, text| Ok(plan.targets(text)?))?;
+        each(plan, files, |plan, file| input(plan, file))
     }
 
     /// The part of it that is to be scanned.
@@ -197,7 +228,8 @@ impl Settings {
         counts && targets <= COUNT_BY_HOST
     }
 
-    fn reported(&self, targets: u64) -> Vec<State> {
+    /// The states of which a scan of so many targets has to know every target.
+    pub(crate) fn reported(&self, targets: u64) -> Vec<State> {
         let all = self.counts_by_host(targets);
         let shows = self.outputs.iter().map(|output| self.wanted.show(output.form));
         let people = (self.human.is_some() || !self.human_files.is_empty()).then_some(self.show);
@@ -362,8 +394,8 @@ fn exclude_file(plan: PlanBuilder, file: &Path) -> Result<PlanBuilder, Failure> 
 
 /// A file, or standard input for `-`, and its name in messages.
 fn open(file: &Path) -> Result<(String, Box<dyn BufRead>), Failure> {
-    if file == Path::new("-") {
-        return Ok(("standard input".into(), Box::new(io::stdin().lock())));
+    if is_stdin(file) {
+        return Ok((intake::NAME.into(), Box::new(io::stdin().lock())));
     }
     let name = file.to_string_lossy().into_owned();
     // A directory can be opened, and only fails when it is read.
@@ -375,6 +407,18 @@ fn open(file: &Path) -> Result<(String, Box<dyn BufRead>), Failure> {
         Ok(opened) => Ok((name, Box::new(BufReader::new(opened)))),
         Err(source) => Err(Failure::Open { name, source }),
     }
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+/// Whether it may stay open while nothing comes: a pipe or a socket, but no terminal.
+fn is_pipe(stream: &impl AsFd) -> bool {
+    let stream = stream.as_fd().try_clone_to_owned().map(File::from);
+    stream
+        .and_then(|stream| stream.metadata())
+        .is_ok_and(|file| file.file_type().is_fifo() || file.file_type().is_socket())
 }
 
 fn style(args: &ScanArgs) -> Style {

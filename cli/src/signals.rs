@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
-use halfopen::Stopper;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
+use crate::halt::Halt;
 use crate::screen::Screen;
 use crate::then::Hurry;
 
@@ -35,14 +35,14 @@ struct Seen {
 const NONE: i32 = 0;
 
 /// From now on signals stop this scan instead of ending the program; one that will be resumed calls nothing silent.
-pub(crate) fn watch(stopper: Stopper, screen: Screen, resumable: bool) -> io::Result<Watch> {
+pub(crate) fn watch(halt: Halt, screen: Screen, resumable: bool) -> io::Result<Watch> {
     let signals = Signals::new([SIGINT, SIGTERM])?;
     let handle = signals.handle();
     let seen = Arc::new(Seen::default());
     let shared = Arc::clone(&seen);
     let thread = thread::Builder::new()
         .name("signals".into())
-        .spawn(move || obey(signals, &shared, &stopper, (&screen, resumable)))?;
+        .spawn(move || obey(signals, &shared, &halt, (&screen, resumable)))?;
     Ok(Watch { seen, handle, thread: Some(thread) })
 }
 
@@ -81,7 +81,7 @@ impl Drop for Watch {
     }
 }
 
-fn obey(mut signals: Signals, seen: &Seen, stopper: &Stopper, (screen, resumable): (&Screen, bool)) {
+fn obey(mut signals: Signals, seen: &Seen, halt: &Halt, (screen, resumable): (&Screen, bool)) {
     for (count, signal) in signals.forever().enumerate() {
         if count == 0 {
             seen.first.store(signal, Ordering::Relaxed);
@@ -93,13 +93,13 @@ fn obey(mut signals: Signals, seen: &Seen, stopper: &Stopper, (screen, resumable
             }
             0 => {
                 if resumable {
-                    stopper.suspend();
+                    halt.suspend();
                 } else {
-                    stopper.stop();
+                    halt.stop();
                 }
                 screen.note(&format!("stopping: waiting for late replies; {} stops at once", again(signal)));
             }
-            1 => stopper.abort(),
+            1 => halt.abort(),
             _ => process::exit(i32::from(code(signal))),
         }
     }

@@ -20,6 +20,8 @@ use crate::failure::Failure;
 
 /// How often a line is written.
 const EVERY: Duration = Duration::from_secs(1);
+/// The phase of a scan that waits for targets.
+const IDLE: &str = "input";
 /// Lines under way to a slow disk.
 const WAITING: usize = 8;
 /// How long the end waits for the last line to be written.
@@ -70,12 +72,21 @@ impl Stats {
 
     /// Writes a line, if one is due. What went wrong since the last one, once.
     pub(crate) fn tick(&mut self, progress: &Progress) -> Option<String> {
+        self.tick_as(&Line::of(progress, None))
+    }
+
+    /// The same while nothing is known that could be scanned.
+    pub(crate) fn tick_idle(&mut self, progress: &Progress) -> Option<String> {
+        self.tick_as(&Line { phase: IDLE, pass: None, rate: 0.0, remaining_us: None, ..Line::of(progress, None) })
+    }
+
+    fn tick_as(&mut self, line: &Line) -> Option<String> {
         if !self.due_in().is_zero() {
             return None;
         }
         // A second that was missed is not made up for.
         self.due = (self.due + EVERY).max(Instant::now());
-        self.send(&Line::of(progress, None));
+        self.send(line);
         self.warning()
     }
 

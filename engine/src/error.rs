@@ -42,6 +42,9 @@ pub enum Error {
     /// The plan has no target.
     #[error("nothing to scan: {0}")]
     EmptyPlan(String),
+    /// The plan has no target that is not one of the plans before it ([`crate::PlanBuilder::without`]).
+    #[error("nothing to scan: every target has been scanned already")]
+    NothingNew,
     /// The plan has more targets than can be numbered.
     #[error(
         "the plan is too large: {targets} targets, and at most {limit} can be numbered; split the address ranges or ports over several scans"

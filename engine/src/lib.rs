@@ -78,7 +78,8 @@ pub use event::{Event, Phase, Progress, RateBound};
 pub use link::{LinkKind, Receive};
 pub use pace::{Pps, Rate};
 pub use plan::{
-    AddressRange, Block, EgressId, Located, NoShard, Plan, PlanBuilder, PortNames, PortSet, Resolve, Shard,
+    AddressRange, Block, EgressId, Located, NoShard, Plan, PlanBuilder, PortNames, PortSet, Resolve, Shard, TargetList,
+    Targets,
 };
 pub use route::{Interface, InterfaceAddress, InterfaceKind, interfaces};
 pub use scan::{Checkpointer, HostRate, Method, Order, Quiet, Ready, Running, Scan, ScanBuilder, Settings, Stopper};

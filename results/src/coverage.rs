@@ -175,6 +175,12 @@ impl Coverage {
         Coverage { spans }
     }
 
+    /// What either covers.
+    pub fn union(&self, other: &Coverage) -> Coverage {
+        let spans = self.spans.iter().chain(&other.spans);
+        spans.map(|span| (span.addresses, Arc::clone(&span.ports))).collect()
+    }
+
     /// What both cover.
     pub fn intersection(&self, other: &Coverage) -> Coverage {
         let mut spans = Vec::new();
@@ -428,6 +434,7 @@ mod tests {
             prop_assert_eq!(a.targets(), expected.len() as u128);
             prop_assert!(a.spans.windows(2).all(|pair| pair[0].addresses.last() < pair[1].addresses.first()));
             prop_assert_eq!(targets(&a.intersection(&b)), &expected & &targets(&b));
+            prop_assert_eq!(targets(&a.union(&b)), &expected | &targets(&b));
             let gone: Addresses = other.iter().map(range).collect();
             let left: BTreeSet<_> = expected.iter().copied().filter(|(address, _)| !gone.contains(*address)).collect();
             prop_assert_eq!(targets(&a.without(&gone)), left);

@@ -16,6 +16,7 @@ pub mod address;
 pub mod coverage;
 pub mod time;
 pub mod scan;
+mod total;
 // What of it is wanted.
 pub mod field;
 pub mod filter;

@@ -23,6 +23,8 @@ pub type Name = Cow<'static, str>;
 pub enum Record {
     /// What is scanned, and how: the first record.
     Scan(Box<Header>),
+    /// More targets have come in, and are scanned from here on.
+    Batch(Box<Batch>),
     /// A target was classified.
     Verdict(Verdict),
     /// A host of the link does not answer.
@@ -335,6 +337,36 @@ pub struct Header {
     pub authorisation: Option<Authorisation>,
     /// The plan: which ports of which addresses.
     pub coverage: Coverage,
+}
+
+/// Targets that came in while the scan was running: they add to those of the header.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Batch {
+    /// When their scan began.
+    #[serde(with = "rfc3339")]
+    pub started: Timestamp,
+    /// (address, port) pairs; none of them was in the plan before.
+    pub targets: u64,
+    /// Addresses that were not in the plan before.
+    pub hosts: u64,
+    /// Addresses removed by the built-in blocklist,
+    pub blocked: u64,
+    /// and by exclusions.
+    pub excluded: u64,
+    /// Which ports of which addresses.
+    pub coverage: Coverage,
+}
+
+impl Header {
+    /// Takes in what has come later.
+    pub fn extend(&mut self, batch: &Batch) {
+        self.targets = self.targets.saturating_add(batch.targets);
+        self.hosts = self.hosts.saturating_add(batch.hosts);
+        self.blocked = self.blocked.saturating_add(batch.blocked);
+        self.excluded = self.excluded.saturating_add(batch.excluded);
+        self.coverage = self.coverage.union(&batch.coverage);
+    }
 }
 
 /// What allows a scan, as its scope names it.

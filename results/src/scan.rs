@@ -51,6 +51,7 @@ impl Scan {
     pub fn add(&mut self, record: Record) {
         match record {
             Record::Scan(header) => self.header = Some(*header),
+            Record::Batch(batch) => self.header.get_or_insert_default().extend(&batch),
             Record::Verdict(verdict) => {
                 self.host(verdict.address).ports.insert(verdict.port, verdict);
             }

@@ -182,6 +182,11 @@ impl Sinks {
         self.each_with(|sink| sink.resume(marks))
     }
 
+    /// Forgets how many ports of each host are not shown, for who does not hear of all of them any more.
+    pub fn stop_counting(&mut self) {
+        self.sinks.iter_mut().for_each(|sink| sink.counts = None);
+    }
+
     /// How far they have come, those that are files.
     pub fn marks(&mut self) -> Result<Vec<Mark>, Error> {
         self.each(Sink::write_all)?;

@@ -30,6 +30,8 @@ Examples:
     halfopen scan 192.0.2.0/24 --top-ports 100 -p ssh,postgres
   Pairs from another program, every verdict as JSON:
     inventory | halfopen scan -i - --show all -o jsonl > scan.jsonl
+  Names as they are found, findings as they come:
+    subfinder -silent -d example.org | halfopen scan -i - -p 80,443 -o jsonl | jq .address
   For people here, for nmap's tools there:
     halfopen scan 192.0.2.0/24 -p 1-1024 -o xml=scan.xml -o list=open.txt
   A scan that an authorisation covers, and that is recorded:
@@ -39,7 +41,8 @@ Examples:
   What would be sent, in sending order, without sending it:
     halfopen scan 2001:db8::/120 -p 1-1024 --seed 42 --dry-run
 
-Exit codes: 0 done, 1 runtime error (or a command of --then failed), 2 usage error, 3 not permitted (by the scope, or \
+Exit codes: 0 done, 1 runtime error (or a command of --then failed, or a line of a pipe that stayed open could not be \
+read or scanned), 2 usage error, 3 not permitted (by the scope, or \
 nobody confirmed it), 4 stopped at the end of the scope's hours, 130 interrupted (143 by SIGTERM), 141 when the reader \
 of the results went away.
 
@@ -104,6 +107,9 @@ pub(crate) struct TargetArgs {
     ///
     /// One or more targets a line, in the same grammar as on the command line; from # to the end of a line is a
     /// comment. - reads standard input. May be given several times and together with targets on the command line.
+    /// Where standard input is a pipe that is still open after a second, the scan begins with what is known, and goes on with other
+    /// targets as they come; a line that cannot be read is then left out (exit code 1). With --shard and --dry-run, and
+    /// from a file or a terminal, it is read to its end first.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) input: Vec<PathBuf>,
 

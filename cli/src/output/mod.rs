@@ -71,6 +71,8 @@ pub(crate) struct Output<W> {
     /// Addresses of which no port is probed.
     unprobed: Vec<Range>,
     plaintext: Plaintext,
+    /// What was counted by host is not of all that was scanned.
+    half_counted: bool,
 }
 
 /// What people get on standard output.
@@ -116,6 +118,7 @@ impl<W: Write> Output<W> {
             withheld: None,
             unprobed: Vec::new(),
             plaintext: Plaintext::default(),
+            half_counted: false,
         }
     }
 
@@ -136,7 +139,8 @@ impl<W: Write> Output<W> {
 
     /// A line about each host for the summary, if the results have no place for it.
     pub(crate) fn by_host(&self) -> Option<String> {
-        self.people.as_ref().and_then(|people| people.format.by_host())
+        let people = self.people.as_ref().filter(|_| !self.half_counted);
+        people.and_then(|people| people.format.by_host())
     }
 
     /// A line about plaintext services, if some seem to be open.
@@ -163,6 +167,17 @@ impl<W: Write> Output<W> {
     /// Goes on with results as they were, and leaves out what is behind these marks.
     pub(crate) fn resume(&mut self, marks: &[Mark]) -> Result<(), Error> {
         self.sinks.resume(marks)
+    }
+
+    /// More targets are scanned from here on.
+    pub(crate) fn batch(&mut self, batch: impl FnOnce() -> record::Batch) -> Result<(), Error> {
+        if self.sinks.is_empty() { Ok(()) } else { self.sinks.record(&Record::Batch(Box::new(batch()))) }
+    }
+
+    /// From now on not everything is heard of that could be counted by host: half a count says what is not so.
+    pub(crate) fn stop_counting(&mut self) {
+        self.half_counted = true;
+        self.sinks.stop_counting();
     }
 
     /// What an earlier run has found is part of the account.
@@ -265,9 +280,8 @@ impl<W: Write> Output<W> {
         held.iter().map(|verdict| self.verdict(verdict)).fold(Ok(()), Result::and)
     }
 
-    /// Writes what waits.
+    /// Writes what waits; what people see is in the files then, whatever happens next.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        // What people have seen is in the files.
         let written = self.sinks.flush();
         self.people.as_mut().map_or(Ok(()), People::flush).and(written)
     }

@@ -111,6 +111,10 @@ fn complete(account: &Account) -> Option<String> {
     };
     Some(match (measured.missing_open, measured.loss) {
         (None, _) if account.counts.silent == 0 => return None,
+        // Of targets that came in one batch after the other.
+        (None, _) if account.counts.open + account.counts.closed > 0 => format!(
+            "of targets that came in together at times nothing answered {after}: nobody can vouch for what is silent there"
+        ),
         (None, _) => format!(
             "nothing answered {after}: there is nothing to measure loss by, so nobody can vouch for what is silent"
         ),
@@ -414,6 +418,20 @@ mod tests {
         lost on this side: 1,200 replies (receive buffer full), 2 probes (dropped by the device), 3 probes (refused by the kernel)
         replies not ours: 5 with a wrong acknowledgement, 2 malformed, 1 to a port that is not ours
         ");
+    }
+
+    #[test]
+    fn a_batch_that_nobody_vouches_for() {
+        let measured = samples::account().completeness.unwrap();
+        let completeness = Some(halfopen_results::record::Completeness { missing_open: None, ..measured });
+        let counts = Counts { open: 1, closed: 2, filtered: 3, silent: 3, unclassified: 0 };
+        let said = text(&Account { counts, completeness: completeness.clone(), ..samples::account() });
+        let line = "of targets that came in together at times nothing answered after 2 passes: nobody can vouch for what \
+                    is silent there";
+        assert!(said.lines().any(|said| said == line), "{said}");
+        let counts = Counts { filtered: 3, silent: 3, ..Counts::default() };
+        let said = text(&Account { counts, completeness, ..samples::account() });
+        assert!(said.contains("\nnothing answered after 2 passes: there is nothing to measure loss by"), "{said}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The audit log of a scope: one JSON line when a scan begins, ends or is refused, only ever appended. `SCOPE.md` is its
+//! The audit log of a scope: one JSON line when a scan begins, gets more targets, ends or is refused, only ever appended. `SCOPE.md` is its
 //! schema. A line is on the disk before the scan goes on.
 
 use std::env;
@@ -26,7 +26,7 @@ pub(crate) struct Log {
 
 /// So much of a log says what it is.
 const HEAD: u64 = 1 << 16;
-const EVENTS: [&str; 3] = ["start", "end", "refused"];
+const EVENTS: [&str; 4] = ["start", "batch", "end", "refused"];
 /// How a line begins: names are in the order of the alphabet.
 const BEGINNING: &[u8] = b"{\"command\":[";
 /// Readable for its owner alone: it says who scans what.
@@ -217,6 +217,7 @@ mod tests {
         for (text, is_log) in [
             ("", true),
             ("{\"command\":[\"halfopen\"],\"event\":\"start\"}\n", true),
+            ("{\"command\":[\"halfopen\"],\"event\":\"batch\"}\n", true),
             ("{\"command\":[\"half", true),
             ("{\"command\":[\"halfopen\"],\"type\":\"scan\"}\n", false),
             ("192.0.2.1\n", false),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use halfopen::{Plan, Rate, Settings, Shard};
 
-use super::networks;
+use super::networks::{self, Networks};
 use super::scope::Refusal;
 use crate::output::text::{duration, grouped};
 
@@ -25,9 +25,14 @@ pub(crate) struct Question {
 impl Question {
     /// About a plan, if it is one to ask about.
     pub(crate) fn about(whole: &Plan, shard: Option<Shard>) -> Option<Question> {
-        let public = networks::public(whole.ranges()).len();
-        let shards = shard.map_or(1, Shard::of);
-        (public > LARGE).then(|| Question { public, targets: whole.len(), shards, speed: String::new() })
+        let question = Question::of(&networks::public(whole.ranges()), whole.len())?;
+        Some(Question { shards: shard.map_or(1, Shard::of), ..question })
+    }
+
+    /// About so many targets at these public addresses, if they are many.
+    pub(crate) fn of(public: &Networks, targets: u64) -> Option<Question> {
+        let public = public.len();
+        (public > LARGE).then(|| Question { public, targets, shards: 1, speed: String::new() })
     }
 
     /// With how fast it is to be.
@@ -69,7 +74,8 @@ impl Question {
         format!("{public} public addresses ({targets} targets){shards}, {speed}, without a scope")
     }
 
-    fn unanswered(&self) -> Refusal {
+    /// What is said where nobody can be asked.
+    pub(crate) fn unanswered(&self) -> Refusal {
         Refusal {
             what: format!("refusing to probe {}, unasked", self.what()),
             instead: "--scope FILE names what you are authorised to scan; --yes if you are sure".into(),
@@ -118,18 +124,18 @@ mod tests {
 
     #[test]
     fn what_is_asked() {
-        let about = |change: fn(halfopen::ScanBuilder) -> halfopen::ScanBuilder| {
+        let asked = |change: fn(halfopen::ScanBuilder) -> halfopen::ScanBuilder| {
             let plan = plan("11.0.0.0/15");
             let question = Question::about(&plan, None).unwrap();
             question.at_rate_of(change(Scan::builder(plan)).settings()).what()
         };
         let size = "131,072 public addresses (262,144 targets)";
-        assert_eq!(about(|scan| scan), format!("{size}, as fast as nothing is lost, without a scope"));
-        assert_eq!(about(|scan| scan.rate(Rate::Max)), format!("{size}, as fast as this machine can, without a scope"));
+        assert_eq!(asked(|scan| scan), format!("{size}, as fast as nothing is lost, without a scope"));
+        assert_eq!(asked(|scan| scan.rate(Rate::Max)), format!("{size}, as fast as this machine can, without a scope"));
         let fixed = format!("{size}, 1,000 probes/s (4m22s a pass), without a scope");
-        assert_eq!(about(|scan| scan.rate(Rate::Fixed(Pps(1000)))), fixed);
+        assert_eq!(asked(|scan| scan.rate(Rate::Fixed(Pps(1000)))), fixed);
         let bounded = format!("{size}, up to 1,000 probes/s (4m22s a pass), without a scope");
-        assert_eq!(about(|scan| scan.max_rate(Pps(1000))), bounded);
+        assert_eq!(asked(|scan| scan.max_rate(Pps(1000))), bounded);
     }
 
     /// Else a large plan would only have to be cut small enough.

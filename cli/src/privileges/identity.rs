@@ -12,8 +12,8 @@ use std::thread;
 use rustix::fs::{Access, AtFlags, CWD, Gid, Uid, accessat};
 use rustix::process::{geteuid, getgid, getuid};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
-    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
+    set_capabilities, set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 use super::{Account, Keep};
@@ -56,6 +56,20 @@ pub(super) fn become_this(user: User, keep: &Keep) -> Account {
     };
     account.note(give_up_capabilities(spared));
     account
+}
+
+/// Becomes another user, where that can be, and keeps of the capabilities only these.
+pub(super) fn keep_only(kept: CapabilitySet) -> rustix::io::Result<()> {
+    let had = capabilities(None)?.permitted;
+    if geteuid().is_root() {
+        empty_bounding_set();
+        set_keep_capabilities(true)?;
+        // Where nobody else is known, it stays what it is, with as few capabilities.
+        let _ = caller(env_number).take();
+    }
+    clear_ambient_capability_set()?;
+    let kept = kept & had;
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })
 }
 
 /// What no program that is started later can ever have again. It takes CAP_SETPCAP; without it, no_new_privs alone will do.

@@ -11,6 +11,10 @@
 //! Files for results are opened between the two: they belong to whoever the program has become, and are opened before
 //! their names go out of reach.
 //!
+//! While targets may still come in, two threads beside the scan keep some: one reads and resolves ([`become_reader`]), one opens
+//! what the next batch takes ([`become_opener`]). Neither reads a packet. As threads share their memory, that is no wall against
+//! who has taken over the program, but none of the code that packets reach has those rights.
+//!
 //! All of it holds for the calling thread and for those that it starts afterwards, so it is done while there is no other.
 //! What the kernel cannot do is no failure; [`Account`] says what came of it.
 
@@ -22,7 +26,7 @@ mod tests;
 
 use std::path::PathBuf;
 
-use rustix::thread::set_no_new_privs;
+use rustix::thread::{CapabilitySet, set_no_new_privs};
 
 pub(crate) use identity::{become_nobody, becomes};
 
@@ -106,4 +110,36 @@ pub(crate) fn confine(keep: &Keep) -> Account {
         account.note(syscalls::confine(keep.connects));
     }
     account
+}
+
+/// What opening sockets, rings and programs takes (`capabilities.md` says which needs what).
+const OPENING: CapabilitySet = CapabilitySet::NET_RAW
+    .union(CapabilitySet::NET_ADMIN)
+    .union(CapabilitySet::BPF)
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::IPC_LOCK);
+
+/// For the thread that opens what is scanned later: those rights, if it has them, and no others. What this system cannot take
+/// away stays; the thread reads no packet.
+pub(crate) fn become_opener() {
+    beside(OPENING);
+}
+
+/// For the thread that reads targets and resolves names while the scan runs: no rights but an ordinary user's to read.
+pub(crate) fn become_reader() {
+    beside(CapabilitySet::empty());
+}
+
+/// What both come to, in words.
+pub(crate) fn beside_the_scan() -> Account {
+    let told =
+        "for targets to come, one thread that reads no packet may open what they take, and one reads and resolves them";
+    Account { in_force: vec![told.into()], missing: Vec::new() }
+}
+
+fn beside(kept: CapabilitySet) {
+    // Without effect where it fails: then there is less to be given up, or no way to.
+    let _ = identity::keep_only(kept);
+    let _ = set_no_new_privs(true);
+    let _ = files::write_nothing();
 }

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use halfopen::{Event, Quiet, Running};
+use halfopen::{Event, Progress, Quiet, Running};
 use halfopen_results::sink::Error;
 
 use crate::keeper::Keeper;
@@ -55,27 +55,34 @@ pub(super) fn drain<W: Write>(
 pub(super) fn next(
     running: &Running,
     stats: Option<&mut Stats>,
+    progress: impl Fn() -> Progress,
     screen: &Screen,
     wait: Duration,
 ) -> Result<Option<Event>, Quiet> {
     let event = match stats {
-        Some(stats) => next_beside(stats, running, screen, wait),
+        Some(stats) => next_beside(stats, running, &progress, screen, wait),
         None => running.next_event(wait),
     };
     // What has come is about to be written.
     if event.is_err() && wait.is_zero() {
-        screen.catch_up(|| running.progress());
+        screen.catch_up(progress);
     }
     event
 }
 
-fn next_beside(stats: &mut Stats, running: &Running, screen: &Screen, wait: Duration) -> Result<Option<Event>, Quiet> {
+fn next_beside(
+    stats: &mut Stats,
+    running: &Running,
+    progress: impl Fn() -> Progress,
+    screen: &Screen,
+    wait: Duration,
+) -> Result<Option<Event>, Quiet> {
     let until = Instant::now() + wait;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let event = running.next_event(left.min(stats.due_in()));
         if stats.due_in().is_zero() {
-            stats.tick(&running.progress()).iter().for_each(|text| screen.warn(text));
+            stats.tick(&progress()).iter().for_each(|text| screen.warn(text));
         }
         if event.is_ok() || left.is_zero() {
             return event;

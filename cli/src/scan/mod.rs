@@ -3,14 +3,17 @@
 //! and how is for `output` and `screen`.
 
 mod audience;
+mod batches;
+mod before;
 mod drain;
 mod dry_run;
+mod opener;
 mod underway;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use halfopen::{Method, Plan, Ready, ScanBuilder};
+use halfopen::{Event, Method, Plan, Ready, ScanBuilder};
 use halfopen_results::Coverage;
 
 use crate::args::ScanArgs;
@@ -19,6 +22,7 @@ use crate::keeper::{Place, Wish};
 use crate::layers::Effective;
 use crate::output::Output;
 use crate::output::account::PlanSize;
+use crate::output::text::count;
 use crate::permit::{Permit, Question, Session};
 use crate::privileges::{self, Keep};
 use crate::resume::{self, Past};
@@ -26,14 +30,33 @@ use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::stats::StatsFile;
 use audience::Observer;
+use batches::{Batches, Beginning};
 
 /// `halfopen scan`.
 pub(crate) fn run(args: ScanArgs, effective: &[Effective]) -> Result<u8, Failure> {
     let settings = Settings::new(args)?;
     let wish = if settings.args.probing.dry_run { None } else { resume::wish(&settings, effective)? };
     announce_input(&settings);
+    if settings.may_stream() {
+        return from_pipe(&settings);
+    }
     let plan = settings.plan()?;
     Task { wish, ..Task::new(&settings, &mut |_| {}) }.run(plan)
+}
+
+/// Scans what comes from standard input, if need be before all of it is there.
+fn from_pipe(settings: &Settings) -> Result<u8, Failure> {
+    let mut nobody = |_: &Event| {};
+    let task = Task::new(settings, &mut nobody);
+    match Batches::begin(settings, &task.screen)? {
+        Beginning::Whole(plan) => task.run(plan),
+        Beginning::Batch(plan, batches) => {
+            let known = count(plan.len(), "target");
+            task.screen
+                .note(&format!("standard input is still open: scanning {known} so far, and others as they come"));
+            Task { batches: Some(*batches), ..task }.run(plan)
+        }
+    }
 }
 
 /// Goes on with a scan.
@@ -65,6 +88,8 @@ struct Task<'a> {
     wish: Option<Wish>,
     /// What it goes on from.
     past: Option<Past>,
+    /// Targets that are still to come.
+    batches: Option<Batches>,
 }
 
 /// What is written, opened before anything is sent.
@@ -92,32 +117,35 @@ struct Extent {
     coverage: Coverage,
 }
 
+impl Extent {
+    fn of(plan: &Plan, settings: &Settings) -> Extent {
+        let told = !settings.outputs.is_empty();
+        Extent { size: PlanSize::of(plan), coverage: if told { Coverage::from(plan) } else { Coverage::default() } }
+    }
+}
+
 impl<'a> Task<'a> {
     fn new(settings: &'a Settings, observer: Observer<'a>) -> Task<'a> {
-        Task { settings, screen: Screen::new(settings.style), observer, wish: None, past: None }
+        Task { settings, screen: Screen::new(settings.style), observer, wish: None, past: None, batches: None }
     }
 
     /// Makes it, if it may be made.
-    fn run(self, whole: Plan) -> Result<u8, Failure> {
+    fn run(mut self, whole: Plan) -> Result<u8, Failure> {
         let question = Question::about(&whole, self.settings.args.targets.shard);
         let plan = self.settings.part(whole)?;
         let permit = Permit::of(&self.settings.args.permit, &plan, question)?;
         self.settings.spares(permit.logs())?;
         permit.warnings().iter().for_each(|warning| self.screen.warn(warning));
-        let extent = self.extent(&plan);
+        let mut extent = Extent::of(&plan, self.settings);
+        self.batches.iter_mut().for_each(|batches| batches.add(&plan, &mut extent));
         let builder = permit.bound(self.settings.scan(plan), &self.screen)?;
         let builder = self.resume(builder)?;
         if self.settings.args.probing.dry_run {
             return dry_run::run(&builder, extent.size, &self.screen);
         }
-        let mut session = permit.begin(builder.settings(), extent.size.targets)?;
+        let mut session = permit.begin(builder.settings())?;
         let result = self.scan(builder, extent, &mut session);
         session.end(result)
-    }
-
-    fn extent(&self, plan: &Plan) -> Extent {
-        let told = !self.settings.outputs.is_empty();
-        Extent { size: PlanSize::of(plan), coverage: if told { Coverage::from(plan) } else { Coverage::default() } }
     }
 
     fn resume(&self, builder: ScanBuilder) -> Result<ScanBuilder, Failure> {
@@ -128,7 +156,10 @@ impl<'a> Task<'a> {
     }
 
     fn scan(mut self, builder: ScanBuilder, extent: Extent, session: &mut Session) -> Result<u8, Failure> {
-        let ready = builder.open()?;
+        let ready = match &self.batches {
+            Some(batches) => batches.opener.open(builder)?,
+            None => builder.open()?,
+        };
         // Files that cannot be written are no reason to have sent anything.
         let wish = self.wish.take();
         let files = self.give_up_rights(&ready, || Files::open(&self, wish, extent.size.targets))?;
@@ -146,6 +177,7 @@ impl<'a> Task<'a> {
         let account = privileges::become_nobody(&keep);
         let opened = open();
         let account = account.and(privileges::confine(&keep));
+        let account = if self.batches.is_some() { account.and(privileges::beside_the_scan()) } else { account };
         if self.settings.args.output.verbose {
             self.screen.note(&account.told());
         }

@@ -3,18 +3,23 @@
 
 use std::io::Write;
 use std::mem;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use halfopen::{Method, Outcome, Progress, Ready, Running, Summary};
-use halfopen_results::record::{Commands, Header};
+use halfopen::{Event, Method, Outcome, Plan, Progress, Quiet, Ready, Running, Summary, Targets};
+use halfopen_results::record::{Batch, Commands, Header};
 use halfopen_results::sink::Error;
+use halfopen_results::time;
 
 use super::audience::Audience;
+use super::batches::Batches;
+use super::before::{Before, Said};
 use super::{Extent, Files, Task, drain};
 use crate::args::MethodArg;
 use crate::failure::{self, DONE, Failure};
+use crate::halt::Halt;
+use crate::intake::{NAME, Next};
 use crate::keeper::Keeper;
-use crate::output::account::{self, Account};
+use crate::output::account::{self, Account, PlanSize};
 use crate::output::{Output, summary};
 use crate::permit::Session;
 use crate::resume::Past;
@@ -24,13 +29,17 @@ use crate::signals::{self, Watch};
 use crate::stats::{Stats, StatsFile};
 use crate::then::{self, Hurry, ThenArgs};
 
+/// The exit code when something of standard input could not be read, or not be scanned.
+const INCOMPLETE: u8 = 1;
+/// How long to wait for targets at a time when there is nothing else to do.
+const LONG: Duration = Duration::from_secs(3600);
 /// The exit code when the scan went well, and a command that followed it did not.
 const COMMANDS_FAILED: u8 = 1;
 /// Ended before its end after less than this, a scan is simply made again.
 const WORTH_RESUMING: Duration = Duration::from_secs(30);
 const NEXT_TIME: &str = "with --checkpoint FILE, a scan that is interrupted can be resumed";
 
-/// Scans what is open.
+/// Scans what is open, and what comes in meanwhile.
 pub(super) fn run(
     task: Task,
     ready: Ready,
@@ -38,20 +47,42 @@ pub(super) fn run(
     extent: Extent,
     session: &mut Session,
 ) -> Result<u8, Failure> {
-    let Task { settings, screen, observer, past, .. } = task;
+    let Task { settings, screen, observer, past, batches, .. } = task;
     let place = files.place;
     let stats = files.stats.map(StatsFile::start).transpose()?;
     let running = ready.start()?;
-    let watch = signals::watch(running.stopper(), screen.clone(), place.is_some()).map_err(Failure::Signals)?;
-    session.watch(running.stopper(), screen.clone(), place.is_some())?;
+    let halt = Halt::of(running.stopper(), batches.as_ref().map(Batches::waker));
+    let watch = signals::watch(halt.clone(), screen.clone(), place.is_some()).map_err(Failure::Signals)?;
+    session.watch(halt.clone(), screen.clone(), place.is_some())?;
     let header = account::header(settings, running.settings(), extent.size, extent.coverage);
     let header = session.authorise(header);
     let keeper = place.map(|place| Keeper::new(place, running.checkpointer(), screen.clone())).transpose();
     let keeper = keeper.map_err(Failure::Signals)?;
     let audience = Audience::new(settings, &screen, observer);
-    let mut scan = Underway { settings, screen, session, header, output: files.output, stats, keeper, watch, audience };
-    let drained = scan.begin(past).and_then(|()| scan.drain(&running));
-    scan.conclude(running, drained)
+    let (before, output, ended) = (Before::new(), files.output, Ended::default());
+    let said = batches.as_ref().map(|_| Said::default());
+    let mut scan = Underway {
+        settings,
+        screen,
+        session,
+        header,
+        output,
+        stats,
+        keeper,
+        watch,
+        audience,
+        halt,
+        batches,
+        before,
+        said,
+        ended,
+    };
+    let begun = scan.begin(past);
+    let mut run = scan.finish(running, begun);
+    while let Some((running, begun)) = scan.next(&run) {
+        run = scan.finish(running, begun);
+    }
+    scan.conclude(run)
 }
 
 /// All that is around the engine while it scans.
@@ -59,12 +90,46 @@ struct Underway<'a> {
     settings: &'a Settings,
     screen: Screen,
     session: &'a mut Session,
+    /// Of the run under way.
     header: Header,
     output: Output<Box<dyn Write>>,
     stats: Option<Stats>,
     keeper: Option<Keeper>,
     watch: Watch,
     audience: Audience<'a>,
+    halt: Halt,
+    /// Targets that are still to come.
+    batches: Option<Batches>,
+    before: Before,
+    /// Of a scan that may have several runs.
+    said: Option<Said>,
+    ended: Ended,
+}
+
+/// What became of targets that were to come.
+struct Ended {
+    /// They were not waited for any longer.
+    early: bool,
+    /// Why they may not be scanned.
+    refused: Option<Failure>,
+    /// Some could not be.
+    incomplete: bool,
+    /// Whether what there was to say between two runs could be written.
+    written: Result<(), Error>,
+}
+
+impl Default for Ended {
+    fn default() -> Ended {
+        Ended { early: false, refused: None, incomplete: false, written: Ok(()) }
+    }
+}
+
+/// A run of the engine that is over.
+struct Run {
+    summary: Result<Summary, halfopen::Error>,
+    drained: Result<(), Error>,
+    last: Progress,
+    method: Method,
 }
 
 impl Underway<'_> {
@@ -82,25 +147,161 @@ impl Underway<'_> {
         output.flush()
     }
 
-    /// Takes every event until the scan is over.
+    /// Brings a run to its end, unless its results could not even be begun. Results that cannot be written end it at once; those
+    /// that can be are brought to their end all the same.
+    fn finish(&mut self, running: Running, begun: Result<(), Error>) -> Run {
+        let drained = begun.and_then(|()| self.drain(&running));
+        let (last, method) = (running.progress(), running.settings().method);
+        if let Err(error) = &drained {
+            running.stopper().abort();
+            // Outputs that have failed are left alone; this is for the others.
+            let _ = self.output.warning(&error.to_string());
+        }
+        let summary = running.wait();
+        let released = self.output.release().and(self.output.flush());
+        Run { summary, drained: drained.and(released), last, method }
+    }
+
+    /// Takes every event until the run is over.
     fn drain(&mut self, running: &Running) -> Result<(), Error> {
-        let Underway { screen, output, stats, keeper, audience, .. } = self;
-        let next = |wait| drain::next(running, stats.as_mut(), screen, wait);
-        drain::drain(next, output, keeper, |event| audience.hear(event))
+        let Underway { screen, output, stats, keeper, audience, before, said, .. } = self;
+        let progress = || before.overall(&running.progress());
+        let next = |wait| match drain::next(running, stats.as_mut(), progress, screen, wait) {
+            Ok(Some(event)) if said.as_mut().is_some_and(|said| !said.is_news(&event)) => Err(Quiet),
+            next => next,
+        };
+        drain::drain(next, output, keeper, |event| match event {
+            Event::Progress(run) => audience.hear(&Event::Progress(before.overall(run))),
+            event => audience.hear(event),
+        })
+    }
+
+    /// The run after this one, and whether its results could be begun; none if there is nothing left to scan, or if the scan is
+    /// to end.
+    fn next(&mut self, run: &Run) -> Option<(Running, Result<(), Error>)> {
+        let summary = run.summary.as_ref().ok().filter(|summary| summary.outcome == Outcome::Complete)?;
+        while run.drained.is_ok() && self.ended.written.is_ok() {
+            let patience = self.stats.as_ref().map_or(LONG, Stats::due_in);
+            let next = self.batches.as_ref()?.intake.next(patience);
+            self.note_lines();
+            match next {
+                Next::Batch(targets) => {
+                    let Some((running, batch)) = self.open(targets) else { continue };
+                    let account = self.run_account(summary);
+                    self.before.add(account, &run.last);
+                    self.header.settings.links.clone_from(&running.settings().links);
+                    return Some((running, self.begin_batch(batch)));
+                }
+                Next::Quiet => self.idle(&run.last),
+                Next::Over => return None,
+                Next::Halted => {
+                    self.ended.early = true;
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Begins to scan a batch, if it can and may be scanned.
+    fn open(&mut self, targets: Targets) -> Option<(Running, Extent)> {
+        let batches = self.batches.as_ref()?;
+        let plan = match batches.plan(targets) {
+            Ok(plan) => plan,
+            Err(halfopen::Error::NothingNew) => return None,
+            Err(error) => return self.leave_out(&error),
+        };
+        let total = batches.targets.saturating_add(plan.len());
+        let scan = self.settings.scan(plan.clone()).report(&self.settings.reported(total));
+        let scan = match self.session.admit(&plan, scan) {
+            Ok(scan) => scan,
+            Err(refused) => return self.refuse(refused),
+        };
+        match self.batches.as_ref()?.opener.open(scan).and_then(Ready::start) {
+            Ok(running) => Some(self.go_on(running, &plan)),
+            Err(error) => self.leave_out(&error),
+        }
+    }
+
+    /// A further run is under way.
+    fn go_on(&mut self, running: Running, plan: &Plan) -> (Running, Extent) {
+        self.halt.follow(running.stopper());
+        let mut extent = Extent::of(plan, self.settings);
+        let batches = self.batches.as_mut();
+        let total = batches.map_or(0, |batches| {
+            batches.add(plan, &mut extent);
+            batches.targets
+        });
+        if !self.settings.counts_by_host(total) {
+            self.output.stop_counting();
+        }
+        (running, extent)
+    }
+
+    /// Says in the results what is scanned from here on.
+    fn begin_batch(&mut self, Extent { size, coverage }: Extent) -> Result<(), Error> {
+        let PlanSize { targets, hosts, blocked, excluded } = size;
+        (self.header.hosts, self.header.blocked, self.header.excluded) = (hosts, blocked, excluded);
+        let started = time::timestamp(SystemTime::now());
+        self.output.batch(|| Batch { started, targets, hosts, blocked, excluded, coverage })?;
+        self.output.flush()
+    }
+
+    /// Targets that may not be scanned end the scan.
+    fn refuse<T>(&mut self, refused: Failure) -> Option<T> {
+        self.ended.refused = Some(refused);
+        self.halt.stop();
+        None
+    }
+
+    /// Targets that cannot be scanned cost themselves alone, and the exit code.
+    fn leave_out<T>(&mut self, error: &halfopen::Error) -> Option<T> {
+        let text = format!("some targets of {NAME} were not scanned: {error}");
+        self.screen.warn(&text);
+        self.ended.incomplete |= !matches!(error, halfopen::Error::EmptyPlan(_));
+        self.note(&text);
+        None
+    }
+
+    /// Puts what was said of lines into the results, too.
+    fn note_lines(&mut self) {
+        let told = self.batches.as_ref().map(|batches| batches.intake.told()).unwrap_or_default();
+        told.iter().for_each(|text| self.note(text));
+    }
+
+    fn note(&mut self, text: &str) {
+        let written = self.output.warning(text).and_then(|()| self.output.flush());
+        self.ended.written = mem::replace(&mut self.ended.written, Ok(())).and(written);
+    }
+
+    /// Everything that is known is scanned.
+    fn idle(&mut self, last: &Progress) {
+        let progress = self.before.idle(last);
+        self.screen.idle(&progress);
+        let trouble = self.stats.as_mut().and_then(|stats| stats.tick_idle(&progress));
+        trouble.iter().for_each(|text| self.screen.warn(text));
     }
 
     /// Closes the account, and gives the exit code.
-    fn conclude(mut self, running: Running, drained: Result<(), Error>) -> Result<u8, Failure> {
+    fn conclude(mut self, mut run: Run) -> Result<u8, Failure> {
         self.screen.clear();
-        let last = running.progress();
-        let account = self.close(running, drained);
+        self.note_lines();
+        self.ended.incomplete |= self.batches.as_ref().is_some_and(|batches| batches.intake.conclude());
+        run.drained = run.drained.and(mem::replace(&mut self.ended.written, Ok(())));
+        let last = self.before.overall(&run.last);
+        let account = self.close(run);
         self.end_stats(&last, account.as_ref().map_or("failed", |account| &account.outcome));
         let failed = account?.commands.is_some_and(|commands| commands.failed > 0);
         if self.settings.summary {
             self.output.plaintext().iter().for_each(|line| self.screen.note(line));
         }
         let interrupted = self.watch.code().or_else(|| self.session.code());
-        Ok(interrupted.unwrap_or(if failed { COMMANDS_FAILED } else { DONE }))
+        match (interrupted, self.ended.refused) {
+            (Some(code), _) => Ok(code),
+            (None, Some(refused)) => Err(refused),
+            (None, None) if self.ended.incomplete => Ok(INCOMPLETE),
+            (None, None) => Ok(if failed { COMMANDS_FAILED } else { DONE }),
+        }
     }
 
     fn end_stats(&mut self, last: &Progress, outcome: &str) {
@@ -108,27 +309,19 @@ impl Underway<'_> {
         trouble.iter().for_each(|text| self.screen.warn(text));
     }
 
-    /// Closes the account: in the results, and for people on standard error. Results that cannot be written end the scan
-    /// at once; those that can be are brought to their end all the same.
-    fn close(&mut self, running: Running, drained: Result<(), Error>) -> Result<Account, Failure> {
-        let method = running.settings().method;
-        if let Err(error) = &drained {
-            running.stopper().abort();
-            // Outputs that have failed are left alone; this is for the others.
-            let _ = self.output.warning(&error.to_string());
-        }
-        match running.wait() {
+    /// Closes the account: in the results, and for people on standard error.
+    fn close(&mut self, run: Run) -> Result<Account, Failure> {
+        let Run { summary, drained, method, .. } = run;
+        match summary {
             Ok(summary) => self.end(&summary, method, drained),
             Err(error) => self.fail(error, drained),
         }
     }
 
     /// The scan has come to an end, its own or an early one.
-    fn end(&mut self, summary: &Summary, method: Method, drained: Result<(), Error>) -> Result<Account, Failure> {
-        let stopped = summary.outcome == Outcome::Stopped;
-        let interrupted = stopped || drained.is_err();
-        let released = self.output.release().and(self.output.flush());
-        let written = drained.and(released);
+    fn end(&mut self, summary: &Summary, method: Method, written: Result<(), Error>) -> Result<Account, Failure> {
+        let stopped = summary.outcome == Outcome::Stopped || self.ended.early;
+        let interrupted = stopped || written.is_err();
         // Whoever cannot have the results does not get anything done with them.
         let followed = if written.is_ok() { self.follow() } else { Ok(None) };
         let account = self.account(summary, followed.as_ref().ok().copied().flatten());
@@ -145,7 +338,9 @@ impl Underway<'_> {
         self.report(&account, method);
         match kept? {
             Some(file) => self.invite(&file),
-            None if stopped && summary.elapsed > WORTH_RESUMING => self.screen.hint(NEXT_TIME),
+            None if stopped && self.batches.is_none() && summary.elapsed > WORTH_RESUMING => {
+                self.screen.hint(NEXT_TIME);
+            }
             None => {}
         }
         Ok(account)
@@ -163,11 +358,22 @@ impl Underway<'_> {
 
     /// The account, which the scope's record gets without what came after the scan.
     fn account(&mut self, summary: &Summary, commands: Option<Commands>) -> Account {
-        let account = Account::from((&self.header, summary));
+        let last = self.run_account(summary);
+        let account = self.before.account(last);
+        let outcome = if self.ended.early { "stopped".into() } else { account.outcome.clone() };
         let (suspects_hidden, unprobed) = (self.output.left_out(), self.output.unprobed(&account));
-        let account = Account { suspects_hidden, unprobed, ..account };
+        let account = Account { outcome, suspects_hidden, unprobed, ..account };
         self.session.account(&account);
         Account { commands, ..account }
+    }
+
+    /// That of the run that is over.
+    fn run_account(&mut self, summary: &Summary) -> Account {
+        let account = Account::from((&self.header, summary));
+        match &mut self.said {
+            Some(said) => said.once(account),
+            None => account,
+        }
     }
 
     /// Keeps a scan that was interrupted, and clears up after one that was not; the file to resume from, if there is one.

@@ -63,6 +63,23 @@ fn joined(lab: &Namespace) -> Namespace {
     far
 }
 
+/// Of a scan whose targets are still coming in: what opens later ones may do that, and no thread more.
+pub(super) fn has_only_opener_rights(scan: &Scan) {
+    let threads = threads(scan, &["Uid", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs", "Seccomp"]);
+    // CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, CAP_PERFMON, CAP_BPF (linux/capability.h).
+    let opening = format!("{:016x}", 1_u64 << 12 | 1 << 13 | 1 << 14 | 1 << 38 | 1 << 39);
+    let uid = user();
+    for (name, left) in &threads {
+        let expected = match &**name {
+            "opener" => [uid, &opening, &opening, NONE, "1", "0"],
+            "targets" => [uid, NONE, NONE, NONE, "1", "0"],
+            _ => [uid, NONE, NONE, NONE, "1", "2"],
+        };
+        assert_eq!(left[..], expected, "{name}");
+    }
+    assert_eq!(threads.iter().filter(|(name, _)| ["opener", "targets"].contains(&&**name)).count(), 2, "{threads:?}");
+}
+
 lab_test!(on_the_loopback, |_lab| {
     let threads = has_dropped("scan 127.0.0.1");
     assert_eq!(threads, ["halfopen", "halfopen-receiv", "halfopen-send"]);

@@ -19,13 +19,14 @@ mod rights;
 mod scope;
 mod seed;
 mod stats;
+mod streaming;
 mod terminal;
 mod then;
 mod watch;
 
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read};
 use std::net::TcpListener;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 
 use command::text;
 use halfopen_lab::Namespace;
@@ -82,18 +83,26 @@ struct Scan {
 
 impl Scan {
     fn start(line: &str) -> Scan {
-        Scan::printing_to(io::pipe().expect("there is a pipe"), line)
+        Scan::printing_to(io::pipe().expect("there is a pipe"), &mut halfopen(line))
     }
 
     /// With so little room for what it prints, some 400 lines, that it cannot come to its end before those are read.
     fn start_held(line: &str) -> Scan {
         let (reader, writer) = io::pipe().expect("there is a pipe");
         fcntl_setpipe_size(&writer, 4096).expect("a page is room enough");
-        Scan::printing_to((reader, writer), line)
+        Scan::printing_to((reader, writer), &mut halfopen(line))
     }
 
-    fn printing_to((reader, writer): (PipeReader, PipeWriter), line: &str) -> Scan {
-        let child = halfopen(line).stdout(writer).stderr(Stdio::piped()).spawn().expect("it starts");
+    /// With a standard input that stays open until it is dropped.
+    fn fed(line: &str) -> (Scan, ChildStdin) {
+        let pipe = io::pipe().expect("there is a pipe");
+        let mut scan = Scan::printing_to(pipe, halfopen(line).stdin(Stdio::piped()));
+        let stdin = scan.child.stdin.take().expect("it is piped");
+        (scan, stdin)
+    }
+
+    fn printing_to((reader, writer): (PipeReader, PipeWriter), command: &mut Command) -> Scan {
+        let child = command.stdout(writer).stderr(Stdio::piped()).spawn().expect("it starts");
         // Small, so that it reads no further ahead than it must.
         Scan { child, stdout: BufReader::with_capacity(16, reader) }
     }

@@ -18,6 +18,8 @@ pub(crate) enum Role {
     Scan(PortSet),
     /// These ports, or all, are not.
     Exclude(Option<PortSet>),
+    /// These ports are of an earlier plan.
+    Known(PortSet),
     /// The address is on this line of the blocklist.
     Block(usize),
 }
@@ -26,6 +28,7 @@ pub(crate) enum Role {
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Unasked,
+    Known,
     Blocked(usize),
     Excluded,
     Scanned(u32),
@@ -61,6 +64,7 @@ impl Assembly {
         let mut segments = Unnumbered::default();
         Sweep::new(sets).run(|range, layers| match self.fate(layers) {
             Fate::Unasked => {}
+            Fate::Known => add(&mut self.tally.known, range.len()),
             Fate::Blocked(line) => add(&mut self.tally.blocked[line], range.len()),
             Fate::Excluded => add(&mut self.tally.excluded, range.len()),
             Fate::Scanned(block) => {
@@ -105,7 +109,21 @@ impl Assembly {
                 left = left.zip(ports.as_ref()).and_then(|(left, ports)| left.without(ports));
             }
         }
-        left.map_or(Fate::Excluded, |ports| Fate::Scanned(self.block(ports)))
+        match left {
+            Some(ports) => self.news(ports, layers),
+            None => Fate::Excluded,
+        }
+    }
+
+    /// What is left of these ports without those of earlier plans.
+    fn news(&mut self, ports: PortSet, layers: &[u32]) -> Fate {
+        let mut left = Some(ports);
+        for &layer in layers {
+            if let Role::Known(ports) = &self.roles[layer as usize] {
+                left = left.and_then(|left| left.without(ports));
+            }
+        }
+        left.map_or(Fate::Known, |ports| Fate::Scanned(self.block(ports)))
     }
 
     fn wanted(&self, layers: &[u32]) -> Option<PortSet> {

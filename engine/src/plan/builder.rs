@@ -6,6 +6,7 @@ use super::assembly::{Assembly, Role};
 use super::blocklist::BLOCKLIST;
 use super::intake::{Intake, Resolve, Resolver, system_resolver};
 use super::layers::{AddressSet, Layers};
+use super::list::{TargetList, Targets};
 use super::malformed::{Malformed, shortened};
 use super::port_names::{Names, PortNames};
 use super::ports::PortSet;
@@ -38,6 +39,8 @@ use std::net::{IpAddr, SocketAddr};
 pub struct PlanBuilder {
     targets: Layers,
     exclusions: Layers,
+    /// Of earlier plans.
+    known: Layers,
     ports: Option<PortSet>,
     excluded_ports: Option<PortSet>,
     names: Names,
@@ -51,6 +54,7 @@ impl PlanBuilder {
         PlanBuilder {
             targets: Layers::default(),
             exclusions: Layers::default(),
+            known: Layers::default(),
             ports: None,
             excluded_ports: None,
             names: None,
@@ -92,6 +96,28 @@ impl PlanBuilder {
     pub fn target_lines(mut self, name: &str, reader: impl BufRead) -> Result<Self, Error> {
         self.target_intake(name).lines(reader)?;
         Ok(self)
+    }
+
+    /// Reads a list of targets line by line, for those who cannot wait for its end; `name` is for messages. Host names are
+    /// resolved and ports named as in this builder; where it has no ports for all targets yet, those of the list need ports of
+    /// their own.
+    pub fn list<R: BufRead>(&self, name: &str, reader: R) -> TargetList<R> {
+        TargetList::new(name, reader, (self.resolve, self.resolver), self.names, self.ports.is_none())
+    }
+
+    /// Adds targets of a list.
+    #[must_use]
+    pub fn with(mut self, targets: Targets) -> Self {
+        self.targets.append(targets.0);
+        self
+    }
+
+    /// Leaves out the targets of an earlier plan. Unlike exclusions they are not counted, and whatever else such an address is
+    /// asked for is scanned.
+    #[must_use]
+    pub fn without(mut self, plan: &Plan) -> Self {
+        plan.parts().for_each(|(range, ports)| self.known.with_ports(ports.clone()).insert_range(&range));
+        self
     }
 
     /// Adds ports for all targets that have none of their own, wherever those are added.
@@ -142,7 +168,7 @@ impl PlanBuilder {
     /// Makes the plan.
     ///
     /// # Errors
-    /// [`Error::EmptyPlan`] if nothing is left to scan, [`Error::PlanTooLarge`] above 2^63 targets, [`Error::Setting`]
+    /// [`Error::EmptyPlan`] if nothing is left to scan, [`Error::NothingNew`] if earlier plans have it all, [`Error::PlanTooLarge`] above 2^63 targets, [`Error::Setting`]
     /// if an address has no ports.
     pub fn build(self) -> Result<Plan, Error> {
         let everywhere = self.excluded_ports.clone();
@@ -181,6 +207,7 @@ impl PlanBuilder {
             layers.push((Role::Scan(ports), bare));
         }
         layers.extend(ported.into_iter().map(|(ports, set)| (Role::Scan(ports), set)));
+        layers.extend(self.known.into_parts().1.into_iter().map(|(ports, set)| (Role::Known(ports), set)));
         layers.push((Role::Exclude(None), bare_exclusions));
         layers.extend(ported_exclusions.into_iter().map(|(ports, set)| (Role::Exclude(Some(ports)), set)));
         layers.extend(self.excluded_ports.map(|ports| (Role::Exclude(Some(ports)), everywhere())));

@@ -64,7 +64,8 @@ impl Intake<'_> {
         Ok(())
     }
 
-    fn line(&mut self, line: &[u8]) -> Result<(), Error> {
+    /// Adds every token of a line.
+    pub(crate) fn line(&mut self, line: &[u8]) -> Result<(), Error> {
         match str::from_utf8(line) {
             Ok(text) => self.text(text),
             Err(_) => Err(self.malformed(

@@ -39,6 +39,12 @@ impl AddressSet {
         range.range().into_iter().for_each(|range| self.v6.insert(range));
     }
 
+    /// Adds all of another set.
+    pub(crate) fn append(&mut self, other: AddressSet) {
+        self.v4.append(other.v4);
+        self.v6.append(other.v6);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }
@@ -80,6 +86,16 @@ impl Layers {
     pub(crate) fn with_ports(&mut self, ports: PortSet) -> &mut AddressSet {
         let place = self.place(ports);
         &mut self.ported[place].1
+    }
+
+    /// Adds what is in others, with the ports that it has there.
+    pub(crate) fn append(&mut self, other: Layers) {
+        self.bare.append(other.bare);
+        other.ported.into_iter().for_each(|(ports, set)| self.with_ports(ports).append(set));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bare.is_empty() && self.ported.iter().all(|(_, set)| set.is_empty())
     }
 
     /// Bare addresses, and all others by their ports.

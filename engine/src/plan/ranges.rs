@@ -58,6 +58,12 @@ impl<A: Address> RangeSet<A> {
         if range.first == range.last { self.insert_single(range.first) } else { self.insert_wide(range) }
     }
 
+    /// Adds all of another set.
+    pub(crate) fn append(&mut self, other: RangeSet<A>) {
+        other.ranges.into_iter().for_each(|range| self.insert_wide(range));
+        other.singles.into_iter().for_each(|single| self.insert_single(single));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.singles.is_empty() && self.ranges.is_empty()
     }

@@ -12,6 +12,8 @@ pub(crate) struct Tally {
     pub(crate) targets: u128,
     /// Addresses that lost their last port to the exclusions.
     pub(crate) excluded: u128,
+    /// Addresses of which every port is one of an earlier plan.
+    pub(crate) known: u128,
     /// Addresses that were asked for and are on the blocklist, by entry.
     pub(crate) blocked: [u128; BLOCKLIST.len()],
 }
@@ -27,6 +29,9 @@ impl Tally {
 
     /// Whether that is a plan: at least one target and not too many.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.targets == 0 && self.known > 0 && self.blocked() == 0 && self.excluded == 0 {
+            return Err(Error::NothingNew);
+        }
         if self.targets == 0 {
             return Err(Error::EmptyPlan(self.why_empty()));
         }

@@ -181,6 +181,32 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_in_batches_is_covered_as_if_it_had_been_known_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let whole = samples::header();
+        let part = |range: &str| -> crate::Coverage { [(range.parse().unwrap(), whole_ports())].into_iter().collect() };
+        let begun = crate::record::Header { targets: 7, hosts: 1, coverage: part("2001:db8::7"), ..whole.clone() };
+        let coverage = part("192.0.2.0/24");
+        let batch = crate::record::Batch { targets: 256 * 7, hosts: 256, coverage, ..Default::default() };
+        for form in Form::ALL.into_iter().filter(|form| form.has_summary()) {
+            let path = directory.path().join(form.name());
+            let choice = Choice { form, to: Destination::File(path.clone()) };
+            let wanted = Wanted { show: Some(Show::ALL), ..Wanted::default() };
+            let mut sinks = Sinks::open(&[choice], &wanted, |_| None, || Box::new(io::sink())).unwrap();
+            sinks.begin(&begun).unwrap();
+            sinks.verdict(&samples::open()).unwrap();
+            sinks.record(&Record::Batch(Box::new(batch.clone()))).unwrap();
+            sinks.end(&Record::Summary(Box::new(samples::summary()))).unwrap();
+            let read = load(&path).unwrap().header.unwrap();
+            assert_eq!(read, crate::record::Header { settings: read.settings.clone(), ..whole.clone() }, "{form}");
+        }
+    }
+
+    fn whole_ports() -> std::sync::Arc<crate::coverage::Ports> {
+        std::sync::Arc::new("22-26,443-444".parse().unwrap())
+    }
+
+    #[test]
     fn every_form_keeps_targets_and_states() {
         let directory = tempfile::tempdir().unwrap();
         let expected = Scan::from_records(samples::records().into_iter().map(Ok)).unwrap();

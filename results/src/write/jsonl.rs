@@ -166,7 +166,8 @@ mod tests {
     fn the_schema_names_every_field() {
         let schema = include_str!("../../JSONL.md");
         let mut records = printed(&[], &samples::records());
-        records.push(printed(&[], &[Record::Verdict(samples::full())]).remove(0));
+        let batch = Record::Batch(Box::default());
+        records.extend(printed(&[], &[Record::Verdict(samples::full()), batch]));
         let parts = ["settings", "counts", "probes", "completeness", "discovery"];
         let parts: Vec<_> = records.iter().flat_map(|record| parts.map(|part| record[part].clone())).collect();
         for record in records.iter().chain(&parts).filter_map(Value::as_object) {

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 
+use crate::coverage::Coverage;
 use crate::disk;
-use crate::record::{Header, Record, Summary, Verdict};
+use crate::record::{Batch, Header, Record, Summary, Verdict};
 use crate::time;
 
 /// Says that a database is ours: `half` in ASCII.
@@ -157,7 +158,7 @@ fn begin(connection: &mut Connection, header: &Header) -> rusqlite::Result<i64> 
 }
 
 fn insert_scan(to: &Transaction<'_>, header: &Header) -> rusqlite::Result<i64> {
-    let without = Header { coverage: crate::Coverage::default(), ..header.clone() };
+    let without = Header { coverage: Coverage::default(), ..header.clone() };
     to.execute(
         "INSERT INTO scans (outcome, version, started, targets, hosts, header) VALUES ('running', ?1, ?2, ?3, ?4, ?5)",
         params![
@@ -169,12 +170,27 @@ fn insert_scan(to: &Transaction<'_>, header: &Header) -> rusqlite::Result<i64> {
         ],
     )?;
     let scan = to.last_insert_rowid();
+    insert_coverage(to, scan, &header.coverage)?;
+    Ok(scan)
+}
+
+fn insert_coverage(to: &Transaction<'_>, scan: i64, coverage: &Coverage) -> rusqlite::Result<()> {
     let mut insert = to.prepare("INSERT INTO coverage (scan, first, last, ports) VALUES (?1, ?2, ?3, ?4)")?;
-    for span in header.coverage.spans() {
+    for span in coverage.spans() {
         let (first, last) = (span.addresses.first().to_string(), span.addresses.last().to_string());
         insert.execute(params![scan, first, last, span.ports.to_string()])?;
     }
-    Ok(scan)
+    Ok(())
+}
+
+/// The row of a scan says what it would, had all targets been known when the scan began.
+fn extend(to: &Transaction<'_>, scan: i64, batch: &Batch) -> rusqlite::Result<()> {
+    let text: String = to.query_row("SELECT header FROM scans WHERE id = ?1", [scan], |row| row.get(0))?;
+    let mut header: Header = serde_json::from_str(&text).unwrap_or_default();
+    header.extend(&Batch { coverage: Coverage::default(), ..batch.clone() });
+    let sql = "UPDATE scans SET targets = ?2, hosts = ?3, header = ?4 WHERE id = ?1";
+    to.execute(sql, params![scan, number(header.targets), number(header.hosts), json(&header)])?;
+    insert_coverage(to, scan, &batch.coverage)
 }
 
 /// Numbers of SQLite have a sign.
@@ -218,6 +234,7 @@ fn insert(to: &Transaction<'_>, scan: i64, record: &Record) -> rusqlite::Result<
             to.execute(sql, params![scan, error.message]).map(drop)
         }
         Record::Summary(summary) => end(to, scan, summary),
+        Record::Batch(batch) => extend(to, scan, batch),
         Record::Scan(_) | Record::Command(_) | Record::Rest(_) | Record::Unknown => Ok(()),
     }
 }
