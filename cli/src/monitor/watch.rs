@@ -85,6 +85,9 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
         screen::print(&told(&settings)).map_err(failure::stdout)?;
         return Ok(DONE);
     }
+    if settings.policy.is_some() {
+        screen::warning("policy: the monitor does not hold changes against it yet; `halfopen policy check` does");
+    }
     // Before anything else: what it takes to scan goes with the next step.
     let link = Link::start(guard(&settings.path)).map_err(|source| system("start the scanner", source))?;
     let notifier = Notifier::from_env().map_err(|source| system("reach NOTIFY_SOCKET", source))?;
