@@ -191,7 +191,7 @@ pub(crate) enum Command {
     /// A service, or with --once a job for a timer. What is scanned when stands in a file; each scan is made as `halfopen scan` would.
     Watch(WatchArgs),
     /// Scan for `halfopen watch`
-    #[command(hide = true)]
+    #[command(hide = true, name = "watch-scanner")]
     Scanner(ScannerArgs),
     /// Try the monitor's channels, and show what was delivered
     ///

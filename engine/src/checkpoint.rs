@@ -173,7 +173,7 @@ pub(crate) struct Basis {
     /// What earlier runs have come to, if there were any.
     pub(crate) past: Option<Tally>,
     pub(crate) ahead: Vec<(u64, (State, bool))>,
-    /// What is resumed, until the first stripe is opened.
+    /// What is resumed, until its first stripe is opened; where none was begun, until its notes have found their places.
     pub(crate) resumed: Option<Box<Checkpoint>>,
 }
 
@@ -247,7 +247,6 @@ impl Checkpoint {
 
     /// What checkpoints of the resumed scan begin with.
     pub(crate) fn basis(&self, identity: Identity) -> Basis {
-        let begun = self.has_begun();
         let past = Tally { at_least: self.tally.at_least || !self.last, ..self.tally.clone() };
         Basis {
             identity,
@@ -259,7 +258,7 @@ impl Checkpoint {
             suspects: self.suspects.clone(),
             account: self.account.clone(),
             ahead: self.ahead.clone(),
-            resumed: begun.then(|| Box::new(Checkpoint { tally: past.clone(), ..self.clone() })),
+            resumed: Some(Box::new(Checkpoint { tally: past.clone(), ..self.clone() })),
             past: Some(past),
         }
     }
@@ -336,7 +335,11 @@ impl Checkpoint {
         self.ahead.retain(|&(position, _)| position >= done);
         let mut basis = shared.basis.lock();
         basis.ahead.clone_from(&self.ahead);
-        basis.resumed.iter_mut().for_each(|resumed| resumed.adopt(&self));
+        match self.has_begun() {
+            true => basis.resumed.iter_mut().for_each(|resumed| resumed.adopt(&self)),
+            // Notes that have found their places are all that there is to know.
+            false => basis.resumed = None,
+        }
         self.at_work
     }
 
@@ -526,6 +529,17 @@ mod tests {
         assert_eq!(shared.news_of_down([gone].into_iter()), [gone]);
         let taken = Checkpoint::take(&shared, Time::ZERO);
         assert_eq!((taken.events(), taken.down().collect::<Vec<_>>()), (1, vec![AddressRange::from(gone)]));
+    }
+
+    /// The threads of a scan begin later than a checkpoint of it may be taken.
+    #[test]
+    fn notes_are_not_lost_before_they_have_found_their_places() {
+        let mut resumed = nothing_begun();
+        let target = Target { address: "10.0.0.7".parse().unwrap(), port: 80 };
+        resumed.notes.push(Note { target, state: State::Open, silent: false });
+        let shared = Shared::new(64, 1);
+        *shared.basis.lock() = resumed.basis(Identity::default());
+        assert_eq!(Checkpoint::take(&shared, Time::ZERO).notes.len(), 1);
     }
 
     #[test]

@@ -758,9 +758,12 @@ fn graded(change: &PortChange) -> (Trigger, Severity) {
     }
 }
 
-/// Whether what is usually there sends everything in the clear.
+/// Whether what is usually there sends everything in the clear, and should not: web pages often only say where they are encrypted.
 fn is_plaintext(endpoint: Endpoint) -> bool {
-    by_port(endpoint.port).is_some_and(|service| service.is_plaintext() && service.is_usual_at(endpoint.port))
+    let is_it = |service: &halfopen_services::Service| {
+        service.is_plaintext() && service.is_usual_at(endpoint.port) && service.risk != halfopen_services::Risk::Low
+    };
+    by_port(endpoint.port).is_some_and(is_it)
 }
 
 fn as_before(state: State) -> &'static str {

@@ -1,4 +1,4 @@
-//! `halfopen scanner`, which only `halfopen watch` starts: the process that keeps the rights and scans, and the guard that
+//! `halfopen watch-scanner`, which only `halfopen watch` starts: the process that keeps the rights and scans, and the guard that
 //! keeps it alive.
 
 use std::io;
@@ -13,7 +13,7 @@ use halfopen_monitor::service::scanner::{NAME, Scanner};
 use super::watch;
 use crate::failure::{DONE, Failure};
 
-/// `halfopen scanner`, as `halfopen watch` writes it.
+/// `halfopen watch-scanner`, as `halfopen watch` writes it.
 #[derive(Debug, Args)]
 pub(crate) struct ScannerArgs {
     /// The file that says what may be scanned
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &ScannerArgs) -> Result<u8, Failure> {
 fn keep(args: &ScannerArgs) -> Result<u8, Failure> {
     let command = || {
         let mut command = Command::new(PROGRAM);
-        command.arg0(NAME).arg("scanner").arg("--serve").arg(&args.settings);
+        command.arg0(NAME).arg("watch-scanner").arg("--serve").arg(&args.settings);
         command
     };
     guard::keep(command).map_err(|source| Failure::Write { name: "the scanner's pipe".into(), source })?;

@@ -126,7 +126,7 @@ const PROGRAM: &str = "/proc/self/exe";
 
 fn guard(file: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.arg0(scanner::NAME).arg("scanner").arg(file);
+    command.arg0(scanner::NAME).arg("watch-scanner").arg(file);
     command
 }
 
@@ -211,7 +211,7 @@ pub(super) fn check(group: &Group) -> Result<(), (&'static str, String)> {
         let numeric = texts.iter().filter(|text| is_numeric(text));
         numeric
             .clone()
-            .try_fold(Plan::builder(), |plan, text| plan.targets(text))
+            .try_fold(Plan::builder().port_names(&ServiceNames), |plan, text| plan.targets(text))
             .map_err(|error| (key, said(error)))?;
     }
     let has_ports = !group.ports.is_empty() || group.top_ports.is_some();
@@ -325,11 +325,12 @@ mod tests {
 
     #[test]
     fn what_channels_need_is_known() {
-        let channel =
-            "targets = \"192.0.2.1\"\nports = \"22\"\n[channel.ops]\nkind = \"webhook\"\nsecret-file = \"/s\"\n";
+        let channel = "targets = \"192.0.2.1\"\nports = \"22\"\n[channel.ops]\nkind = \"webhook\"\nurl = \"https://x\"\nsecret-file = \"/s\"\n";
         let settings = group(channel).unwrap();
         assert_eq!((files(&settings)[1..].to_vec(), runs_programs(&settings)), (vec![PathBuf::from("/s")], false));
-        assert!(runs_programs(&group(&channel.replace("webhook", "command")).unwrap()));
+        let (before, _) = channel.split_once("kind").unwrap();
+        let command = format!("{before}kind = \"command\"\ncommand = [\"/bin/true\"]\n");
+        assert!(runs_programs(&group(&command).unwrap()));
     }
 
     #[test]

@@ -107,8 +107,8 @@ lab_test!(suspects_are_left_out_of_every_output, |lab| {
 
 lab_test!(only_the_states_asked_for, |lab| {
     let _listeners = listeners(lab);
-    let output = run("scan 127.0.0.1 -p 79-81 --show closed --output list");
-    assert_eq!(sorted(&text(&output.stdout)), ["127.0.0.1:79", "127.0.0.1:81"]);
+    let output = run("scan 127.0.0.1 -p 79-81 --show closed --output csv --fields address,port");
+    assert_eq!(sorted(&text(&output.stdout)), ["127.0.0.1,79", "127.0.0.1,81", "address,port"]);
     assert!(text(&output.stderr).contains("3 targets on 1 host"), "the account is complete");
 });
 

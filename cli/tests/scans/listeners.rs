@@ -40,6 +40,7 @@ fn set(sockets: &[&str]) -> BTreeSet<String> {
 }
 
 lab_test!(what_listens_is_found_with_its_process, |lab| {
+    let _far = joined(lab);
     let _tcp = ["127.0.0.1:22", "0.0.0.0:23", "[::1]:80", "[::]:443"].map(|address| lab.listen(address));
     let _udp = lab.run(|| UdpSocket::bind("127.0.0.1:53")).unwrap();
     let all = own("listeners --json");
@@ -60,7 +61,7 @@ lab_test!(what_listens_is_found_with_its_process, |lab| {
         ("-tln", &tcp[..]),
         ("--udp", &["udp 127.0.0.1 53"][..]),
         ("--ipv6", &tcp[2..]),
-        ("-t4", &[tcp[0], tcp[1], tcp[3]][..]),
+        ("-t --ipv4", &[tcp[0], tcp[1], tcp[3]][..]),
         ("-p ssh,8000-8100", &tcp[..1]),
         ("--exposed", &[tcp[1], tcp[3]][..]),
         ("--process nobody-s", &[][..]),
@@ -73,6 +74,7 @@ lab_test!(what_listens_is_found_with_its_process, |lab| {
 });
 
 lab_test!(a_table_for_people, |lab| {
+    let _far = joined(lab);
     let _listeners = ["127.0.0.1:22", "0.0.0.0:23", "0.0.0.0:2375"].map(|address| lab.listen(address));
     let output = run("listeners -p 22,23,2375");
     let lines = text(&output.stdout);
@@ -116,8 +118,10 @@ lab_test!(what_another_machine_reached, |lab| {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("scan.jsonl");
     let firewall = closed_by_a_firewall();
-    let scan =
-        format!("scan 10.1.0.1 2001:db8::1 -p 1-100,5432,8080 --max-passes 2 --quiet -o jsonl={}", file.display());
+    let scan = format!(
+        "scan 10.1.0.1 2001:db8::1 -p 1-100,5432,8080 --max-passes 2 --show all --quiet -o jsonl={}",
+        file.display()
+    );
     let scanned = far.run(|| run(&scan));
     assert!(scanned.status.success(), "{}", text(&scanned.stderr));
     let output = run(&format!("listeners --json --against {}", file.display()));

@@ -260,9 +260,8 @@ lasts = "30m"
 [[alert]]
 to = ["ops"]
 
-[channel.ops]
-kind = "webhook"
-url = "https://hooks.example.org/x"
+[channel]
+ops = { kind = "webhook", url = "https://hooks.example.org/x" }
 
 [retention]
 scans = "30d"
