@@ -1,7 +1,7 @@
 //! Which pass comes next: probes go where evidence says that answers are missing, and stop when too few of them are.
 //!
 //! After every pass the ledger (`loss.rs`) says what came of it, and `outlook.rs` how many targets can be expected to answer
-//! that have not yet. When, for the open ones and for all, a tenth of what the asked completeness allows (a fortieth, once losses were seen) is expected and the
+//! that have not yet. When, for the open ones and for all, a tenth of what the asked completeness allows (a two-hundredth, once losses were seen) is expected and the
 //! upper end of the 95 % interval is within it (or is a single one), that was the last pass. Else the next one takes the
 //! groups of targets where most is missing, as many as it takes to leave little.
 //!
@@ -34,7 +34,7 @@ const UNHEARD: u8 = 2;
 const MARGIN: f64 = 0.1;
 /// The same where losses were seen: by so few as say that little is missing, twice as much may be; and of two thousand found, two
 /// missing are too many already, which has to be rarer than one run in a hundred.
-const MARGIN_OF_LOSSY: f64 = 0.025;
+const MARGIN_OF_LOSSY: f64 = 0.005;
 /// Less than this is as good as nothing, however little was found.
 const LITTLE: f64 = 0.025;
 /// The share of that which may be left out of a pass.
