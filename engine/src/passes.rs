@@ -36,7 +36,7 @@ const MARGIN: f64 = 0.1;
 /// missing are too many already, which has to be rarer than one run in a hundred.
 const MARGIN_OF_LOSSY: f64 = 0.005;
 /// Less than this is as good as nothing, however little was found.
-const LITTLE: f64 = 0.025;
+const LITTLE: f64 = 0.01;
 /// The share of that which may be left out of a pass.
 const LEFT_OUT: f64 = 0.25;
 /// Canaries that are worth sending just to be sure.
