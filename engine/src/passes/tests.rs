@@ -192,7 +192,7 @@ fn later_passes_go_where_answers_are_missing() {
     assert!(played.found[0] >= 799, "{:?}", played.found);
     let late = played.legs.iter().filter(|leg| leg.pass > 1);
     let later: u64 = late.map(|leg| leg.groups.as_ref().map_or(40, Vec::len) as u64).sum();
-    assert!(later <= 10 && played.legs.len() >= 3, "{:?}", played.legs);
+    assert!(later <= 25 && played.legs.len() >= 3, "{:?}", played.legs);
     let of_seven = |leg: &&Leg| leg.groups.as_ref().is_some_and(|groups| groups.contains(&7));
     let passes = played.legs.last().map_or(0, |leg| usize::from(leg.pass));
     assert_eq!(played.legs.iter().filter(of_seven).count(), passes, "{:?}", played.legs);
