@@ -18,7 +18,7 @@ use crate::wire::MacAddr;
 /// How a port is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Method {
-    /// `Syn` where raw sockets may be opened; else `Connect`, with a [`Event::Warning`] that says so.
+    /// `Syn` where raw sockets may be opened; else `Connect`, with a [`Event::Warning`](crate::Event::Warning) that says so.
     #[default]
     Auto,
     /// Half-open: a SYN, and whatever comes back. Needs CAP_NET_RAW.
