@@ -47,6 +47,9 @@ pub struct Memory {
     pub deferred: BTreeMap<Endpoint, Option<State>>,
     /// Hosts that fell silent in one.
     pub deferred_hosts: BTreeSet<IpAddr>,
+    /// Hosts that appeared in one.
+    #[serde(default)]
+    pub deferred_new: BTreeSet<IpAddr>,
 }
 
 /// A port that seems to have changed.
@@ -178,7 +181,7 @@ impl Memory {
 
     /// Whether something changed in a maintenance window that nobody was told of.
     pub fn has_deferred(&self) -> bool {
-        !self.deferred.is_empty() || !self.deferred_hosts.is_empty()
+        !(self.deferred.is_empty() && self.deferred_hosts.is_empty() && self.deferred_new.is_empty())
     }
 
     /// The ports that count as unstable.

@@ -5,7 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use halfopen_results::record::{Header, HostDown, Record, Settings, Show, Summary, Verdict};
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use halfopen_results::record::State;
+
+use super::step::cause_of_unrest;
 use super::*;
+use crate::endpoint::Endpoint;
 use crate::store::{Selection, events};
 use crate::wording::title;
 
@@ -224,6 +231,21 @@ fn a_firewall_is_one_matter_and_so_is_its_end() {
 }
 
 #[test]
+fn what_a_firewall_does_next_belongs_to_the_same_matter() {
+    let mut play = Play::new(&[(1, &[22, 24, 26, 28])]);
+    play.site.walled.insert(host(1), (20..=24).collect());
+    play.scan();
+    assert_eq!(play.told(), ["Firewall change at 192.0.2.1: 5 ports fell silent"]);
+    play.site.walled.insert(host(1), (20..=28).collect());
+    play.scan();
+    assert_eq!(play.told(), ["Now: Firewall change at 192.0.2.1: 9 ports fell silent"]);
+    play.site.walled.clear();
+    play.scan();
+    assert_eq!(play.told().len(), 1);
+    assert!(play.going_on().is_empty());
+}
+
+#[test]
 fn a_host_that_goes_takes_its_ports_with_it() {
     let mut play = Play::new(&[(1, &[22, 24]), (2, &[22])]);
     play.site.down.insert(host(1));
@@ -335,6 +357,7 @@ fn what_changes_during_maintenance_is_told_if_it_stays() {
     *play.desk.maintenance.lock().unwrap() = true;
     play.site.open.get_mut(&host(1)).unwrap().remove(&24);
     play.site.down.insert(host(2));
+    play.site.open.insert(host(99), BTreeSet::from([22]));
     play.scan();
     play.site.open.get_mut(&host(1)).unwrap().extend([24, 26]);
     play.scans(2);
@@ -342,7 +365,10 @@ fn what_changes_during_maintenance_is_told_if_it_stays() {
     let mut play = play.restart();
     *play.desk.maintenance.lock().unwrap() = false;
     play.watch.tick(play.now).unwrap();
-    assert_eq!(play.told(), ["Port 26 opened on 192.0.2.1", "192.0.2.2 does not answer any more"]);
+    assert_eq!(
+        play.told(),
+        ["Port 26 opened on 192.0.2.1", "192.0.2.2 does not answer any more", "New host 192.0.2.99 in lan",]
+    );
     play.scans(2);
     assert_eq!(play.told(), [""; 0]);
 }
