@@ -107,6 +107,10 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<u8, Failure> {
     let scope = configured_scope()?;
     let (events, generation) = journal::read(&path, header.generation).map_err(|source| failed(&path, source))?;
     events.iter().for_each(|event| note(&mut checkpoint, event));
+    if generation > header.generation {
+        // A part that follows: whoever began it did not come to an end.
+        checkpoint.note_kill();
+    }
     env::set_current_dir(&header.directory).map_err(|source| failed(&header.directory, source))?;
     let mut scan = scan_args(&header.words)?;
     args.change(&mut scan);

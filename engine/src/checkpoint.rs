@@ -204,6 +204,12 @@ impl Checkpoint {
         }
     }
 
+    /// Says that a scan that was resumed from this checkpoint was killed before it had one of its own: more was sent than is
+    /// counted.
+    pub fn note_kill(&mut self) {
+        self.last = false;
+    }
+
     /// The seed that fixes the order.
     pub fn seed(&self) -> u64 {
         self.identity.seed
@@ -549,6 +555,9 @@ mod tests {
         assert!(at_least(&killed));
         killed.last = true;
         assert!(!at_least(&killed), "nothing came after");
+        let mut resumed = killed.clone();
+        resumed.note_kill();
+        assert!(at_least(&resumed), "before it had a checkpoint of its own");
         killed.tally.at_least = true;
         assert!(at_least(&killed), "of an earlier run");
     }

@@ -34,7 +34,10 @@ lab_test!(the_account_of_a_resumed_scan_is_of_the_whole, |lab| {
     first.signal(Signal::INT);
     let (_, said, status) = first.end();
     assert_eq!(status.code(), Some(130), "{said}");
-    kill(&resumed(&kept, "--rate 100"), 5, &kept);
+    // Before its first checkpoint as well.
+    let before = fs::read(&kept).unwrap();
+    kill(&resumed(&kept, "--rate 100"), 1, &kept);
+    fs::write(&kept, before).unwrap();
     let output = run(&resumed(&kept, "--rate 20k"));
     let said = text(&output.stderr);
     assert!(!text(&output.stdout).contains("127.0.0.1 23/tcp"), "it was found before");
