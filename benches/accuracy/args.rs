@@ -16,6 +16,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) seeds: u64,
 
+    /// The first of them
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub(crate) from: u64,
+
     /// Only these networks and contenders, by parts of their names (loss, bottleneck, nmap, halfopen)
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = name)]
     pub(crate) only: Vec<String>,
@@ -48,10 +52,16 @@ impl Args {
         chosen(&self.only, Contender::ALL.to_vec(), |contender| contender.name())
     }
 
+    /// The seeds asked for.
+    pub(crate) fn seeds(&self) -> impl Iterator<Item = u64> + use<> {
+        (self.from..).take(self.seeds as usize)
+    }
+
     /// The command that makes the same run.
     pub(crate) fn command(&self) -> String {
         let only = if self.only.is_empty() { String::new() } else { format!(" --only {}", self.only.join(",")) };
-        format!("cargo run --release -p halfopen-bench --bin accuracy -- --seeds {}{only}", self.seeds)
+        let from = if self.from == 1 { String::new() } else { format!(" --from {}", self.from) };
+        format!("cargo run --release -p halfopen-bench --bin accuracy -- --seeds {}{from}{only}", self.seeds)
     }
 }
 
@@ -74,6 +84,13 @@ mod tests {
 
     fn args(line: &str) -> Result<Args, clap::Error> {
         Args::try_parse_from(["accuracy"].into_iter().chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn a_run_can_be_played_alone() {
+        let one = args("--seeds 2 --from 26 --only loss-10,halfopen").unwrap();
+        assert_eq!(one.seeds().collect::<Vec<_>>(), [26, 27]);
+        assert!(one.command().ends_with("-- --seeds 2 --from 26 --only loss-10,halfopen"));
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use halfopen::{Interval, Plan};
+use halfopen::{Interval, Plan, Target};
 
 use crate::contender::Contender;
 use crate::observed::{Later, Observed};
 use crate::scene::Scene;
 use crate::truth::{Differences, States};
+
+/// How many missed targets are told one by one.
+const TOLD: usize = 5;
 
 /// What a contender said at its end.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct Said {
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     pub(crate) differences: Differences,
+    /// Some of the open targets that were not found.
+    pub(crate) missed: Vec<Target>,
     pub(crate) targets: u64,
     pub(crate) probes: u64,
     pub(crate) elapsed: Duration,
@@ -43,6 +48,7 @@ impl Outcome {
     fn judged(plan: &Plan, truth: &States, network: &Observed, said: &Said) -> Outcome {
         Outcome {
             differences: truth.judge(&said.states),
+            missed: truth.missed(&said.states).take(TOLD).filter_map(|index| plan.target(index)).collect(),
             targets: plan.len(),
             probes: network.probes(),
             elapsed: said.elapsed,

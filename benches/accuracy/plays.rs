@@ -20,7 +20,7 @@ pub(crate) fn tables(args: &Args) -> Vec<Table> {
     let (scenes, contenders) = (args.scenes(), args.contenders());
     let plays: Vec<Play> = (0..scenes.len())
         .flat_map(|scene| (0..contenders.len()).map(move |contender| (scene, contender)))
-        .flat_map(|(scene, contender)| (1..=args.seeds).map(move |seed| (scene, contender, seed)))
+        .flat_map(|(scene, contender)| args.seeds().map(move |seed| (scene, contender, seed)))
         .collect();
     let mut outcomes = played(&plays, |&(scene, contender, seed)| one(&scenes[scene], contenders[contender], seed));
     // In the order of the plays: the first network's first contender's seeds, and so on.
@@ -44,6 +44,7 @@ fn tell(scene: &Scene, contender: Contender, seed: u64, outcome: &Outcome, took:
         scene.name,
         contender.name()
     );
+    outcome.missed.iter().for_each(|target| eprintln!("  missed {} {}", target.address, target.port));
 }
 
 /// What each play comes to, in their order.

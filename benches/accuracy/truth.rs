@@ -53,6 +53,12 @@ impl States {
         }
         differences
     }
+
+    /// Those that are open and were not said to be.
+    pub(crate) fn missed<'a>(&'a self, said: &'a States) -> impl Iterator<Item = Index> + 'a {
+        let pairs = self.0.iter().zip(&said.0).zip(0..);
+        pairs.filter(|((is, said), _)| **is == State::Open && **said != State::Open).map(|(_, index)| Index(index))
+    }
 }
 
 #[cfg(test)]
@@ -64,7 +70,9 @@ mod tests {
         use State::{Closed, Filtered, Open};
         let pairs = [Open, Closed, Filtered].map(|is| [Open, Closed, Filtered].map(|said| (is, said))).concat();
         let (is, said) = pairs.into_iter().unzip();
-        let differences = States(is).judge(&States(said));
+        let (is, said) = (States(is), States(said));
+        assert_eq!(is.missed(&said).collect::<Vec<_>>(), [Index(1), Index(2)]);
+        let differences = is.judge(&said);
         let expected = Differences { open: 3, found: 1, false_open: 2, false_closed: 2, missed_closed: 1 };
         assert_eq!(differences, expected);
     }

@@ -235,6 +235,7 @@ struct Launch {
 impl Launch {
     fn run(mut self) -> Result<Summary, Error> {
         std::mem::take(&mut self.links.warnings).into_iter().for_each(|text| self.warn(text));
+        self.settings.out_of_reach(&self.plan).into_iter().for_each(|text| self.warn(text));
         let neighbours = self.neighbours()?;
         let targets = self.plan.len();
         self.plan = known_hosts(self.plan, &self.shared, self.resumed.as_ref());

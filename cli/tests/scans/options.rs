@@ -36,6 +36,12 @@ lab_test!(what_is_asked_for_takes_effect, |_lab| {
 lab_test!(a_host_gets_no_more_than_asked, |_lab| {
     let summary = summary("--host-rate 100");
     assert!(number(&summary["elapsed_us"]) > 500_000, "64 probes at 100 a second: {summary}");
+    let said = |options: &str| text(&run(&format!("scan 127.0.0.1 -p 1-8 --host-rate {options}")).stderr);
+    let word = "the lowest rate, 10000/s, is out of reach: 1 host at 1000/s each get 1000/s";
+    assert!(said("1k --min-rate 10k").contains(word), "{}", said("1k --min-rate 10k"));
+    assert!(
+        !said("1k --min-rate 1k").contains("out of reach") && !said("none --min-rate 10k").contains("out of reach")
+    );
 });
 
 /// The probes of a dry run.

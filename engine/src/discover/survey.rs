@@ -7,10 +7,10 @@
 //! ```
 //!
 //! A round after the first finds who lost a question or an answer: nobody, where nothing is lost. So the rounds go on for
-//! as long as they find more than a small share of all that are there, up to eight. Of the two that find nobody in the end
-//! (three where the first round missed many), all but the first ask many hosts the first question alone. Every round has an
-//! order of its own: a burst takes neighbours, and who is asked side by side again can be lost side by side again, in
-//! rounds that seem to find nobody.
+//! as long as they find more than a small share of all that are there, and until the last two have found nobody and hardly
+//! anybody is to be expected missing still, by the share of echoes that some hosts known to be there fail to answer; up to
+//! ten. Of the rounds that find nobody in the end, all but the first ask many hosts the first question alone. Every round has an order of its own: a burst takes
+//! neighbours, and who is asked side by side again can be lost side by side again, in rounds that seem to find nobody.
 //!
 //! A round puts one question to all hosts before the next, and no question to a host that has answered; so who is there
 //! mostly costs a probe or two, and only the dark cost all of them. Between the rounds it listens
@@ -63,13 +63,15 @@ fn allowed(hosts: &Plan) -> Vec<Question> {
 }
 
 /// A lost probe, or a lost answer, is asked for again so often at most.
-const MOST_ROUNDS: u16 = 8;
-/// So many rounds in which no more answer than one in so many of those that are there are the last.
+const MOST_ROUNDS: u16 = 10;
+/// So many rounds in which no more answer than one in so many of those that are there are the last ..
 const QUIET: u16 = 2;
 const FEW: u64 = 4000;
-/// One more where the first round missed more than one in so many.
-const BAD: u64 = 100;
-/// Hosts that are asked again in later rounds although they have answered, at most.
+/// .. if no more hosts are to be expected missing: all targets of a host are lost with it, and of a thousand hosts not one
+/// in a thousand scans is to be.
+const MISSING: f64 = 1e-3;
+const OF: f64 = 1e3;
+/// Hosts that are asked for an echo again in later rounds although they have answered, at most.
 const CANARIES: u64 = 128;
 /// More hosts than are lost in one burst.
 const MANY: u64 = 1000;
@@ -131,10 +133,16 @@ pub(crate) struct Survey {
     /// By rank in the stripe.
     answered: Vec<u64>,
     dark: u64,
-    /// How many had answered after the first round, and before this one; rounds that found nobody new, since the last that did.
-    at_first: u64,
+    /// How many had answered before this round, whom each round found, and rounds that found nobody new since the last that
+    /// did.
     before: u64,
+    found: [u64; MOST_ROUNDS as usize],
     quiet: u16,
+    canaries: Vec<Canary>,
+    /// How many of them this round has asked, and all rounds.
+    next_canary: usize,
+    canaries_asked: u64,
+    canaries_heard: u64,
     round: u16,
     question: usize,
     /// A place in the order.
@@ -145,6 +153,14 @@ pub(crate) struct Survey {
     probes: u64,
     /// Of stripes that are over.
     alive: Subset,
+}
+
+/// A host that has answered an echo request of the first round.
+#[derive(Debug, Clone, Copy)]
+struct Canary {
+    rank: u64,
+    /// The last round whose echo request it has answered.
+    heard: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,9 +189,13 @@ impl Survey {
             order: Permutation::new(0, seed),
             answered: Vec::new(),
             dark: 0,
-            at_first: 0,
             before: 0,
+            found: [0; MOST_ROUNDS as usize],
             quiet: 0,
+            canaries: Vec::new(),
+            next_canary: 0,
+            canaries_asked: 0,
+            canaries_heard: 0,
             round: 0,
             question: 0,
             cursor: 0,
@@ -252,14 +272,16 @@ impl Survey {
         self.start = start;
         self.answered.clear();
         self.answered.resize(len.div_ceil(64) as usize, 0);
-        (self.dark, self.before, self.quiet) = (len, 0, 0);
+        (self.dark, self.before, self.quiet, self.found) = (len, 0, 0, [0; MOST_ROUNDS as usize]);
+        self.canaries.clear();
+        (self.canaries_asked, self.canaries_heard) = (0, 0);
         self.begin_round(0, len);
     }
 
     /// In an order that no other round or stripe has.
     fn begin_round(&mut self, round: u16, len: u64) {
         self.order = Permutation::new(len, self.seed ^ self.start ^ (u64::from(round) << 48));
-        (self.round, self.question, self.cursor) = (round, 0, 0);
+        (self.round, self.question, self.cursor, self.next_canary) = (round, 0, 0, 0);
         self.stage = Stage::Asking;
     }
 
@@ -306,27 +328,42 @@ impl Survey {
                 self.last_sent = now;
                 self.probes += 1;
             }
-            self.cursor += 1;
+            self.go_on();
         }
         Some(now)
     }
 
-    /// The host at the cursor, which moves on to the next question at the end: `Some(None)` is one that has answered, and
-    /// `None` the end of the round.
+    /// A canary that is due, or the host at the cursor, which moves on to the next question at the end: `Some(None)` is one
+    /// that has answered, and `None` the end of the round.
     #[expect(clippy::option_option, reason = "two questions: is there one, and does it need to be asked")]
     fn next_host(&mut self) -> Option<Option<u64>> {
+        if let Some(canary) = self.due_canary() {
+            return Some(Some(canary.rank));
+        }
         if self.cursor >= self.order.len() {
             (self.cursor, self.question) = (0, self.question + 1);
         }
         self.questions.get(self.question).filter(|_| self.question == 0 || !self.is_check())?;
         let Index(rank) = self.order.index(Position(self.cursor));
-        Some((!self.has_answered(rank) || self.is_canary()).then_some(rank))
+        Some((!self.has_answered(rank)).then_some(rank))
     }
 
-    /// Whether the host at the cursor is asked again although it may have answered: in later rounds some are, between the
-    /// dark ones, so that a burst of losses does not last for as long as only those are asked.
-    fn is_canary(&self) -> bool {
-        self.round > 0 && self.question == 0 && self.cursor.is_multiple_of(self.order.len() / CANARIES + 1)
+    /// Later rounds ask some hosts again between the dark ones: it shows what is lost, and a burst of losses does not last
+    /// for as long as only the dark are asked.
+    fn due_canary(&self) -> Option<Canary> {
+        let apart = self.order.len() / CANARIES + 1;
+        let is_due =
+            self.question == 0 && self.questions[0] == Question::Echo && self.next_canary as u64 * apart <= self.cursor;
+        self.canaries.get(self.next_canary).filter(|_| is_due && self.round > 0).copied()
+    }
+
+    fn go_on(&mut self) {
+        if self.due_canary().is_some() {
+            self.next_canary += 1;
+            self.canaries_asked += 1;
+        } else {
+            self.cursor += 1;
+        }
     }
 
     /// Puts the question to a host; whether the link took it.
@@ -396,17 +433,37 @@ impl Survey {
     }
 
     /// A round that finds nobody may have met a burst: it takes another one. Of many hosts, of the first question alone:
-    /// that is more than any burst.
+    /// that is more than any burst. And one that finds nobody where others are found late may have missed those who are left.
     fn has_next_round(&mut self) -> bool {
         let alive = self.alive_here();
+        let found = alive - self.before;
+        self.found[usize::from(self.round)] = found;
         if self.round == 0 {
-            self.at_first = alive;
             return true;
         }
-        let is_quiet = alive - self.before <= alive / FEW;
-        self.quiet = if is_quiet { self.quiet + 1 } else { 0 };
-        let enough = QUIET + u16::from(alive - self.at_first > alive / BAD);
-        self.round + 1 < MOST_ROUNDS && self.quiet < enough && alive > 0
+        self.quiet = if found <= alive / FEW { self.quiet + 1 } else { 0 };
+        let is_enough = self.quiet >= QUIET && self.missing() <= MISSING * (alive as f64 / OF).max(1.0);
+        self.round + 1 < MOST_ROUNDS && !is_enough && alive > 0
+    }
+
+    /// How many are still to be expected. Who is found later than in the first round had one answer to give in each, mostly;
+    /// what a round leaves of those is what is lost on the way.
+    fn missing(&self) -> f64 {
+        let late = self.found[1..].iter().sum::<u64>().max(1) as f64;
+        late * self.lost().max(self.left()).powi(i32::from(self.round))
+    }
+
+    /// The share of echoes that canaries have not answered.
+    fn lost(&self) -> f64 {
+        let lost = self.canaries_asked.saturating_sub(self.canaries_heard);
+        lost as f64 / self.canaries_asked.max(1) as f64
+    }
+
+    /// The share of late hosts that a round has left to those after it, by Laplace's rule of succession: where nobody answers
+    /// echoes, a few hosts are no proof that all are found.
+    fn left(&self) -> f64 {
+        let (second, later) = (self.found[1] as f64, self.found[2..].iter().sum::<u64>() as f64);
+        if second + later > 0.0 { (later + 1.0) / (second + later + 2.0) } else { 0.0 }
     }
 
     fn is_check(&self) -> bool {
@@ -444,13 +501,32 @@ impl Survey {
         if is_ours && echo.sent <= at.0 {
             self.rtt.sample_nanos(at.0 - echo.sent);
         }
+        if is_ours && let Some(rank) = self.rank(source) {
+            self.heard_echo(rank, echo.number);
+        }
         is_ours.then_some(source)
     }
 
-    fn heard(&mut self, host: IpAddr) {
+    fn heard_echo(&mut self, rank: u64, round: u16) {
+        if round == 0 && !self.has_answered(rank) && (self.canaries.len() as u64) < CANARIES {
+            self.canaries.push(Canary { rank, heard: 0 });
+        }
+        let canary = self.canaries.iter_mut().find(|canary| canary.rank == rank && canary.heard < round);
+        if let Some(canary) = canary {
+            canary.heard = round;
+            self.canaries_heard += 1;
+        }
+    }
+
+    /// The rank of a host in the stripe.
+    fn rank(&self, host: IpAddr) -> Option<u64> {
         let (family, address) = Family::number(host);
-        let Some(Index(rank)) = self.hosts.index_of(family, address, PLACE) else { return };
-        let Some(rank) = rank.checked_sub(self.start).filter(|&rank| rank < self.order.len()) else { return };
+        let Index(rank) = self.hosts.index_of(family, address, PLACE)?;
+        rank.checked_sub(self.start).filter(|&rank| rank < self.order.len())
+    }
+
+    fn heard(&mut self, host: IpAddr) {
+        let Some(rank) = self.rank(host) else { return };
         if !self.has_answered(rank) {
             self.answered[(rank / 64) as usize] |= 1 << (rank % 64);
             self.dark -= 1;

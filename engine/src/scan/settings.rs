@@ -147,6 +147,20 @@ impl Settings {
         }
     }
 
+    /// What keeps the scan of this plan from the lowest rate that was asked for, if something does: no host gets more than
+    /// its own.
+    pub(crate) fn out_of_reach(&self, plan: &Plan) -> Option<String> {
+        let (Pps(least), HostCap(cap)) = (self.min_rate?, self.host_cap(plan)?);
+        let most = u64::try_from(plan.hosts()).unwrap_or(u64::MAX).saturating_mul(cap);
+        (most < least).then(|| {
+            let (hosts, what) = (plan.hosts(), if plan.hosts() == 1 { "host" } else { "hosts" });
+            format!(
+                "the lowest rate, {least}/s, is out of reach: {hosts} {what} at {cap}/s each get {most}/s; a higher host rate, \
+                 or none, lifts that"
+            )
+        })
+    }
+
     /// The rate to prepare for. Where it will be found while scanning, and nobody said how far it may go, that is what
     /// packet sockets are good for: more takes programs in the kernel, and whoever wants those says so.
     pub(crate) fn highest_rate(&self) -> Rate {

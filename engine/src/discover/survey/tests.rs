@@ -273,16 +273,20 @@ fn neighbours_of_a_round_are_apart_in_the_next() {
     }
 }
 
+/// A host that is lost so often that two rounds before it find nobody.
 #[test]
-fn where_much_is_lost_one_round_more_is_quiet() {
-    for (lost_at_first, found) in [(26, 256), (2, 255)] {
+fn the_more_others_were_late_the_longer_it_goes_on() {
+    for (late, found, rounds) in [([0, 0], 255, 3), ([20, 0], 255, 5), ([1, 0], 256, 6), ([20, 4], 256, 6)] {
         let mut survey = survey("10.0.0.0/24");
-        // The first host is lost four times, and some others once.
-        let is_lost = |probe: &Sent| match v4(probe.to)[3] {
-            0 => round(probe) < 4,
-            host => round(probe) == 0 && u16::from(host) < lost_at_first,
+        // The first host is lost in the first rounds, so many in the first one, and of these so many in the second.
+        let is_lost = |probe: &Sent| match u16::from(v4(probe.to)[3]) {
+            0 => round(probe) < 5,
+            host if host <= late[1] => round(probe) < 2,
+            host => round(probe) < 1 && host <= late[0],
         };
-        run(&mut survey, |probe| (probe.port.is_none() && !is_lost(probe)).then(|| echo_reply(probe)));
-        assert_eq!(alive(survey), found, "{lost_at_first} were lost");
+        let (probes, _) =
+            run(&mut survey, |probe| (probe.port.is_none() && !is_lost(probe)).then(|| echo_reply(probe)));
+        let asked = probes.iter().filter(|probe| probe.port.is_none()).map(round).max().unwrap() + 1;
+        assert_eq!((alive(survey), asked), (found, rounds), "{late:?} were late");
     }
 }
