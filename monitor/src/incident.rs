@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use halfopen_results::record::State;
+use halfopen_services::{Risk, Service, by_port};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +140,25 @@ pub struct PortChange {
     pub is: State,
 }
 
+impl PortChange {
+    /// What it is called.
+    pub fn trigger(&self) -> Trigger {
+        match self.is {
+            State::Open if self.is_plaintext() => Trigger::PlaintextExposed,
+            State::Open => Trigger::Opened,
+            State::Closed => Trigger::Closed,
+            State::Filtered => Trigger::Filtered,
+        }
+    }
+
+    /// Whether what is usually there sends everything in the clear, and should not: web pages often only say where they are encrypted.
+    pub fn is_plaintext(&self) -> bool {
+        let port = self.endpoint.port;
+        let is_it = |service: &Service| service.is_plaintext() && service.is_usual_at(port) && service.risk != Risk::Low;
+        by_port(port).is_some_and(is_it)
+    }
+}
+
 /// What is unusual about a change, by this site's own habit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -206,10 +226,38 @@ pub struct Detail {
     pub text: String,
 }
 
+/// The detail that says how a wider incident, such as a new host, stands to the policy: one of these.
+pub const POLICY: &str = "policy";
+/// The policy is broken by it,
+pub const VIOLATED: &str = "violated";
+/// or was, and is not any more.
+pub const KEPT_AGAIN: &str = "kept again";
+
 impl Incident {
     /// Whether it is still going on.
     pub fn is_open(&self) -> bool {
         self.resolved.is_none()
+    }
+
+    /// Whether somebody who asks for that trigger means it. What breaks the policy means its own trigger and that of its change, so
+    /// that one incident serves both.
+    pub fn is_about(&self, trigger: Trigger) -> bool {
+        match trigger {
+            _ if trigger == self.trigger => true,
+            Trigger::PolicyViolated => self.breaks_policy(),
+            _ if self.trigger == Trigger::PolicyViolated => {
+                let is_it = |change: &PortChange| {
+                    change.trigger() == trigger && (change.was.is_some() || trigger == Trigger::PlaintextExposed)
+                };
+                self.changes.iter().any(is_it)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether something in it is not as the policy wants it.
+    pub fn breaks_policy(&self) -> bool {
+        self.trigger == Trigger::PolicyViolated || self.detail(POLICY) == Some(VIOLATED)
     }
 
     /// The text of that name.
@@ -221,6 +269,28 @@ impl Incident {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::docket::Draft;
+
+    #[test]
+    fn what_breaks_the_policy_is_meant_by_both_triggers() {
+        let draft = |trigger| {
+            let (cause, severity, since) = ("x".into(), Severity::Warning, Timestamp::UNIX_EPOCH);
+            Draft { group: "dmz", trigger, cause, severity, since }.at(since)
+        };
+        let change = |was, port| {
+            vec![PortChange { endpoint: Endpoint::tcp("192.0.2.1".parse().unwrap(), port), was, is: State::Open }]
+        };
+        let meant = |incident: &Incident| {
+            Trigger::ALL.into_iter().filter(|&trigger| incident.is_about(trigger)).collect::<Vec<_>>()
+        };
+        use Trigger::{NewHost, Opened, PlaintextExposed, PolicyViolated};
+        assert_eq!(meant(&draft(PolicyViolated).about(change(Some(State::Closed), 22))), [Opened, PolicyViolated]);
+        assert_eq!(meant(&draft(PolicyViolated).about(change(None, 22))), [PolicyViolated], "it has not opened now");
+        assert_eq!(meant(&draft(PolicyViolated).about(change(None, 23))), [PolicyViolated, PlaintextExposed]);
+        assert_eq!(meant(&draft(NewHost)), [NewHost]);
+        assert_eq!(meant(&draft(NewHost).with(POLICY, VIOLATED)), [NewHost, PolicyViolated]);
+        assert_eq!(meant(&draft(NewHost).with(POLICY, KEPT_AGAIN)), [NewHost]);
+    }
 
     #[test]
     fn names_are_those_of_json() {

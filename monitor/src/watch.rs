@@ -2,9 +2,10 @@
 //! events, incidents, what is to be told, and what must be remembered. Time is an argument. Who scans, who is told and by
 //! what means is for others (`Surroundings`).
 
+mod compliance;
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use halfopen_results::Coverage;
@@ -16,8 +17,10 @@ use rusqlite::Connection;
 use crate::detect::{Detection, Memory};
 use crate::docket::{Docket, Draft, Notice};
 use crate::incident::{Severity, Trigger};
+use crate::policy::Policy;
 use crate::snapshot::Snapshot;
 use crate::store::{self, Account, Error, Happening, Known, Store};
+use compliance::Told;
 use step::{Step, cause_of_silence, forget};
 
 /// A scan that is wanted.
@@ -80,6 +83,12 @@ pub struct Watch {
     known: Known,
     memories: BTreeMap<String, Memory>,
     coverages: BTreeMap<String, Coverage>,
+    policy: Option<Policy>,
+    told: Told,
+    /// Groups that must be held against the policy again, though no scan brings it about,
+    unjudged: BTreeSet<String>,
+    /// and when an exception begins to end, or ends, so that all must.
+    turns: Option<Timestamp>,
     last: Timestamp,
     requests: u64,
 }
@@ -108,11 +117,42 @@ impl Watch {
         zone: TimeZone,
         surroundings: Box<dyn Surroundings>,
     ) -> Result<Watch, Error> {
-        let (known, memories, coverages) = Default::default();
-        let last = Timestamp::MIN;
-        let mut watch = Watch { store, groups, zone, surroundings, known, memories, coverages, last, requests: 0 };
+        let (known, memories, coverages, told) = Default::default();
+        let (last, requests, unjudged) = (Timestamp::MIN, 0, groups.keys().cloned().collect());
+        let (policy, turns) = (None, None);
+        let mut watch = Watch {
+            store,
+            groups,
+            zone,
+            surroundings,
+            known,
+            memories,
+            coverages,
+            policy,
+            told,
+            unjudged,
+            turns,
+            last,
+            requests,
+        };
         watch.recall()?;
         Ok(watch)
+    }
+
+    /// From now on this is expected. What that makes of what is known is told by the next `tick`.
+    pub fn expect(&mut self, policy: Option<Policy>) {
+        self.policy = policy;
+        self.unjudged = self.groups.keys().cloned().collect();
+    }
+
+    /// What is expected.
+    pub fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()
+    }
+
+    /// What each group's last complete scan was about.
+    pub fn coverages(&self) -> &BTreeMap<String, Coverage> {
+        &self.coverages
     }
 
     /// From now on these groups are watched. What is not watched any more is unknown from now on.
@@ -123,6 +163,7 @@ impl Watch {
             let done = self.unwatch(&name, now);
             self.or_recall(done)?;
         }
+        self.unjudged = groups.keys().cloned().collect();
         (self.groups, self.zone) = (groups, zone);
         Ok(())
     }
@@ -172,6 +213,7 @@ impl Watch {
         let now = self.later(now);
         let done = self.pass_on(now);
         self.or_recall(done)?;
+        self.turn(now);
         for group in self.groups.keys().cloned().collect::<Vec<_>>() {
             let done = self.pass_time(&group, now);
             self.or_recall(done)?;
@@ -200,6 +242,10 @@ impl Watch {
             docket: Docket::new(&transaction, now)?,
             connection: &transaction,
             now,
+            policy: self.policy.as_ref(),
+            told: &mut self.told,
+            fresh: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
         };
         match request.purpose {
             Purpose::Regular => {
@@ -215,9 +261,13 @@ impl Watch {
         if questions.is_none() {
             let covered = self.coverages.get(&request.group).cloned().unwrap_or_default();
             step.conclude(&snapshot, &covered)?;
+            step.comply(&self.coverages)?;
         }
         step.memory.has_baseline |= snapshot.complete;
         store::remember(&transaction, &memory_name(&request.group), step.memory)?;
+        if step.is_deferred {
+            self.unjudged.insert(request.group.clone());
+        }
         let notices = step.docket.notices();
         self.surroundings.announce(&transaction, &notices, now)?;
         transaction.commit()?;
@@ -264,23 +314,52 @@ impl Watch {
         let late = |last: Timestamp| watched.late_after.is_some_and(|late| now >= last + late);
         let is_late = memory.last_success.is_some_and(late) && memory.failures == 0;
         let settles = !is_deferred && memory.has_deferred();
-        if !is_late && !settles {
+        let judges = !is_deferred && self.unjudged.contains(group);
+        if !is_late && !settles && !judges {
             return Ok(());
         }
         let transaction = self.store.transaction()?;
         let docket = Docket::new(&transaction, now)?;
         let (settings, zone, connection) = (&watched.detection, &self.zone, &*transaction);
-        let mut step =
-            Step { group, settings, zone, is_deferred, known: &mut self.known, memory, docket, connection, now };
+        let (policy, told, known) = (self.policy.as_ref(), &mut self.told, &mut self.known);
+        let (fresh, elsewhere) = Default::default();
+        let mut step = Step {
+            group,
+            settings,
+            zone,
+            is_deferred,
+            known,
+            memory,
+            docket,
+            connection,
+            now,
+            policy,
+            told,
+            fresh,
+            elsewhere,
+        };
         if is_late {
             step.late()?;
         }
         if settles {
             step.settle_deferred()?;
         }
+        if settles || judges {
+            step.comply(&self.coverages)?;
+        }
         store::remember(&transaction, &memory_name(group), step.memory)?;
         self.surroundings.announce(&transaction, &step.docket.notices(), now)?;
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        self.unjudged.retain(|name| name != group || !judges);
+        Ok(())
+    }
+
+    /// Exceptions end, and begin to end, without a scan.
+    fn turn(&mut self, now: Timestamp) {
+        if self.turns.is_some_and(|turns| turns <= now) {
+            self.unjudged.extend(self.groups.keys().cloned());
+        }
+        self.turns = self.policy.as_ref().and_then(|policy| policy.next_turn(now));
     }
 
     /// What people have said of incidents is told to whomever it concerns.
@@ -324,6 +403,7 @@ impl Watch {
         self.known = store::known(connection)?;
         let coverages = store::remembered_coverage(connection)?.into_iter();
         self.coverages = coverages.filter(|(_, coverage)| !coverage.is_empty()).collect();
+        self.told = store::recall(connection, compliance::MEMORY)?.unwrap_or_default();
         self.memories.clear();
         for group in self.groups.keys() {
             let memory = store::recall(connection, &memory_name(group))?.unwrap_or_default();

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::docket::Notice;
-use crate::incident::{Incident, Mark, PortChange, Trigger};
+use crate::incident::{Incident, KEPT_AGAIN, Mark, POLICY, PortChange, Trigger};
 use crate::message::{Line, Message, Occasion};
 
 /// Where and how messages are to be read.
@@ -120,7 +120,10 @@ fn headline(incident: &Incident) -> String {
         Trigger::NewHost => format!("New host {host} in {group}"),
         Trigger::HostDown => format!("{host} does not answer any more"),
         Trigger::FirewallChanged => format!("Firewall change at {host}: {}", tally(&incident.changes)),
-        Trigger::PolicyViolated => format!("Against policy: port {at} on {host}"),
+        Trigger::PolicyViolated => match &incident.changes[..] {
+            [change] => format!("Against policy: port {at} {} {host}", became(change)),
+            changes => format!("Against policy: {} ports on {host}", incident.detail("count").map_or(changes.len(), |it| it.parse().unwrap_or(changes.len()))),
+        },
         Trigger::ExceptionExpiring => {
             format!("Exception {} ends soon", incident.detail("exception").unwrap_or("of the policy"))
         }
@@ -129,6 +132,18 @@ fn headline(incident: &Incident) -> String {
         Trigger::ScanLate => format!("{group} is not being scanned"),
         Trigger::ScannerOffline => format!("The monitor hears nobody in {group}: its own network is gone"),
         Trigger::GatewayGone => format!("Nobody in {group} answers: the way there is cut"),
+    }
+}
+
+/// What a port did, or is if nobody saw it become so.
+fn became(change: &PortChange) -> &'static str {
+    match (change.was.is_some(), change.is) {
+        (true, State::Open) => "opened on",
+        (true, State::Closed) => "closed on",
+        (true, State::Filtered) => "fell silent on",
+        (false, State::Open) => "is open on",
+        (false, State::Closed) => "is closed on",
+        (false, State::Filtered) => "is silent on",
     }
 }
 
@@ -149,10 +164,23 @@ fn what(incident: &Incident) -> String {
         Trigger::ScannerOffline => format!("No host of {group} answers, and none has a link address any more. What the hosts are now is not known."),
         Trigger::GatewayGone => format!("No host of {group} answers. What the hosts are now is not known."),
         Trigger::ScanLate => format!("The scan of {group} is overdue."),
+        Trigger::ExceptionExpiring => expiry(incident),
         Trigger::Unstable => format!("It has changed several times within the last 21 scans. Now: {listed}."),
         _ if incident.changes.is_empty() => format!("{}.", headline(incident)),
         _ => format!("{listed}."),
     }
+}
+
+/// What an exception lets be, and until when.
+fn expiry(incident: &Incident) -> String {
+    let detail = |name| incident.detail(name).unwrap_or("?");
+    let last = incident.detail("notice").map_or_else(String::new, |notice| format!(" This notice is {notice}."));
+    format!(
+        "Until {} rule {} does not hold for ports {}; from then on they break it.{last}",
+        detail("until"),
+        detail("rule"),
+        detail("ports")
+    )
 }
 
 /// `23 (Telnet): closed -> open`, at most ten of them.
@@ -193,9 +221,16 @@ pub fn named(port: Port) -> String {
 }
 
 fn expected(incident: &Incident) -> String {
-    match (incident.detail("rule"), incident.detail("why")) {
-        (Some(rule), Some(why)) => format!("{rule}. {why}"),
-        (Some(rule), None) => format!("{rule}."),
+    let (rule, why) = (incident.detail("rule"), incident.detail("why").map_or_else(String::new, |why| format!(" {why}")));
+    let exception = incident.detail("exception");
+    match rule {
+        _ if incident.trigger == Trigger::ExceptionExpiring => format!("It was made for this:{why}."),
+        _ if incident.detail(POLICY) == Some(KEPT_AGAIN) => "The policy is kept again.".to_owned(),
+        Some(rule) if incident.breaks_policy() => {
+            let ended = exception.map_or_else(String::new, |it| format!(" Exception {it}."));
+            format!("No. The policy says: {rule}.{why}{ended}")
+        }
+        Some(rule) => format!("{rule}{}.{why}", exception.map_or_else(String::new, |it| format!(", exception {it}"))),
         _ => "Nothing is laid down for it in a policy.".to_owned(),
     }
 }
@@ -226,6 +261,9 @@ fn matters(incident: &Incident) -> Option<String> {
         Trigger::ScanFailed | Trigger::ScanLate | Trigger::ScannerOffline | Trigger::GatewayGone => {
             Some("As long as this lasts, nobody would notice a port that opens.".to_owned())
         }
+        Trigger::PolicyViolated if !is_open => {
+            Some("Either something that must work does not, or a firewall is not as it was laid down.".to_owned())
+        }
         Trigger::NewHost => Some("A device that nobody knows of is looked after by nobody.".to_owned()),
         _ if is_open => service(incident).map(|service| service.exposed.to_owned()),
         _ => None,
@@ -233,7 +271,14 @@ fn matters(incident: &Incident) -> Option<String> {
 }
 
 fn advice(incident: &Incident) -> String {
+    let is_open = incident.changes.last().is_none_or(|change| change.is == State::Open);
     let text = match incident.trigger {
+        Trigger::PolicyViolated if !is_open => {
+            "See whether the service runs and whether a firewall was changed. If it is to be like this from now on, change the policy."
+        }
+        Trigger::PolicyViolated if service(incident).is_none() || incident.changes.len() > 1 => {
+            "Find out which program listens there (`halfopen listeners` on that machine), and end it. If it belongs there, add it to the policy, or an exception that ends."
+        }
         Trigger::Closed | Trigger::Filtered => {
             "See whether the service runs and whether a firewall was changed. If it was switched off on purpose, resolve the incident."
         }

@@ -12,6 +12,7 @@ use clap::Args;
 use halfopen::Plan;
 use halfopen_monitor::Store;
 use halfopen_monitor::document;
+use halfopen_monitor::policy::{Error, system_resolver};
 use halfopen_monitor::service::conductor::Tally;
 use halfopen_monitor::service::lock::{self, Lock};
 use halfopen_monitor::service::watching::Watcher;
@@ -44,7 +45,7 @@ A file to begin with:
   ports = [\"1-1024\"]
   every = \"5m\"
 
-Signals: SIGHUP reads the file again, as does a change of it; a file that is not sound is refused, and what was before stays in \
+Signals: SIGHUP reads the file and its policy again, as does a change of it; a file that is not sound is refused, and what was before stays in \
 force. SIGTERM and SIGINT end it; scans under way are made again the next time.
 
 Exit codes: 0 ended by a signal (--once: every group was scanned, and no incident is open; --check: the file is sound), 1 runtime \
@@ -80,13 +81,17 @@ const FAILED: u8 = 1;
 
 /// Watches.
 pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
-    let settings = read(&args.settings)?;
+    let mut settings = read(&args.settings)?;
+    match settings.read_policy(&system_resolver) {
+        // A service that scans is better than none; it tries again.
+        Err(Error::Resolve(what)) if !args.check && !args.once => {
+            screen::warning(&format!("the policy is not in force yet: {what}"));
+        }
+        read => read.map_err(super::policy::failed)?,
+    }
     if args.check {
         screen::print(&told(&settings)).map_err(failure::stdout)?;
         return Ok(DONE);
-    }
-    if settings.policy.is_some() {
-        screen::warning("policy: the monitor does not hold changes against it yet; `halfopen policy check` does");
     }
     // Before anything else: what it takes to scan goes with the next step.
     let link = Link::start(guard(&settings.path)).map_err(|source| system("start the scanner", source))?;
@@ -190,10 +195,14 @@ fn told(settings: &Settings) -> String {
     };
     let (groups, windows) = (&settings.groups, &settings.windows);
     let window = |window: &halfopen_monitor::windows::Window| format!("  {}  {}\n", window.name, window.kind.name());
+    let policy = settings.expected.as_ref().map_or_else(String::new, |policy| {
+        let (rules, exceptions) = (policy.rules().len(), policy.exceptions().len());
+        format!("policy: {}: {rules} rules, {exceptions} exceptions\n", policy.name())
+    });
     let listed = windows.iter().map(window).collect::<String>();
     let windows = if windows.is_empty() { String::new() } else { format!("windows:\n{listed}") };
     format!(
-        "{}: sound\nstore: {}\nscope: {}\ngroups:\n{}{windows}",
+        "{}: sound\nstore: {}\nscope: {}\n{policy}groups:\n{}{windows}",
         settings.path.display(),
         settings.store.display(),
         settings.scope.as_ref().map_or_else(|| "none".into(), |scope| scope.display().to_string()),

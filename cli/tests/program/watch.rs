@@ -48,6 +48,27 @@ fn a_sound_file_is_told_in_short() {
 }
 
 #[test]
+fn the_policy_is_checked_with_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name| folder.path().join(name);
+    fs::write(place("halfopen.toml"), SETTINGS.replace("time-zone", "policy = \"policy.toml\"\ntime-zone")).unwrap();
+    let check = |policy: &str| {
+        fs::write(place("policy.toml"), policy).unwrap();
+        let output = halfopen().args(["watch", "--check", "-c"]).arg(place("halfopen.toml")).output().unwrap();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        (output.status.code(), said.replace(&*folder.path().to_string_lossy(), "HERE"))
+    };
+    let rule = "version = 1\n[[rule]]\nid = \"web\"\nhosts = [\"192.0.2.1\"]\nopen = [\"tcp/80\"]\n";
+    let (code, said) = check(rule);
+    assert!(code == Some(0) && said.contains("policy: HERE/policy.toml: 1 rules, 0 exceptions\n"), "{said}");
+    let (code, said) = check(&rule.replace("tcp/80", "tcp/0"));
+    assert!(code == Some(2) && said.starts_with("error: HERE/policy.toml:5: "), "{said}");
+    fs::remove_file(place("policy.toml")).unwrap();
+    let output = halfopen().args(["watch", "--check", "-c"]).arg(place("halfopen.toml")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_line() {
     for (from, to, expected) in [
         (

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use halfopen_lab::lab_test;
 use halfopen_monitor::Store;
-use halfopen_monitor::store::{Account, last_scans};
+use halfopen_monitor::store::{Account, last_scans, open_incidents};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -134,6 +134,35 @@ lab_test!(once_tells_by_its_code_that_a_scan_failed, |_lab| {
     assert!(said.contains("error: nowhere: the scan failed: ") && said.contains("192.0.2.1"), "{said}");
     let scans = place.scans();
     assert_eq!((scans.len(), &*scans[0].outcome), (1, "failed"));
+});
+
+lab_test!(the_policy_is_held_against_what_is_found_and_read_again, |lab| {
+    let _listeners = listeners(lab);
+    let place = Place::new(&format!("policy = \"policy.toml\"\n{GROUP}every = \"1s\"\n"));
+    let expect = |open: &str| {
+        let rule = format!("version = 1\n[[rule]]\nid = \"us\"\nhosts = [\"127.0.0.1\"]\nopen = [{open}]\nseverity = \"critical\"\n");
+        fs::write(place.path("other"), rule).unwrap();
+        fs::rename(place.path("other"), place.path("policy.toml")).unwrap();
+    };
+    // That one is open, as well as others.
+    expect("\"tcp/22\"");
+    let output = halfopen(&place.line("--once")).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    let incidents = open_incidents(Store::read_only(&place.path("monitor.db")).unwrap().connection()).unwrap();
+    let [incident] = &incidents[..] else { panic!("{incidents:?}") };
+    assert_eq!((incident.trigger.name(), incident.severity.name()), ("policy-violated", "critical"), "{incident:?}");
+    let all = "\"tcp/22\", \"tcp/80\", \"tcp/443\"";
+    let mut service = Service::start(&place);
+    service.wait_for("here: scanned in");
+    expect("\"tcp/0\"");
+    service.wait_for("policy.toml:5: ");
+    service.wait_for("here: scanned in");
+    expect(all);
+    let said = service.wait_for("resolved: Over after");
+    assert!(said.contains("Against policy: "), "{said}");
+    let (rest, code) = service.end();
+    assert_eq!(code, Some(0), "{rest}");
 });
 
 lab_test!(a_service_scans_on_schedule_reloads_and_ends, |lab| {

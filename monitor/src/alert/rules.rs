@@ -39,7 +39,7 @@ pub struct Ports {
 impl Rule {
     /// Whether it is about an incident, at whatever hour.
     pub fn is_about(&self, incident: &Incident) -> bool {
-        (self.on.is_empty() || self.on.contains(&incident.trigger))
+        (self.on.is_empty() || self.on.iter().any(|&trigger| incident.is_about(trigger)))
             && (self.groups.is_empty() || self.groups.contains(&incident.group))
             && incident.severity >= self.severity
             && (self.ports.is_empty() || self.ports.iter().any(|ports| ports.touch(incident)))

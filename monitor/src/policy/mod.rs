@@ -8,6 +8,7 @@
 //! is the most specific one for their host.
 
 mod assessment;
+mod breaches;
 mod draft;
 mod expectation;
 mod file;
@@ -33,6 +34,7 @@ use crate::endpoint::Endpoint;
 use crate::incident::{Detail, Severity};
 
 pub use assessment::{Assessment, Check, Outcome, Tally, Verdict};
+pub use breaches::{Breach, reasons};
 pub use draft::draft;
 pub use expectation::{Expectation, Possible};
 pub use hosts::{Hosts, Resolve, system as system_resolver};
@@ -270,6 +272,14 @@ impl Policy {
         let mut expiring: Vec<_> = self.exceptions.iter().filter_map(of).collect();
         expiring.sort_by_key(|expiring| expiring.exception.until);
         expiring
+    }
+
+    /// When an exception is next to be told of, or ends.
+    pub fn next_turn(&self, now: Timestamp) -> Option<Timestamp> {
+        let days = TOLD_DAYS_BEFORE.into_iter().chain([0]);
+        let turn = |until: Timestamp, days: i64| until.checked_sub(SignedDuration::from_hours(24 * days)).ok();
+        let turns = days.flat_map(|days| self.exceptions.iter().filter_map(move |it| turn(it.until, days)));
+        turns.filter(|&turn| turn > now).min()
     }
 
     /// What a port makes of a demand, when it may be in these states; nothing where nobody can tell.

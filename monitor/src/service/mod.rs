@@ -34,6 +34,7 @@ use jiff::Timestamp;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::policy::system_resolver;
 use crate::schedule;
 use crate::settings::{Check, Settings};
 use crate::store;
@@ -109,6 +110,8 @@ pub enum Error {
     Hung(String),
 }
 
+/// So often a policy is tried again whose host names had no address.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// So often the clock and the settings' file are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// Words that wait; a scanner that has more to say waits itself, and so do its scans.
@@ -119,7 +122,7 @@ pub fn run<W: Watching>(parts: Parts<'_, W>) -> Result<End, Error> {
     let (events, heard) = sync_channel(WAITING);
     let Parts { settings, check, watching, mut link, mut notifier, once } = parts;
     let journal = Journal::new(settings.zone.clone());
-    let watched = Watched::new(&settings.path);
+    let watched = files(&settings);
     let mut conductor = Conductor::new(watching, &settings, seed(&settings.store), Timestamp::now())?;
     obey(events.clone()).map_err(|source| Error::System { what: "watch for signals", source })?;
     link.listen(events).map_err(|source| Error::System { what: "listen to the scanner", source })?;
@@ -127,8 +130,9 @@ pub fn run<W: Watching>(parts: Parts<'_, W>) -> Result<End, Error> {
         conductor.all(Timestamp::now());
     }
     notifier.ready();
+    let looked = Instant::now();
     let mut service =
-        Service { settings, check, conductor, link, notifier, journal, watched, looked: Instant::now(), once };
+        Service { settings, check, conductor, link, notifier, journal, watched, looked, tried: looked, once };
     let end = service.attend(&heard);
     // Whoever waits to say something must not hold up the end.
     drop(heard);
@@ -143,8 +147,11 @@ struct Service<'a, W> {
     link: Link,
     notifier: Notifier,
     journal: Journal,
-    watched: Watched,
+    /// The settings, and the policy.
+    watched: Vec<Watched>,
     looked: Instant,
+    /// When the policy was last read.
+    tried: Instant,
     once: bool,
 }
 
@@ -174,8 +181,14 @@ impl<W: Watching> Service<'_, W> {
     fn step(&mut self, now: Timestamp) -> Result<(), Error> {
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
-            if !self.once && self.watched.has_changed() {
-                self.reload("it has changed");
+            // Each is looked at: what they remember of the look before counts.
+            let changed = self.watched.iter_mut().fold(false, |any, file| file.has_changed() | any);
+            let lacks_policy = self.settings.policy.is_some() && self.settings.expected.is_none();
+            match () {
+                () if self.once => {}
+                () if changed => self.reload("it has changed"),
+                () if lacks_policy && self.tried.elapsed() >= TRY_AGAIN => self.reload("the policy is not in force"),
+                () => {}
             }
             self.notifier.status(&self.conductor.status());
         }
@@ -212,7 +225,8 @@ impl<W: Watching> Service<'_, W> {
     /// Reads the settings again; if they are not sound, those before stay.
     fn reload(&mut self, why: &str) {
         self.notifier.reloading();
-        self.watched.read();
+        self.watched.iter_mut().for_each(Watched::read);
+        self.tried = Instant::now();
         match self.change() {
             Ok(()) => self.journal.say(Level::Info, &format!("{} was read again: {why}", self.settings.path.display())),
             Err(error) => self.journal.say(Level::Error, &format!("{error}; the settings before stay in force")),
@@ -221,7 +235,8 @@ impl<W: Watching> Service<'_, W> {
     }
 
     fn change(&mut self) -> Result<(), String> {
-        let settings = Settings::read(&self.settings.path, self.check).map_err(|error| error.to_string())?;
+        let mut settings = Settings::read(&self.settings.path, self.check).map_err(|error| error.to_string())?;
+        settings.read_policy(&system_resolver).map_err(|error| error.to_string())?;
         if settings.store != self.settings.store {
             let (path, store) = (settings.path.display(), settings.store.display());
             return Err(format!("{path}: the store cannot become {store} while the service runs: start it again"));
@@ -229,6 +244,9 @@ impl<W: Watching> Service<'_, W> {
         self.conductor.reload(&settings, Timestamp::now()).map_err(|error| error.to_string())?;
         self.link.reload().map_err(|error| format!("the scanner takes no orders: {error}"))?;
         self.journal.set_zone(settings.zone.clone());
+        if settings.policy != self.settings.policy {
+            self.watched = files(&settings);
+        }
         self.settings = settings;
         Ok(())
     }
@@ -239,6 +257,11 @@ impl<W: Watching> Service<'_, W> {
             self.journal.say(Level::Warning, "the scanner does not end; it is left to the system");
         }
     }
+}
+
+/// The files that are read again when they change.
+fn files(settings: &Settings) -> Vec<Watched> {
+    [Some(&settings.path), settings.policy.as_ref()].into_iter().flatten().map(|path| Watched::new(path)).collect()
 }
 
 /// Signals as events, from now on.

@@ -91,7 +91,8 @@ impl Watcher {
     /// Goes on where the store says that it was left. What is to be told waits in the outbox until somebody takes it from there.
     pub fn open(store: Store, settings: &Settings, now: Timestamp) -> Result<Watcher, Error> {
         let around = Around::of(settings);
-        let watch = Watch::open(store, watched(settings, now), settings.zone.clone(), Box::new(around.clone()))?;
+        let mut watch = Watch::open(store, watched(settings, now), settings.zone.clone(), Box::new(around.clone()))?;
+        watch.expect(settings.expected.clone());
         let dead_man = dead_man(settings);
         let (post_office, retention) = (None, settings.retention);
         Ok(Watcher { watch, around, post_office, dead_man, retention, prunes: now })
@@ -155,7 +156,9 @@ impl Watching for Watcher {
         self.dead_man = dead_man(settings);
         self.retention = settings.retention;
         self.post_office.iter().for_each(|office| office.reload(settings.alerting.clone()));
-        Ok(())
+        self.watch.expect(settings.expected.clone());
+        let done = self.watch.tick(now);
+        self.or_silent(done)
     }
 
     fn scanned(
@@ -386,6 +389,22 @@ mod tests {
         watcher.tick(at(360)).unwrap();
         let lines = told(&mut watcher);
         assert!(lines.iter().any(|line| line.contains("opened: ") && line.contains("192.0.2.1")), "{lines:?}");
+    }
+
+    #[test]
+    fn another_policy_is_in_force_at_once() {
+        let mut watcher = watcher("");
+        sees(&mut watcher, &[22], 0);
+        told(&mut watcher);
+        let policy = "version = 1\n[[rule]]\nid = \"here\"\nhosts = [\"192.0.2.1\"]\nclosed = [\"tcp/22\"]\n";
+        let document = crate::document::Document::new("policy.toml", policy);
+        let mut strict = settings("");
+        strict.expected = Some(crate::Policy::of(&document, &|_| Err("no names".into())).unwrap());
+        watcher.reload(&strict, at(60)).unwrap();
+        let opened = "dmz: incident 1 opened: Against policy: port 22 (Secure Shell) is open on 192.0.2.1";
+        assert_eq!(told(&mut watcher), [opened]);
+        watcher.reload(&settings(""), at(70)).unwrap();
+        assert!(told(&mut watcher)[0].starts_with("dmz: incident 1 resolved: Over after 10 s: Against policy"));
     }
 
     #[test]

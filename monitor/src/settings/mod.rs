@@ -19,6 +19,7 @@ use crate::alert::Alerting;
 use crate::detect::Detection;
 use crate::document::{Document, Error};
 use crate::hours;
+use crate::policy::{self, Policy, Resolve};
 use crate::windows::Window;
 
 pub use group::Group;
@@ -33,8 +34,10 @@ pub struct Settings {
     pub store: PathBuf,
     /// What may be scanned.
     pub scope: Option<PathBuf>,
-    /// What is expected.
+    /// The file that says what is expected.
     pub policy: Option<PathBuf>,
+    /// What it says, once it was read.
+    pub expected: Option<Policy>,
     /// In which hours, cron lines and messages are.
     pub zone: TimeZone,
     /// Put into messages.
@@ -109,6 +112,7 @@ impl Settings {
             store,
             scope,
             policy,
+            expected: None,
             zone,
             link,
             parallel,
@@ -118,6 +122,12 @@ impl Settings {
             alerting,
             document,
         })
+    }
+
+    /// Reads the policy, if one is named. Names in it are looked up by `resolve`.
+    pub fn read_policy(&mut self, resolve: Resolve<'_>) -> Result<(), policy::Error> {
+        self.expected = self.policy.as_deref().map(|path| Policy::read(path, resolve)).transpose()?;
+        Ok(())
     }
 
     /// The file again, for whoever looks for more in it.

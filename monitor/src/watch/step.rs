@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use halfopen_results::Coverage;
 use halfopen_results::record::State;
-use halfopen_services::{Risk, Service, by_port};
+use halfopen_services::{Risk, by_port};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
@@ -18,8 +18,10 @@ use crate::docket::{Docket, Draft};
 use crate::endpoint::Endpoint;
 use crate::incident::{Mark, PortChange, Severity, Trigger};
 use crate::ledger::{Fact, Ledger};
+use crate::policy::Policy;
 use crate::snapshot::{Seen, Snapshot};
 use crate::store::{self, Error, Happening, Known, KnownHost};
+use super::compliance::Told;
 
 /// What follows from one scan, within its transaction.
 pub(super) struct Step<'a> {
@@ -33,6 +35,13 @@ pub(super) struct Step<'a> {
     pub(super) docket: Docket<'a>,
     pub(super) connection: &'a Connection,
     pub(super) now: Timestamp,
+    /// What is expected, what has been told of that,
+    pub(super) policy: Option<&'a Policy>,
+    pub(super) told: &'a mut Told,
+    /// changes that break it, with what is unusual about them,
+    pub(super) fresh: BTreeMap<Endpoint, (Sure, Vec<Mark>)>,
+    /// and ports that break it and are told of by something wider.
+    pub(super) elsewhere: BTreeSet<(IpAddr, (u16, u16))>,
 }
 
 impl Step<'_> {
@@ -117,6 +126,10 @@ impl Step<'_> {
             self.memory.deferred.entry(endpoint).or_insert(sure.change.was);
             return Ok(());
         }
+        if self.is_breach(endpoint, sure.change.is) {
+            self.fresh.insert(endpoint, (sure.clone(), marks));
+            return self.absorb_port(endpoint);
+        }
         let cause = cause_of_port(endpoint);
         if let Some(incident) = self.docket.of_cause(&cause) {
             let before = incident.changes.first().and_then(|change| change.was);
@@ -140,13 +153,17 @@ impl Step<'_> {
         };
         let is_part = is_part(&cause_of_firewall(Some(endpoint.address), self.group))
             || is_part(&cause_of_firewall(None, self.group));
+        // That a violation is over is told as its end.
+        let is_mended = sure.change.was.is_some_and(|was| self.is_breach(endpoint, was));
         let rejects_only = sure.change.was == Some(State::Filtered) && sure.change.is == State::Closed;
-        if is_part || rejects_only || self.memory.is_unstable(endpoint) {
+        if is_part || is_mended || rejects_only || self.memory.is_unstable(endpoint) {
             return Ok(());
         }
         let (trigger, severity) = graded(&sure.change);
         let draft = Draft { group: self.group, trigger, cause, severity, since: sure.since };
-        let incident = draft.at(self.now).about(vec![sure.change]).marked(marks).with("evidence", evidence(sure));
+        let mut incident = draft.at(self.now).about(vec![sure.change]).marked(marks).with("evidence", evidence(sure));
+        let judged = self.policy.map(|policy| policy.judge(endpoint, sure.change.is, self.now).details());
+        incident.details.extend(judged.unwrap_or_default());
         self.docket.begin(incident)
     }
 
@@ -166,11 +183,14 @@ impl Step<'_> {
         let cause = cause_of_firewall(host, self.group);
         let (trigger, severity) = (Trigger::FirewallChanged, Severity::Warning);
         let changes: Vec<PortChange> = changes.iter().map(|sure| sure.change).collect();
-        if self.docket.of_cause(&cause).is_some() {
-            return self.docket.revise(&cause, |incident| extend(&mut incident.changes, &changes));
+        if let Some(mut incident) = self.docket.of_cause(&cause).cloned() {
+            extend(&mut incident.changes, &changes);
+            let incident = self.burdened(incident);
+            return self.docket.revise(&cause, |it| *it = incident);
         }
         let mut incident = Draft { group: self.group, trigger, cause, severity, since }.at(self.now).about(changes);
         incident.host = host;
+        let incident = self.burdened(incident);
         self.docket.begin(incident)
     }
 
@@ -206,8 +226,10 @@ impl Step<'_> {
         for (&host, seen) in &snapshot.hosts {
             let open = seen.0.iter().filter(|(_, _, fact)| fact.state == State::Open);
             let ports = open.flat_map(|&(first, last, _)| first..=last).map(|port| Endpoint::tcp(host, port));
-            let plain = ports.filter(|&endpoint| is_plaintext(endpoint));
-            changes.extend(plain.map(|endpoint| PortChange { endpoint, was: None, is: State::Open }));
+            let change = |endpoint| PortChange { endpoint, was: None, is: State::Open };
+            // What breaks the policy is told as that.
+            let is_told = |change: &PortChange| self.is_breach(change.endpoint, State::Open);
+            changes.extend(ports.map(change).filter(|change| change.is_plaintext() && !is_told(change)));
         }
         if changes.is_empty() {
             return Ok(());
@@ -241,6 +263,7 @@ impl Step<'_> {
         let draft = Draft { group: self.group, trigger, cause, severity, since };
         let mut incident = draft.at(self.now).about(open.iter().map(change).collect());
         incident.host = Some(host);
+        let incident = self.burdened(incident);
         self.docket.begin(incident)
     }
 
@@ -305,7 +328,9 @@ impl Step<'_> {
             self.docket.absorb(&cause_of_port(endpoint), "a port that keeps changing")?;
             let (trigger, severity) = (Trigger::Unstable, Severity::Warning);
             let draft = Draft { group: self.group, trigger, cause, severity, since: self.now };
-            self.docket.begin(draft.at(self.now).about(vec![PortChange { endpoint, was: None, is }]))?;
+            let incident = draft.at(self.now).about(vec![PortChange { endpoint, was: None, is }]);
+            let incident = self.restless_and_wrong(incident, endpoint);
+            self.docket.begin(incident)?;
         }
         let is_calm = |incident: &&Incident| {
             incident.trigger == Trigger::Unstable
@@ -391,7 +416,7 @@ impl Step<'_> {
         store::write_runs(self.connection, host, &cut, self.now)
     }
 
-    fn state(&self, endpoint: Endpoint) -> Option<State> {
+    pub(super) fn state(&self, endpoint: Endpoint) -> Option<State> {
         self.known.get(&endpoint.address)?.tcp.at(endpoint.port.number).map(|run| run.fact.state)
     }
 
@@ -433,21 +458,12 @@ fn extend(all: &mut Vec<PortChange>, more: &[PortChange]) {
 /// What a change is called, and how much it matters.
 fn graded(change: &PortChange) -> (Trigger, Severity) {
     let is_risky = by_port(change.endpoint.port).is_some_and(|service| service.risk == Risk::High);
-    let severity = if is_risky { Severity::Critical } else { Severity::Warning };
-    match change.is {
-        State::Open if is_plaintext(change.endpoint) => (Trigger::PlaintextExposed, severity),
-        State::Open => (Trigger::Opened, severity),
-        State::Closed => (Trigger::Closed, Severity::Warning),
-        State::Filtered if change.was == Some(State::Open) => (Trigger::Filtered, Severity::Warning),
-        State::Filtered => (Trigger::Filtered, Severity::Info),
-    }
-}
-
-/// Whether what is usually there sends everything in the clear, and should not: web pages often only say where they are encrypted.
-fn is_plaintext(endpoint: Endpoint) -> bool {
-    let is_it =
-        |service: &Service| service.is_plaintext() && service.is_usual_at(endpoint.port) && service.risk != Risk::Low;
-    by_port(endpoint.port).is_some_and(is_it)
+    let severity = match change.is {
+        State::Open if is_risky => Severity::Critical,
+        State::Filtered if change.was != Some(State::Open) => Severity::Info,
+        _ => Severity::Warning,
+    };
+    (change.trigger(), severity)
 }
 
 fn as_before(state: State) -> &'static str {
@@ -459,14 +475,14 @@ fn as_before(state: State) -> &'static str {
 }
 
 /// `seen 3 times: syn-ack, TTL 63, 1.2 ms`.
-fn evidence(sure: &Sure) -> String {
+pub(super) fn evidence(sure: &Sure) -> String {
     let ttl = sure.fact.ttl.map_or_else(String::new, |ttl| format!(", TTL {ttl}"));
     let rtt = sure.fact.rtt_us.map_or_else(String::new, |rtt| format!(", {:.1} ms", rtt as f64 / 1000.0));
     let reason = if sure.fact.reason.is_empty() { "an answer" } else { &sure.fact.reason };
     format!("seen {} times: {reason}{ttl}{rtt}", sure.sights)
 }
 
-fn cause_of_port(endpoint: Endpoint) -> String {
+pub(super) fn cause_of_port(endpoint: Endpoint) -> String {
     format!("port/{endpoint}")
 }
 

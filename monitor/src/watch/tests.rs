@@ -426,3 +426,273 @@ fn what_people_say_is_passed_on_once() {
     (0..2).for_each(|_| play.watch.tick(play.now).unwrap());
     assert_eq!(play.told(), ["In hand: Port 24 opened on 192.0.2.1"]);
 }
+
+mod policy {
+    use super::*;
+    use crate::document::Document;
+    use crate::incident::Incident;
+
+    const HERE: &str = "[[rule]]\nid = \"here\"\nhosts = [\"192.0.2.0/24\"]\n";
+    const WHY: &str = "severity = \"critical\"\nwhy = \"Nobody else.\"\n";
+
+    fn policy(text: &str) -> Option<Policy> {
+        let document = Document::new("policy.toml", format!("version = 1\n{text}"));
+        Some(Policy::of(&document, &|_| Err("no names here".into())).unwrap())
+    }
+
+    fn exception(port: u16, until: &str) -> String {
+        format!(
+            "[[exception]]\nid = \"EX-1\"\nrule = \"here\"\nhosts = [\"192.0.2.1\"]\nports = [\"tcp/{port}\"]\nexpect = \"open\"\n\
+             until = {until}\nowner = \"netops\"\nreason = \"Ticket 7\"\n"
+        )
+    }
+
+    impl Play {
+        /// A network that is known already, and a policy for it.
+        fn under(hosts: &[(u8, &[u16])], text: &str) -> Play {
+            let mut play = Play::new(hosts);
+            play.told();
+            play.expect(text);
+            play
+        }
+
+        fn expect(&mut self, text: &str) {
+            self.watch.expect(policy(text));
+            self.watch.tick(self.now).unwrap();
+        }
+
+        fn set(&mut self, last: u8, port: u16, is_open: bool) {
+            let open = self.site.open.get_mut(&host(last)).unwrap();
+            if is_open { open.insert(port) } else { open.remove(&port) };
+        }
+
+        fn incidents(&self) -> Vec<Incident> {
+            store::open_incidents(self.watch.store().connection()).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_port_that_opens_against_it_is_one_incident_with_its_rule() {
+        let mut play = Play::under(&[(1, &[22])], &format!("{HERE}open = [\"tcp/22\"]\n{WHY}"));
+        assert_eq!(play.told(), [""; 0]);
+        play.set(1, 23, true);
+        play.scan();
+        assert_eq!(play.told(), ["Against policy: port 23 (Telnet) opened on 192.0.2.1"]);
+        let [incident] = &play.incidents()[..] else { panic!() };
+        assert_eq!((incident.trigger, incident.severity), (Trigger::PolicyViolated, Severity::Critical));
+        assert_eq!(incident.detail("rule"), Some("here: port 23 must not be open"));
+        assert_eq!(incident.detail("why"), Some("Nobody else."));
+        assert!(incident.detail("evidence").unwrap().starts_with("seen 2 times"));
+        play.scans(3);
+        let mut play = play.restart_under();
+        play.watch.tick(play.now).unwrap();
+        assert_eq!(play.told(), [""; 0]);
+        play.set(1, 23, false);
+        play.scan();
+        assert_eq!(play.told(), ["Over after 20 min: Against policy: port 23 (Telnet) opened on 192.0.2.1"]);
+        play.set(1, 22, false);
+        play.scan();
+        assert_eq!(play.told(), ["Against policy: port 22 (Secure Shell) closed on 192.0.2.1"]);
+        play.set(1, 22, true);
+        play.scan();
+        assert_eq!(play.told(), ["Over after 5 min: Against policy: port 22 (Secure Shell) closed on 192.0.2.1"]);
+        assert!(play.incidents().is_empty());
+    }
+
+    impl Play {
+        /// As after a crash, with the same policy.
+        fn restart_under(self) -> Play {
+            let policy = self.watch.policy().cloned();
+            let mut play = self.restart();
+            play.watch.expect(policy);
+            play
+        }
+    }
+
+    #[test]
+    fn what_is_only_suspected_is_no_violation() {
+        let mut play = Play::under(&[(1, &[22])], &format!("{HERE}open = [\"tcp/22\"]\n"));
+        play.now += Duration::from_secs(300);
+        let request = play.watch.regular("lan", play.now);
+        play.set(1, 24, true);
+        let outcome = play.site.scan(&play.site.ports, play.now);
+        let next = play.watch.scanned(play.now, play.now, &request, &outcome).unwrap().unwrap();
+        play.watch.tick(play.now).unwrap();
+        assert_eq!(play.told(), [""; 0]);
+        play.set(1, 24, false);
+        let outcome = play.site.scan(&next.targets, next.not_before);
+        assert_eq!(play.watch.scanned(next.not_before, play.now, &next, &outcome).unwrap(), None);
+        assert_eq!(play.told(), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_wrong_from_the_beginning_is_one_incident_a_host_and_rule() {
+        let desk = Desk::default();
+        let store = Store::in_memory().unwrap();
+        let mut watch = Watch::open(store, groups(), TimeZone::UTC, Box::new(desk.clone())).unwrap();
+        watch.expect(policy(&format!("{HERE}open = [\"tcp/22\", \"tcp/25\"]\n")));
+        let now = "2026-01-05T08:00:00Z".parse().unwrap();
+        let site = Site::new(&[(1, &[22, 23]), (2, &[22, 25]), (3, &[22, 25])]);
+        let mut play = Play { site, desk, watch, now, confirmations: 0 };
+        play.scan();
+        assert_eq!(play.told(), ["Against policy: 2 ports on 192.0.2.1"], "and telnet is not told twice");
+        let [incident] = &play.incidents()[..] else { panic!() };
+        let rule = "here: port 25 must be open; here: port 23 must not be open";
+        assert_eq!(incident.detail("rule"), Some(rule));
+        play.set(1, 25, true);
+        play.scan();
+        assert_eq!(play.told(), ["Now: Against policy: port 23 (Telnet) is open on 192.0.2.1"]);
+        play.set(1, 23, false);
+        play.scan();
+        assert_eq!(play.told(), ["Over after 10 min: Against policy: port 23 (Telnet) is open on 192.0.2.1"]);
+    }
+
+    #[test]
+    fn the_policy_and_exceptions_can_make_it_right() {
+        let strict = format!("{HERE}open = [\"tcp/22\"]\n");
+        let mut play = Play::under(&[(1, &[22, 24])], &strict);
+        let violated = "Against policy: port 24 is open on 192.0.2.1";
+        assert_eq!(play.told(), [violated]);
+        play.expect(&format!("{HERE}open = [\"tcp/22\", \"tcp/24\"]\n"));
+        assert_eq!(play.told(), [format!("Over after 0 s: {violated}")]);
+        play.expect(&strict);
+        assert_eq!(play.told(), [violated]);
+        // 30 days later the exception ends, with notices 14 and 3 days before.
+        play.expect(&format!("{strict}{}", exception(24, "2026-02-04T00:00:00Z")));
+        assert_eq!(play.told(), [format!("Over after 0 s: {violated}")]);
+        assert_eq!(play.next_told(15), [""; 0]);
+        let soon = "Exception EX-1 ends soon";
+        assert_eq!(play.next_told(17 - 15), [soon]);
+        assert_eq!(play.next_told(26 - 17), [""; 0]);
+        assert_eq!(play.next_told(28 - 26), [format!("Now: {soon}")]);
+        assert_eq!(play.incidents()[0].severity, Severity::Warning);
+        let told = play.next_told(31 - 28);
+        assert_eq!(told, [violated.to_owned(), format!("Over after 14 days: {soon}")]);
+        let [incident] = &play.incidents()[..] else { panic!() };
+        assert_eq!(incident.detail("exception"), Some("EX-1 ended at 2026-02-04T00:00:00Z"));
+        assert_eq!(incident.detail("owner"), Some("netops"));
+        play.watch.expect(None);
+        play.watch.tick(play.now).unwrap();
+        assert_eq!(play.told(), [format!("Over after 1 day: {violated}")]);
+    }
+
+    impl Play {
+        /// What is told until so many days from now, scanned now and then.
+        fn next_told(&mut self, days: u64) -> Vec<String> {
+            for _ in 0..days * 4 {
+                self.now += Duration::from_secs(6 * 3600 - 300);
+                self.scan();
+                self.watch.tick(self.now).unwrap();
+            }
+            self.told()
+        }
+    }
+
+    #[test]
+    fn an_exception_that_is_renewed_is_over_and_is_told_of_again_before_its_end() {
+        let text = |until| format!("{HERE}open = [\"tcp/22\"]\n{}", exception(24, until));
+        let play = Play::under(&[(1, &[22, 24])], &text("2026-01-10T00:00:00Z"));
+        assert_eq!(play.told(), ["Exception EX-1 ends soon"]);
+        let mut play = play.restart_under();
+        play.scans(3);
+        assert_eq!(play.told(), [""; 0]);
+        play.expect(&text("2026-03-10T00:00:00Z"));
+        assert_eq!(play.told(), ["Over after 15 min: Exception EX-1 ends soon"]);
+        play.expect(&text("2026-01-10T00:00:00Z"));
+        assert_eq!(play.told(), ["Exception EX-1 ends soon"]);
+    }
+
+    #[test]
+    fn a_new_host_and_a_firewall_tell_what_they_break() {
+        let mut play = Play::under(&[(1, &[22, 24, 26, 28])], &format!("{HERE}open = [\"tcp/22\"]\n{WHY}"));
+        assert_eq!(play.told(), ["Against policy: 3 ports on 192.0.2.1"]);
+        play.site.open.insert(host(99), BTreeSet::from([22, 23]));
+        play.scans(3);
+        assert_eq!(play.told(), ["New host 192.0.2.99 in lan"]);
+        let new = play.incidents().pop().unwrap();
+        assert!(new.is_about(Trigger::PolicyViolated) && new.severity == Severity::Critical, "{new:?}");
+        assert_eq!(new.detail("rule"), Some("here: port 23 must not be open"));
+        play.set(99, 23, false);
+        play.scan();
+        assert_eq!(play.told(), ["Now: New host 192.0.2.99 in lan"]);
+        assert!(!play.incidents().pop().unwrap().breaks_policy());
+        // It makes 24, 26 and 28 right, and 22 wrong.
+        play.site.walled.insert(host(1), (20..=28).collect());
+        play.scan();
+        let told = ["Firewall change at 192.0.2.1: 9 ports fell silent", "Over after 25 min: Against policy: 3 ports on 192.0.2.1"];
+        assert_eq!(play.told(), told);
+        let wall = play.incidents().pop().unwrap();
+        assert_eq!(wall.detail("rule"), Some("here: port 22 must be open"));
+        play.site.walled.clear();
+        play.scan();
+        let told = play.told();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.iter().any(|it| it == "Against policy: 3 ports on 192.0.2.1"), "{told:?}");
+    }
+
+    #[test]
+    fn who_settles_it_by_hand_hears_no_more_until_it_was_right_again() {
+        let mut play = Play::under(&[(1, &[22, 24])], &format!("{HERE}open = [\"tcp/22\"]\n"));
+        assert_eq!(play.told(), ["Against policy: port 24 is open on 192.0.2.1"]);
+        let id = play.incidents()[0].id;
+        Docket::new(play.watch.store().connection(), play.now).unwrap().settle(id, "it is known").unwrap();
+        play.scans(3);
+        let mut play = play.restart_under();
+        play.scans(3);
+        assert_eq!(play.told(), [""; 0]);
+        play.set(1, 26, true);
+        play.scan();
+        assert_eq!(play.told(), ["Against policy: port 26 opened on 192.0.2.1"]);
+        play.set(1, 26, false);
+        play.set(1, 24, false);
+        play.scan();
+        assert_eq!(play.told(), ["Over after 5 min: Against policy: port 26 opened on 192.0.2.1"]);
+        play.set(1, 24, true);
+        play.scan();
+        assert_eq!(play.told(), ["Against policy: port 24 opened on 192.0.2.1"]);
+    }
+
+    #[test]
+    fn a_host_that_is_down_is_neither_right_nor_wrong() {
+        let mut play = Play::under(&[(1, &[22, 24]), (2, &[22])], &format!("{HERE}open = [\"tcp/22\"]\n"));
+        assert_eq!(play.told(), ["Against policy: port 24 is open on 192.0.2.1"]);
+        play.site.down.extend([host(1), host(2)]);
+        play.site.down.remove(&host(2));
+        play.scans(2);
+        assert_eq!(play.told(), ["192.0.2.1 does not answer any more"]);
+        play.site.down.clear();
+        play.scan();
+        assert_eq!(play.told(), ["Over after 10 min: 192.0.2.1 does not answer any more"]);
+        assert_eq!(play.going_on(), ["policy/192.0.2.1/here"]);
+        // What nobody looks at any more is not wrong for all that is known.
+        play.site.ports = PORTS.map(|port| (host(2), port)).collect();
+        play.scan();
+        assert_eq!(play.told(), ["Over after 20 min: Against policy: port 24 is open on 192.0.2.1"]);
+    }
+
+    #[test]
+    fn maintenance_and_ports_that_keep_changing_are_no_violations() {
+        let mut play = Play::under(&[(1, &[22])], &format!("{HERE}open = [\"tcp/22\"]\n"));
+        *play.desk.maintenance.lock().unwrap() = true;
+        play.set(1, 24, true);
+        play.scans(2);
+        play.watch.tick(play.now).unwrap();
+        assert_eq!(play.told(), [""; 0]);
+        *play.desk.maintenance.lock().unwrap() = false;
+        play.watch.tick(play.now).unwrap();
+        assert_eq!(play.told(), ["Against policy: port 24 opened on 192.0.2.1"]);
+        for scan in 0..20 {
+            play.set(1, 24, scan % 2 == 1);
+            play.scan();
+        }
+        let told = play.told();
+        let unstable = told.iter().filter(|title| title.contains("keeps changing")).count();
+        assert_eq!((unstable, told.len()), (1, 3), "{told:?}");
+        let [incident] = &play.incidents()[..] else { panic!("{told:?}") };
+        assert_eq!(incident.detail("rule"), Some("here: port 24 must not be open"));
+        play.scans(25);
+        let told = play.told();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[1], "Against policy: port 24 is open on 192.0.2.1");
+    }
+}

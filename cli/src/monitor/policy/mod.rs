@@ -248,11 +248,16 @@ fn test(args: &TestArgs) -> Result<u8, Failure> {
 }
 
 fn read(file: &FileArgs) -> Result<Policy, Failure> {
-    Policy::read(&file.policy, &system_resolver).map_err(|error| match error {
+    Policy::read(&file.policy, &system_resolver).map_err(failed)
+}
+
+/// What is wrong with a policy is the user's to mend; that a name has no address now is not.
+pub(super) fn failed(error: policy::Error) -> Failure {
+    match error {
         policy::Error::File(document::Error::Open { name, source }) => Failure::Open { name, source },
         policy::Error::File(document::Error::Wrong(what)) => Failure::Setting(what),
         policy::Error::Resolve(what) => Failure::Machine(what),
-    })
+    }
 }
 
 fn print(text: &str) -> Result<u8, Failure> {
