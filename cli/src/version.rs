@@ -31,7 +31,7 @@ pub(crate) fn run(args: &VersionArgs) -> Result<u8, Failure> {
 }
 
 /// The commit, where it was known when this was built.
-fn commit() -> Option<&'static str> {
+pub(crate) fn commit() -> Option<&'static str> {
     Some(env!("HALFOPEN_COMMIT")).filter(|commit| !commit.is_empty())
 }
 

@@ -154,7 +154,8 @@ impl PortChange {
     /// Whether what is usually there sends everything in the clear, and should not: web pages often only say where they are encrypted.
     pub fn is_plaintext(&self) -> bool {
         let port = self.endpoint.port;
-        let is_it = |service: &Service| service.is_plaintext() && service.is_usual_at(port) && service.risk != Risk::Low;
+        let is_it =
+            |service: &Service| service.is_plaintext() && service.is_usual_at(port) && service.risk != Risk::Low;
         by_port(port).is_some_and(is_it)
     }
 }

@@ -40,9 +40,13 @@ pub mod service;
 pub mod listeners;
 // What the owner expects.
 pub mod policy;
+// What others read of it.
+pub mod metrics;
+pub mod subscription;
 
 pub use endpoint::Endpoint;
 pub use incident::{Incident, Severity, Trigger};
 pub use message::Message;
 pub use policy::Policy;
 pub use store::Store;
+pub use subscription::Subscription;

@@ -21,6 +21,7 @@ use crate::policy::Policy;
 use crate::snapshot::Snapshot;
 use crate::store::{self, Account, Error, Happening, Known, Store};
 use compliance::Told;
+pub use compliance::{Violations, violations};
 use step::{Step, cause_of_silence, forget};
 
 /// A scan that is wanted.

@@ -122,7 +122,10 @@ fn headline(incident: &Incident) -> String {
         Trigger::FirewallChanged => format!("Firewall change at {host}: {}", tally(&incident.changes)),
         Trigger::PolicyViolated => match &incident.changes[..] {
             [change] => format!("Against policy: port {at} {} {host}", became(change)),
-            changes => format!("Against policy: {} ports on {host}", incident.detail("count").map_or(changes.len(), |it| it.parse().unwrap_or(changes.len()))),
+            changes => format!(
+                "Against policy: {} ports on {host}",
+                incident.detail("count").map_or(changes.len(), |it| it.parse().unwrap_or(changes.len()))
+            ),
         },
         Trigger::ExceptionExpiring => {
             format!("Exception {} ends soon", incident.detail("exception").unwrap_or("of the policy"))
@@ -221,7 +224,8 @@ pub fn named(port: Port) -> String {
 }
 
 fn expected(incident: &Incident) -> String {
-    let (rule, why) = (incident.detail("rule"), incident.detail("why").map_or_else(String::new, |why| format!(" {why}")));
+    let (rule, why) =
+        (incident.detail("rule"), incident.detail("why").map_or_else(String::new, |why| format!(" {why}")));
     let exception = incident.detail("exception");
     match rule {
         _ if incident.trigger == Trigger::ExceptionExpiring => format!("It was made for this:{why}."),

@@ -1,10 +1,10 @@
 //! `halfopen events`: what happened, as JSON lines by number; with `--follow` as it happens.
 
-use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use halfopen_monitor::store::{self, Selection};
+use halfopen_monitor::Subscription;
+use halfopen_monitor::store::Selection;
 use jiff::Timestamp;
 
 use super::{StoreArgs, moment};
@@ -42,28 +42,23 @@ pub(crate) struct EventsArgs {
     store: StoreArgs,
 }
 
-/// How often the database is asked whether there is more.
-const PERIOD: Duration = Duration::from_millis(250);
-
-/// A batch.
-const LIMIT: u32 = 1000;
+/// Waiting has no end; it only looks up now and then.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Prints them.
 pub(crate) fn run(args: &EventsArgs) -> Result<u8, Failure> {
     let store = args.store.read()?;
     let only_new = args.follow && args.after.is_none() && args.since.is_none();
-    let newest = if only_new { store::newest(store.connection())? } else { 0 };
-    let mut after = args.after.unwrap_or(newest);
+    let wanted = Selection { after: args.after.unwrap_or(0), since: args.since, ..Selection::default() };
+    let mut subscription =
+        if only_new { Subscription::from_now(store, wanted)? } else { Subscription::new(store, wanted) };
     loop {
-        let wanted = Selection { after, since: args.since, limit: Some(LIMIT), ..Selection::default() };
-        let events = store::events(store.connection(), &wanted)?;
+        let events = if args.follow { subscription.wait(PATIENCE)? } else { subscription.poll()? };
         let lines: String =
             events.iter().map(|event| serde_json::to_string(event).unwrap_or_default() + "\n").collect();
         screen::print(&lines).map_err(failure::stdout)?;
-        match events.last() {
-            Some(event) => after = event.id,
-            None if args.follow => thread::sleep(PERIOD),
-            None => return Ok(DONE),
+        if events.is_empty() && !args.follow {
+            return Ok(DONE);
         }
     }
 }

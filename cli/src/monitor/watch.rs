@@ -12,6 +12,7 @@ use clap::Args;
 use halfopen::Plan;
 use halfopen_monitor::Store;
 use halfopen_monitor::document;
+use halfopen_monitor::metrics::Build;
 use halfopen_monitor::policy::{Error, system_resolver};
 use halfopen_monitor::service::conductor::Tally;
 use halfopen_monitor::service::lock::{self, Lock};
@@ -27,6 +28,7 @@ use crate::port_names::ServiceNames;
 use crate::privileges::{self, Keep};
 use crate::screen;
 use crate::settings;
+use crate::version;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -105,7 +107,9 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
     let store = Store::open(&settings.store)?;
     let once = args.once;
     let watching = Watcher::open(store, &settings, Timestamp::now())?.with_post_office(&settings)?;
-    let parts = Parts { settings, check: &check, watching, link, notifier, once };
+    let build =
+        Build { version: env!("CARGO_PKG_VERSION").into(), commit: version::commit().unwrap_or_default().into() };
+    let parts = Parts { settings, check: &check, watching, link, notifier, once, build };
     let end = service::run(parts)?;
     Ok(code(end, once))
 }

@@ -140,7 +140,9 @@ lab_test!(the_policy_is_held_against_what_is_found_and_read_again, |lab| {
     let _listeners = listeners(lab);
     let place = Place::new(&format!("policy = \"policy.toml\"\n{GROUP}every = \"1s\"\n"));
     let expect = |open: &str| {
-        let rule = format!("version = 1\n[[rule]]\nid = \"us\"\nhosts = [\"127.0.0.1\"]\nopen = [{open}]\nseverity = \"critical\"\n");
+        let rule = format!(
+            "version = 1\n[[rule]]\nid = \"us\"\nhosts = [\"127.0.0.1\"]\nopen = [{open}]\nseverity = \"critical\"\n"
+        );
         fs::write(place.path("other"), rule).unwrap();
         fs::rename(place.path("other"), place.path("policy.toml")).unwrap();
     };

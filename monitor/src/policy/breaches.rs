@@ -35,13 +35,7 @@ impl Policy {
         breaches
     }
 
-    fn breach(
-        &self,
-        demand: &Demand,
-        state: State,
-        runs: &[(u16, u16, State)],
-        now: Timestamp,
-    ) -> Option<Breach<'_>> {
+    fn breach(&self, demand: &Demand, state: State, runs: &[(u16, u16, State)], now: Timestamp) -> Option<Breach<'_>> {
         let &Demand { rule, exception, expected, .. } = demand;
         if self.weigh(demand, state.into(), now) != Some(Weight::Broken) {
             return None;

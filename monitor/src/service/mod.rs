@@ -34,6 +34,7 @@ use jiff::Timestamp;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::metrics::{Build, Metrics};
 use crate::policy::system_resolver;
 use crate::schedule;
 use crate::settings::{Check, Settings};
@@ -72,6 +73,8 @@ pub struct Parts<'a, W> {
     pub notifier: Notifier,
     /// Scan every group once, and end.
     pub once: bool,
+    /// What says its numbers.
+    pub build: Build,
 }
 
 /// How it ended.
@@ -102,6 +105,9 @@ pub enum Error {
     /// The history cannot be used.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The numbers cannot be had where they are wanted.
+    #[error("{0}")]
+    Metrics(String),
     /// The scanner, and what would start another one, are gone.
     #[error("the scanner is gone, and the rights to start another one were given up: start the service again")]
     ScannerGone,
@@ -120,7 +126,7 @@ const WAITING: usize = 1024;
 /// Runs until it is told to end. There must be no other thread yet, where rights were given up for one thread alone.
 pub fn run<W: Watching>(parts: Parts<'_, W>) -> Result<End, Error> {
     let (events, heard) = sync_channel(WAITING);
-    let Parts { settings, check, watching, mut link, mut notifier, once } = parts;
+    let Parts { settings, check, watching, mut link, mut notifier, once, build } = parts;
     let journal = Journal::new(settings.zone.clone());
     let watched = files(&settings);
     let mut conductor = Conductor::new(watching, &settings, seed(&settings.store), Timestamp::now())?;
@@ -131,8 +137,21 @@ pub fn run<W: Watching>(parts: Parts<'_, W>) -> Result<End, Error> {
     }
     notifier.ready();
     let looked = Instant::now();
-    let mut service =
-        Service { settings, check, conductor, link, notifier, journal, watched, looked, tried: looked, once };
+    let metrics = if once { None } else { numbers(&settings, &build)? };
+    let mut service = Service {
+        settings,
+        check,
+        conductor,
+        link,
+        notifier,
+        journal,
+        watched,
+        looked,
+        tried: looked,
+        once,
+        metrics,
+        build,
+    };
     let end = service.attend(&heard);
     // Whoever waits to say something must not hold up the end.
     drop(heard);
@@ -153,6 +172,8 @@ struct Service<'a, W> {
     /// When the policy was last read.
     tried: Instant,
     once: bool,
+    metrics: Option<Metrics>,
+    build: Build,
 }
 
 impl<W: Watching> Service<'_, W> {
@@ -241,7 +262,11 @@ impl<W: Watching> Service<'_, W> {
             let (path, store) = (settings.path.display(), settings.store.display());
             return Err(format!("{path}: the store cannot become {store} while the service runs: start it again"));
         }
+        let moves = settings.metrics != self.metrics.as_ref().map(Metrics::settings);
+        let metrics = if moves { Some(self.other_numbers(&settings)?) } else { None };
         self.conductor.reload(&settings, Timestamp::now()).map_err(|error| error.to_string())?;
+        self.metrics = metrics.unwrap_or(self.metrics.take());
+        self.metrics.iter().for_each(|metrics| metrics.expect(settings.expected.clone()));
         self.link.reload().map_err(|error| format!("the scanner takes no orders: {error}"))?;
         self.journal.set_zone(settings.zone.clone());
         if settings.policy != self.settings.policy {
@@ -251,12 +276,28 @@ impl<W: Watching> Service<'_, W> {
         Ok(())
     }
 
+    /// At another place, or none; those before go on if it cannot be had.
+    fn other_numbers(&mut self, settings: &Settings) -> Result<Option<Metrics>, String> {
+        let before = self.metrics.as_ref().map(Metrics::settings);
+        // One place cannot be had twice.
+        if settings.metrics.map(|it| it.listen) == before.map(|it| it.listen) {
+            self.metrics = None;
+        }
+        numbers(settings, &self.build).map_err(|error| error.to_string())
+    }
+
     fn close(mut self) {
         self.notifier.stopping();
         if !self.link.close() {
             self.journal.say(Level::Warning, "the scanner does not end; it is left to the system");
         }
     }
+}
+
+/// The numbers, if they are wanted.
+fn numbers(settings: &Settings, build: &Build) -> Result<Option<Metrics>, Error> {
+    let open = |wanted| Metrics::open(wanted, &settings.store, settings.expected.clone(), build.clone());
+    settings.metrics.map(open).transpose().map_err(Error::Metrics)
 }
 
 /// The files that are read again when they change.

@@ -3,6 +3,7 @@
 
 mod detection;
 mod group;
+mod metrics;
 pub mod table;
 pub mod values;
 mod window;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Who is told, and by what.
     pub alerting: Alerting,
+    /// Where the numbers are, if somewhere.
+    pub metrics: Option<crate::metrics::Settings>,
     document: Document,
 }
 
@@ -99,6 +102,7 @@ impl Settings {
         let groups = groups(&mut top, &zone, &detection, check)?;
         let windows = windows(&mut top, &zone, &groups)?;
         let retention = top.table("retention")?.map_or(Ok(Retention::default()), retention)?;
+        let metrics = top.table("metrics")?.map(metrics::read).transpose()?;
         // The part that is about these reads its tables by itself.
         ALERTING.iter().for_each(|key| _ = top.value(key));
         top.finish()?;
@@ -120,6 +124,7 @@ impl Settings {
             windows,
             retention,
             alerting,
+            metrics,
             document,
         })
     }
@@ -386,6 +391,12 @@ states = "forever"
             ("close-after = 4", "stable-below = 120", "f:29: stable-below = 120: expected a percentage from 0 to 100"),
             ("close-after = 4", "stable-below = 50", "f:27: stable-below (50) must not be above unstable-above (20)"),
             ("open-after = 3", "open-afer = 3", "f:19: [detection]: no such key: open-afer; did you mean open-after?"),
+            (
+                "[retention]",
+                "[metrics]\nlisten = \"0.0.0.0:9464\"\n[retention]",
+                "f:56: listen = \"0.0.0.0:9464\": expected an address of the loopback, such as 127.0.0.1:9464: the numbers",
+            ),
+            ("[retention]", "[metrics]\n[retention]", "f:55: [metrics]: listen is missing"),
             ("scans = \"30d\"", "scan = \"30d\"", "f:56: [retention]: no such key: scan; did you mean scans?"),
         ] {
             let said = said(line, instead);

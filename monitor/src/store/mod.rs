@@ -19,8 +19,13 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, backup};
 pub use events::{Event, Happening, Selection, append, events, newest};
 pub use incidents::{find, insert, latest, leave_word, open_incidents, take_words, update};
 pub use memory::{recall, remember};
-pub use runs::{Known, KnownHost, Past, Presence, ever_open, history, known, presences, write_presence, write_runs};
-pub use scans::{Account, add_scan, last_begun, last_scans, remember_coverage, remembered_coverage};
+pub use runs::{
+    Known, KnownHost, Past, Presence, ever_open, ever_open_ports, history, known, presences, write_presence, write_runs,
+};
+pub use scans::{
+    Account, Last, add_scan, last_begun, last_regular, last_scans, newest_scan, probes_after, remember_coverage,
+    remembered_coverage,
+};
 
 /// What an open interval ends with.
 pub(crate) const FOREVER: i64 = i64::MAX;

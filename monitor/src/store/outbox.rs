@@ -610,6 +610,16 @@ pub fn retire(connection: &Connection, before: Timestamp) -> Result<usize, Error
     Ok(gone)
 }
 
+/// How many attempts there were since then, by channel and result.
+pub fn tried(connection: &Connection, since: Timestamp) -> Result<Vec<(String, String, u64)>, Error> {
+    let mut rows = connection.prepare_cached(
+        "SELECT channel, result, COUNT(*) FROM attempt JOIN delivery ON delivery.id = attempt.delivery
+         WHERE at >= ?1 GROUP BY channel, result ORDER BY channel, result",
+    )?;
+    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()));
+    Ok(rows.query_map([millis(since)], row)?.collect::<Result<_, _>>()?)
+}
+
 /// How many messages wait, and since when the first of them does: for whoever watches us.
 pub fn backlog(connection: &Connection) -> Result<(u64, Option<Timestamp>), Error> {
     let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, Option<i64>>(1)?.map(time)));

@@ -117,6 +117,20 @@ pub fn ever_open(connection: &Connection, is_meant: impl Fn(IpAddr) -> bool) -> 
     Ok(ports)
 }
 
+/// The same by host.
+pub fn ever_open_ports(connection: &Connection) -> Result<BTreeSet<(IpAddr, u16)>, Error> {
+    let mut rows = connection.prepare_cached(
+        "SELECT DISTINCT host.address, run.first, run.last FROM run JOIN host ON host.id = run.host WHERE run.state = 0",
+    )?;
+    let rows = rows.query_map([], |row| Ok((address(row, 0)?, row.get::<_, u16>(1)?, row.get::<_, u16>(2)?)))?;
+    let mut ports = BTreeSet::new();
+    for row in rows {
+        let (host, first, last) = row?;
+        ports.extend((first..=last).map(|port| (host, port)));
+    }
+    Ok(ports)
+}
+
 /// Writes what a change did to the history of a host.
 pub fn write_runs(connection: &Connection, host: IpAddr, cut: &Cut, now: Timestamp) -> Result<(), Error> {
     if cut.is_empty() {

@@ -73,6 +73,52 @@ pub fn last_begun(connection: &Connection, group: &str) -> Result<Option<Timesta
     Ok(row.query_row([group], |row| row.get(0)).optional()?.map(time))
 }
 
+/// The last regular scans of a group that is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Last {
+    /// Which group.
+    pub group: String,
+    /// The last that went to its end.
+    pub complete: Option<Account>,
+    /// Whether that is the last of all.
+    pub is_whole: bool,
+}
+
+/// The last regular scans of each group that is watched, or whose first scan did not succeed.
+pub fn last_regular(connection: &Connection) -> Result<Vec<Last>, Error> {
+    const GROUPS: &str = "SELECT name FROM watched_group LEFT JOIN coverage ON coverage.id = watched_group.coverage
+         WHERE spans IS NULL OR spans <> '[]' ORDER BY name";
+    let groups: Vec<String> =
+        connection.prepare_cached(GROUPS)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut rows = connection.prepare_cached(
+        "SELECT name, purpose, started, ended, outcome, probes, hosts_up, open_ports, error
+         FROM scan JOIN watched_group ON watched_group.id = scan.watched_group
+         WHERE name = ?1 AND purpose = 'regular' AND (NOT ?2 OR outcome = 'complete') ORDER BY ended DESC, scan.id DESC LIMIT 1",
+    )?;
+    let mut last = |group: &str, complete: bool| rows.query_row(params![group, complete], account).optional();
+    let each = |group: String| {
+        let (complete, all) = (last(&group, true)?, last(&group, false)?);
+        let is_whole = complete.is_some() && complete == all;
+        Ok(Last { group, complete, is_whole })
+    };
+    groups.into_iter().map(each).collect()
+}
+
+/// The number of the newest scan.
+pub fn newest_scan(connection: &Connection) -> Result<i64, Error> {
+    Ok(connection.query_row("SELECT COALESCE(MAX(id), 0) FROM scan", [], |row| row.get(0))?)
+}
+
+/// Of scans with higher numbers than this: the number, the group, and how many probes they sent.
+pub fn probes_after(connection: &Connection, after: i64) -> Result<Vec<(i64, String, u64)>, Error> {
+    let mut rows = connection.prepare_cached(
+        "SELECT scan.id, name, probes FROM scan JOIN watched_group ON watched_group.id = scan.watched_group
+         WHERE scan.id > ?1 ORDER BY scan.id",
+    )?;
+    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()));
+    Ok(rows.query_map([after], row)?.collect::<Result<_, _>>()?)
+}
+
 /// The group's scans are about this now.
 pub fn remember_coverage(connection: &Connection, group: &str, coverage: &Coverage) -> Result<(), Error> {
     let (group, coverage) = (group_id(connection, group)?, coverage_id(connection, coverage)?);

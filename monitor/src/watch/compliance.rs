@@ -13,6 +13,7 @@ use halfopen_results::Coverage;
 use halfopen_results::coverage::Ports;
 use halfopen_results::record::State;
 use jiff::Timestamp;
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::step::{Step, cause_of_port, evidence};
@@ -36,6 +37,7 @@ pub(super) struct Told {
 struct Violation {
     host: IpAddr,
     rule: String,
+    severity: Severity,
     /// Those that were wrong when last looked at.
     #[serde(with = "text")]
     ports: Ports,
@@ -56,6 +58,26 @@ pub(super) const MEMORY: &str = "policy";
 const LISTED: usize = 50;
 /// Of two notices the last one is not to be overlooked.
 const LAST_NOTICE_DAYS: i64 = 3;
+
+/// Ports of a host that are not what a rule wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violations {
+    /// Which host.
+    pub host: IpAddr,
+    /// By which rule.
+    pub rule: String,
+    /// How much that matters.
+    pub severity: Severity,
+    /// How many ports, whoever was told of them.
+    pub ports: u32,
+}
+
+/// What is not as the policy wants it, as of the last time that it was judged.
+pub fn violations(connection: &Connection) -> Result<Vec<Violations>, Error> {
+    let told: Told = store::recall(connection, MEMORY)?.unwrap_or_default();
+    let one = |it: Violation| Violations { host: it.host, rule: it.rule, severity: it.severity, ports: it.ports.len() };
+    Ok(told.violations.into_values().map(one).collect())
+}
 
 impl Told {
     /// Whether nothing was told that could be over.
@@ -157,7 +179,8 @@ impl<'a> Step<'a> {
             (false, true) => {}
         }
         if !now.is_empty() {
-            let violation = Violation { host, rule: rule.to_owned(), ports: now, settled };
+            let severity = breaches.iter().map(|breach| breach.rule.severity).max().unwrap_or(Severity::Info);
+            let violation = Violation { host, rule: rule.to_owned(), severity, ports: now, settled };
             self.told.violations.insert(cause.to_owned(), violation);
         }
         Ok(())
@@ -235,7 +258,9 @@ impl<'a> Step<'a> {
             }
             Judgement::Unlisted => "the policy says nothing of it any more".into(),
             Judgement::Compliant { .. } if state == change.is => "the policy allows it now".into(),
-            Judgement::Compliant { .. } => format!("the policy is kept again: port {} is {state}", change.endpoint.port.number),
+            Judgement::Compliant { .. } => {
+                format!("the policy is kept again: port {} is {state}", change.endpoint.port.number)
+            }
             Judgement::Violated { rule: other, .. } => format!("it falls under rule {} now, and not {rule}", other.id),
         }
     }

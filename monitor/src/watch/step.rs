@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
 
+use super::compliance::Told;
 use crate::Incident;
 use crate::detect::causes::{self, Cause};
 use crate::detect::{Detection, Findings, Memory, Sure, habits};
@@ -21,7 +22,6 @@ use crate::ledger::{Fact, Ledger};
 use crate::policy::Policy;
 use crate::snapshot::{Seen, Snapshot};
 use crate::store::{self, Error, Happening, Known, KnownHost};
-use super::compliance::Told;
 
 /// What follows from one scan, within its transaction.
 pub(super) struct Step<'a> {

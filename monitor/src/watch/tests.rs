@@ -463,7 +463,11 @@ mod policy {
 
         fn set(&mut self, last: u8, port: u16, is_open: bool) {
             let open = self.site.open.get_mut(&host(last)).unwrap();
-            if is_open { open.insert(port) } else { open.remove(&port) };
+            if is_open {
+                open.insert(port)
+            } else {
+                open.remove(&port)
+            };
         }
 
         fn incidents(&self) -> Vec<Incident> {
@@ -619,7 +623,10 @@ mod policy {
         // It makes 24, 26 and 28 right, and 22 wrong.
         play.site.walled.insert(host(1), (20..=28).collect());
         play.scan();
-        let told = ["Firewall change at 192.0.2.1: 9 ports fell silent", "Over after 25 min: Against policy: 3 ports on 192.0.2.1"];
+        let told = [
+            "Firewall change at 192.0.2.1: 9 ports fell silent",
+            "Over after 25 min: Against policy: 3 ports on 192.0.2.1",
+        ];
         assert_eq!(play.told(), told);
         let wall = play.incidents().pop().unwrap();
         assert_eq!(wall.detail("rule"), Some("here: port 22 must be open"));
