@@ -1,7 +1,8 @@
 //! `halfopen watch` on a network of its own: the service, its scanner, and what happens when either is disturbed.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Stdio};
@@ -138,7 +139,9 @@ lab_test!(once_tells_by_its_code_that_a_scan_failed, |_lab| {
 
 lab_test!(the_policy_is_held_against_what_is_found_and_read_again, |lab| {
     let _listeners = listeners(lab);
-    let place = Place::new(&format!("policy = \"policy.toml\"\n{GROUP}every = \"1s\"\n"));
+    let place = Place::new(&format!(
+        "policy = \"policy.toml\"\n{GROUP}every = \"1s\"\n[metrics]\nlisten = \"127.0.0.1:9464\"\n"
+    ));
     let expect = |open: &str| {
         let rule = format!(
             "version = 1\n[[rule]]\nid = \"us\"\nhosts = [\"127.0.0.1\"]\nopen = [{open}]\nseverity = \"critical\"\n"
@@ -157,15 +160,27 @@ lab_test!(the_policy_is_held_against_what_is_found_and_read_again, |lab| {
     let all = "\"tcp/22\", \"tcp/80\", \"tcp/443\"";
     let mut service = Service::start(&place);
     service.wait_for("here: scanned in");
+    let violations = "halfopen_policy_violations{host=\"127.0.0.1\",policy=\"us\",severity=\"critical\"} 2\n";
+    assert!(numbers().contains(violations), "{}", numbers());
     expect("\"tcp/0\"");
     service.wait_for("policy.toml:5: ");
     service.wait_for("here: scanned in");
     expect(all);
     let said = service.wait_for("resolved: Over after");
     assert!(said.contains("Against policy: "), "{said}");
+    assert!(!numbers().contains("halfopen_policy_violations{"));
     let (rest, code) = service.end();
     assert_eq!(code, Some(0), "{rest}");
 });
+
+/// What Prometheus would get.
+fn numbers() -> String {
+    let mut stream = TcpStream::connect("127.0.0.1:9464").expect("the service listens");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:9464\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
 
 lab_test!(a_service_scans_on_schedule_reloads_and_ends, |lab| {
     let _listeners = listeners(lab);

@@ -250,7 +250,10 @@ impl<W: Watching> Service<'_, W> {
         self.tried = Instant::now();
         match self.change() {
             Ok(()) => self.journal.say(Level::Info, &format!("{} was read again: {why}", self.settings.path.display())),
-            Err(error) => self.journal.say(Level::Error, &format!("{error}; the settings before stay in force")),
+            Err(error) => {
+                self.journal.say(Level::Error, &format!("{error}; the settings before stay in force"));
+                self.keep_numbers();
+            }
         }
         self.notifier.ready();
     }
@@ -284,6 +287,16 @@ impl<W: Watching> Service<'_, W> {
             self.metrics = None;
         }
         numbers(settings, &self.build).map_err(|error| error.to_string())
+    }
+
+    /// What was given up for settings that were not taken is taken back.
+    fn keep_numbers(&mut self) {
+        if self.metrics.is_none() && !self.once {
+            match numbers(&self.settings, &self.build) {
+                Ok(metrics) => self.metrics = metrics,
+                Err(error) => self.journal.say(Level::Error, &error.to_string()),
+            }
+        }
     }
 
     fn close(mut self) {

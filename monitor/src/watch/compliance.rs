@@ -112,7 +112,7 @@ impl<'a> Step<'a> {
         for host in hosts {
             let told = |breach: &Breach<'_>| self.told.violations.get(&cause_of_breach(host, &breach.rule.id));
             for mut breach in policy.breaches(host, &self.runs(host), self.now) {
-                let old = told(&breach).map_or_else(Ports::default, |told| told.ports.clone());
+                let old = told(&breach).map_or_else(Ports::default, |told| told.ports.without(&told.settled));
                 breach.ports = breach.ports.without(&old);
                 let new = breach.ports.runs().iter().map(|&run| (host, run));
                 self.elsewhere.extend(new);
