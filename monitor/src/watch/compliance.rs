@@ -103,7 +103,7 @@ impl<'a> Step<'a> {
         store::remember(self.connection, MEMORY, &*self.told)
     }
 
-    /// The same incident, with what in it breaks the policy: the open ports of a new host, or what a firewall did.
+    /// The same incident, with what in it breaks the policy: all of a new host, or what a firewall did.
     pub(super) fn burdened(&mut self, incident: Incident) -> Incident {
         let Some(policy) = self.policy else { return incident };
         let hosts: BTreeSet<IpAddr> =
@@ -114,6 +114,9 @@ impl<'a> Step<'a> {
             for mut breach in policy.breaches(host, &self.runs(host), self.now) {
                 let old = told(&breach).map_or_else(Ports::default, |told| told.ports.without(&told.settled));
                 breach.ports = breach.ports.without(&old);
+                if incident.trigger != Trigger::NewHost {
+                    breach.ports = breach.ports.intersection(&ports_at(host, &incident));
+                }
                 let new = breach.ports.runs().iter().map(|&run| (host, run));
                 self.elsewhere.extend(new);
                 breaches.extend(Some(breach).filter(|breach| !breach.ports.is_empty()));
@@ -360,6 +363,12 @@ impl<'a> Step<'a> {
 fn is_judged_by(coverages: &BTreeMap<String, Coverage>, group: &str, host: IpAddr) -> bool {
     let covers = |coverage: &Coverage| coverage.ports(host).is_some();
     coverages.get(group).is_some_and(covers) || !coverages.values().any(covers)
+}
+
+/// The ports of a host that an incident is about.
+fn ports_at(host: IpAddr, incident: &Incident) -> Ports {
+    let changes = incident.changes.iter().filter(|change| change.endpoint.address == host);
+    changes.map(|change| (change.endpoint.port.number, change.endpoint.port.number)).collect()
 }
 
 /// The group in which an exception is told: the first that has one of its hosts.

@@ -638,6 +638,19 @@ mod policy {
     }
 
     #[test]
+    fn a_port_that_opens_while_a_firewall_changes_is_a_matter_of_its_own() {
+        let mut play = Play::under(&[(1, &[22])], &format!("{HERE}open = [\"tcp/22\"]\n"));
+        play.site.walled.insert(host(1), (24..=29).collect());
+        play.set(1, 21, true);
+        play.scan();
+        let told = [
+            "Firewall change at 192.0.2.1: 6 ports fell silent",
+            "Against policy: port 21 (File transfer) opened on 192.0.2.1",
+        ];
+        assert_eq!(play.told(), told);
+    }
+
+    #[test]
     fn who_settles_it_by_hand_hears_no_more_until_it_was_right_again() {
         let mut play = Play::under(&[(1, &[22, 24])], &format!("{HERE}open = [\"tcp/22\"]\n"));
         assert_eq!(play.told(), ["Against policy: port 24 is open on 192.0.2.1"]);
