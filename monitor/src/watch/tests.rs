@@ -645,7 +645,7 @@ mod policy {
         play.scan();
         let told = [
             "Firewall change at 192.0.2.1: 6 ports fell silent",
-            "Against policy: port 21 (File transfer) opened on 192.0.2.1",
+            "Against policy: port 21 (File Transfer Protocol) opened on 192.0.2.1",
         ];
         assert_eq!(play.told(), told);
     }
