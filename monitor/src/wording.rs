@@ -376,6 +376,55 @@ mod tests {
     }
 
     #[test]
+    fn what_breaks_the_policy_says_what_was_expected_and_why() {
+        let rule = "web: port 23 must not be open";
+        let violated = |exception: &str| {
+            let it = incident(Trigger::PolicyViolated).with("rule", rule).with("why", "Only the web.");
+            let it = if exception.is_empty() { it } else { it.with("exception", exception).with("owner", "netops") };
+            reader().message("m".into(), &Notice { incident: it, occasion: Occasion::Opened }, at(5))
+        };
+        assert_eq!(violated("").title, "Against policy: port 23 (Telnet) opened on 192.0.2.7");
+        assert!(
+            violated("")
+                .text()
+                .contains("Expected: No. The policy says: web: port 23 must not be open. Only the web.\n")
+        );
+        let ended = violated("EX-1 ended at 2026-12-31T00:00:00Z").text();
+        assert!(
+            ended.contains("Only the web. Exception EX-1 ended at 2026-12-31T00:00:00Z.\n")
+                && ended.contains("Owner: netops")
+        );
+        let mut excepted =
+            incident(Trigger::Opened).with("rule", "Rule web").with("exception", "EX-1 until 2027-01-01");
+        excepted.changes.truncate(1);
+        assert_eq!(expected(&excepted), "Rule web, exception EX-1 until 2027-01-01.");
+        assert_eq!(expected(&incident(Trigger::NewHost).with(POLICY, KEPT_AGAIN)), "The policy is kept again.");
+    }
+
+    #[test]
+    fn an_exception_that_ends_says_of_what_and_when() {
+        let it = incident(Trigger::ExceptionExpiring).about(Vec::new());
+        let told = [
+            ("exception", "EX-1"),
+            ("until", "2026-12-31"),
+            ("rule", "web"),
+            ("ports", "24 at 192.0.2.1"),
+            ("why", "Ticket 7"),
+        ];
+        let it = told.into_iter().fold(it, |it, (name, text)| it.with(name, text));
+        let message = reader().message("m".into(), &Notice { incident: it, occasion: Occasion::Opened }, at(5));
+        assert_eq!(message.title, "Exception EX-1 ends soon");
+        let text = message.text();
+        assert!(
+            text.contains(
+                "Until 2026-12-31 rule web does not hold for ports 24 at 192.0.2.1; from then on they break it."
+            ),
+            "{text}"
+        );
+        assert!(text.contains("Expected: It was made for this: Ticket 7.\n"), "{text}");
+    }
+
+    #[test]
     fn every_trigger_has_words() {
         for trigger in Trigger::ALL {
             let message = reader().message(
