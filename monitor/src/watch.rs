@@ -85,6 +85,7 @@ pub struct Watch {
     memories: BTreeMap<String, Memory>,
     coverages: BTreeMap<String, Coverage>,
     policy: Option<Policy>,
+    judges: bool,
     told: Told,
     /// Groups that must be held against the policy again, though no scan brings it about,
     unjudged: BTreeSet<String>,
@@ -130,6 +131,7 @@ impl Watch {
             memories,
             coverages,
             policy,
+            judges: true,
             told,
             unjudged,
             turns,
@@ -142,8 +144,13 @@ impl Watch {
 
     /// From now on this is expected. What that makes of what is known is told by the next `tick`.
     pub fn expect(&mut self, policy: Option<Policy>) {
-        self.policy = policy;
+        (self.policy, self.judges) = (policy, true);
         self.unjudged = self.groups.keys().cloned().collect();
+    }
+
+    /// There is a policy, and nobody can read it yet: until then what was told of it stands.
+    pub fn await_policy(&mut self) {
+        (self.policy, self.judges) = (None, false);
     }
 
     /// What is expected.
@@ -177,6 +184,12 @@ impl Watch {
     /// The database, for what else is to be written.
     pub fn store_mut(&mut self) -> &mut Store {
         &mut self.store
+    }
+
+    /// The database, when nothing is watched any more.
+    #[cfg(test)]
+    pub(crate) fn into_store(self) -> Store {
+        self.store
     }
 
     /// What is known now.
@@ -262,7 +275,9 @@ impl Watch {
         if questions.is_none() {
             let covered = self.coverages.get(&request.group).cloned().unwrap_or_default();
             step.conclude(&snapshot, &covered)?;
-            step.comply(&self.coverages)?;
+            if self.judges {
+                step.comply(&self.coverages)?;
+            }
         }
         step.memory.has_baseline |= snapshot.complete;
         store::remember(&transaction, &memory_name(&request.group), step.memory)?;
@@ -315,7 +330,7 @@ impl Watch {
         let late = |last: Timestamp| watched.late_after.is_some_and(|late| now >= last + late);
         let is_late = memory.last_success.is_some_and(late) && memory.failures == 0;
         let settles = !is_deferred && memory.has_deferred();
-        let judges = !is_deferred && self.unjudged.contains(group);
+        let judges = self.judges && !is_deferred && self.unjudged.contains(group);
         if !is_late && !settles && !judges {
             return Ok(());
         }
@@ -345,7 +360,7 @@ impl Watch {
         if settles {
             step.settle_deferred()?;
         }
-        if settles || judges {
+        if self.judges && (settles || judges) {
             step.comply(&self.coverages)?;
         }
         store::remember(&transaction, &memory_name(group), step.memory)?;

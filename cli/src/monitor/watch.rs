@@ -201,12 +201,14 @@ fn told(settings: &Settings) -> String {
     let window = |window: &halfopen_monitor::windows::Window| format!("  {}  {}\n", window.name, window.kind.name());
     let policy = settings.expected.as_ref().map_or_else(String::new, |policy| {
         let (rules, exceptions) = (policy.rules().len(), policy.exceptions().len());
-        format!("policy: {}: {rules} rules, {exceptions} exceptions\n", policy.name())
+        format!("policy: {} (rules: {rules}, exceptions: {exceptions})\n", policy.name())
     });
+    let metrics =
+        settings.metrics.map_or_else(String::new, |metrics| format!("metrics: http://{}/metrics\n", metrics.listen));
     let listed = windows.iter().map(window).collect::<String>();
     let windows = if windows.is_empty() { String::new() } else { format!("windows:\n{listed}") };
     format!(
-        "{}: sound\nstore: {}\nscope: {}\n{policy}groups:\n{}{windows}",
+        "{}: sound\nstore: {}\nscope: {}\n{policy}{metrics}groups:\n{}{windows}",
         settings.path.display(),
         settings.store.display(),
         settings.scope.as_ref().map_or_else(|| "none".into(), |scope| scope.display().to_string()),

@@ -60,7 +60,7 @@ fn the_policy_is_checked_with_the_settings() {
     };
     let rule = "version = 1\n[[rule]]\nid = \"web\"\nhosts = [\"192.0.2.1\"]\nopen = [\"tcp/80\"]\n";
     let (code, said) = check(rule);
-    assert!(code == Some(0) && said.contains("policy: HERE/policy.toml: 1 rules, 0 exceptions\n"), "{said}");
+    assert!(code == Some(0) && said.contains("policy: HERE/policy.toml (rules: 1, exceptions: 0)\n"), "{said}");
     let (code, said) = check(&rule.replace("tcp/80", "tcp/0"));
     assert!(code == Some(2) && said.starts_with("error: HERE/policy.toml:5: "), "{said}");
     fs::remove_file(place("policy.toml")).unwrap();

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use halfopen_results::Coverage;
 use halfopen_results::record::State;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::incident::PortChange;
 use crate::policy::Policy;
@@ -240,7 +240,7 @@ impl Counts {
             "How long the last scan took that went to its end.",
         );
         for it in last.iter().filter_map(|it| it.complete.as_ref()) {
-            family.sample(&[("target", &it.group)], it.ended.duration_since(it.started).as_secs_f64());
+            family.sample(&[("target", &it.group)], seconds(it.ended.duration_since(it.started)));
         }
         let mut family =
             all.family("halfopen_scan_probes_total", Kind::Counter, "Probes sent, since the service began.");
@@ -283,11 +283,16 @@ impl Counts {
         let (pending, oldest) = outbox::backlog(connection)?;
         all.family("halfopen_outbox_pending", Kind::Gauge, "Messages that were not delivered yet.")
             .sample(&[], pending as f64);
-        let age = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
+        let age = oldest.map_or(0.0, |oldest| seconds(now.duration_since(oldest)).max(0.0));
         all.family("halfopen_outbox_oldest_age_seconds", Kind::Gauge, "For how long the oldest of them has waited.")
             .sample(&[], age);
         Ok(())
     }
+}
+
+/// Of whole milliseconds, as the database has them.
+fn seconds(time: SignedDuration) -> f64 {
+    time.as_millis() as f64 / 1000.0
 }
 
 /// What a port is.

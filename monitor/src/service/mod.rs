@@ -249,7 +249,11 @@ impl<W: Watching> Service<'_, W> {
         self.watched.iter_mut().for_each(Watched::read);
         self.tried = Instant::now();
         match self.change() {
-            Ok(()) => self.journal.say(Level::Info, &format!("{} was read again: {why}", self.settings.path.display())),
+            Ok(()) => {
+                let policy = if self.settings.policy.is_some() { ", with its policy," } else { "" };
+                let text = format!("{}{policy} was read again: {why}", self.settings.path.display());
+                self.journal.say(Level::Info, &text);
+            }
             Err(error) => {
                 self.journal.say(Level::Error, &format!("{error}; the settings before stay in force"));
                 self.keep_numbers();

@@ -92,7 +92,10 @@ impl Watcher {
     pub fn open(store: Store, settings: &Settings, now: Timestamp) -> Result<Watcher, Error> {
         let around = Around::of(settings);
         let mut watch = Watch::open(store, watched(settings, now), settings.zone.clone(), Box::new(around.clone()))?;
-        watch.expect(settings.expected.clone());
+        match &settings.expected {
+            None if settings.policy.is_some() => watch.await_policy(),
+            expected => watch.expect(expected.clone()),
+        }
         let dead_man = dead_man(settings);
         let (post_office, retention) = (None, settings.retention);
         Ok(Watcher { watch, around, post_office, dead_man, retention, prunes: now })
@@ -405,6 +408,16 @@ mod tests {
         assert_eq!(told(&mut watcher), [opened]);
         watcher.reload(&settings(""), at(70)).unwrap();
         assert!(told(&mut watcher)[0].starts_with("dmz: incident 1 resolved: Over after 10 s: Against policy"));
+        watcher.reload(&strict, at(80)).unwrap();
+        assert_eq!(told(&mut watcher).len(), 1);
+        // It is there, and has a name in it that has no address after a restart.
+        let Watcher { watch, .. } = watcher;
+        let mut unread = settings("");
+        unread.policy = Some("policy.toml".into());
+        let mut watcher = Watcher::open(watch.into_store(), &unread, at(90)).unwrap();
+        watcher.tick(at(90)).unwrap();
+        sees(&mut watcher, &[22], 100);
+        assert_eq!((told(&mut watcher), watcher.open_incidents().unwrap()), (Vec::new(), 1));
     }
 
     #[test]
