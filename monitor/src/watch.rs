@@ -80,6 +80,8 @@ pub struct Watch {
     known: Known,
     memories: BTreeMap<String, Memory>,
     coverages: BTreeMap<String, Coverage>,
+    /// What the history has come to: its clock never goes back, whatever the machine's does. What is told and asked again goes by
+    /// the machine's, as do those who wait for it.
     last: Timestamp,
     requests: u64,
 }
@@ -109,7 +111,7 @@ impl Watch {
         surroundings: Box<dyn Surroundings>,
     ) -> Result<Watch, Error> {
         let (known, memories, coverages) = Default::default();
-        let last = Timestamp::MIN;
+        let last = store::last_time(store.connection())?;
         let mut watch = Watch { store, groups, zone, surroundings, known, memories, coverages, last, requests: 0 };
         watch.recall()?;
         Ok(watch)
@@ -117,7 +119,6 @@ impl Watch {
 
     /// From now on these groups are watched. What is not watched any more is unknown from now on.
     pub fn reload(&mut self, groups: BTreeMap<String, Watched>, zone: TimeZone, now: Timestamp) -> Result<(), Error> {
-        let now = self.later(now);
         let gone: Vec<String> = self.coverages.keys().filter(|name| !groups.contains_key(*name)).cloned().collect();
         for name in gone {
             let done = self.unwatch(&name, now);
@@ -156,7 +157,6 @@ impl Watch {
         request: &Request,
         outcome: &Outcome,
     ) -> Result<Option<Request>, Error> {
-        let now = self.later(now);
         if !self.groups.contains_key(&request.group) {
             return Ok(None);
         }
@@ -169,7 +169,6 @@ impl Watch {
 
     /// Whatever time alone brings: groups that are not being scanned, maintenance that is over, words that people left.
     pub fn tick(&mut self, now: Timestamp) -> Result<(), Error> {
-        let now = self.later(now);
         let done = self.pass_on(now);
         self.or_recall(done)?;
         for group in self.groups.keys().cloned().collect::<Vec<_>>() {
@@ -181,12 +180,12 @@ impl Watch {
 
     fn saw(
         &mut self,
-        now: Timestamp,
+        wall: Timestamp,
         started: Timestamp,
         request: &Request,
         scan: &Scan,
     ) -> Result<Option<Request>, Error> {
-        let snapshot = Snapshot::of(scan);
+        let (now, snapshot) = (self.later(wall), Snapshot::of(scan));
         let (watched, transaction, number) =
             (&self.groups[&request.group], self.store.transaction()?, self.requests + 1);
         store::add_scan(&transaction, &account(request, started, now, &snapshot), scan.plan())?;
@@ -194,7 +193,7 @@ impl Watch {
             group: &request.group,
             settings: &watched.detection,
             zone: &self.zone,
-            is_deferred: self.surroundings.is_in_maintenance(&request.group, now),
+            is_deferred: self.surroundings.is_in_maintenance(&request.group, wall),
             known: &mut self.known,
             memory: self.memories.entry(request.group.clone()).or_default(),
             docket: Docket::new(&transaction, now)?,
@@ -219,9 +218,9 @@ impl Watch {
         step.memory.has_baseline |= snapshot.complete;
         store::remember(&transaction, &memory_name(&request.group), step.memory)?;
         let notices = step.docket.notices();
-        self.surroundings.announce(&transaction, &notices, now)?;
+        self.surroundings.announce(&transaction, &notices, wall)?;
         transaction.commit()?;
-        let not_before = now + watched.detection.confirm_every;
+        let not_before = wall + watched.detection.confirm_every;
         Ok(questions.map(|targets| {
             self.requests = number;
             let (group, purpose) = (request.group.clone(), Purpose::Confirmation);
@@ -229,8 +228,8 @@ impl Watch {
         }))
     }
 
-    fn failed(&mut self, now: Timestamp, started: Timestamp, request: &Request, error: &str) -> Result<(), Error> {
-        let group = &request.group;
+    fn failed(&mut self, wall: Timestamp, started: Timestamp, request: &Request, error: &str) -> Result<(), Error> {
+        let (now, group) = (self.later(wall), &request.group);
         let (watched, transaction) = (&self.groups[group], self.store.transaction()?);
         let account = Account {
             outcome: "failed".into(),
@@ -254,12 +253,13 @@ impl Watch {
             docket.begin(Draft { group, trigger, cause, severity, since }.at(now).with("error", error))?;
         }
         store::remember(&transaction, &memory_name(group), memory)?;
-        self.surroundings.announce(&transaction, &docket.notices(), now)?;
+        self.surroundings.announce(&transaction, &docket.notices(), wall)?;
         Ok(transaction.commit()?)
     }
 
-    fn pass_time(&mut self, group: &str, now: Timestamp) -> Result<(), Error> {
-        let (watched, is_deferred) = (&self.groups[group], self.surroundings.is_in_maintenance(group, now));
+    fn pass_time(&mut self, group: &str, wall: Timestamp) -> Result<(), Error> {
+        let now = self.later(wall);
+        let (watched, is_deferred) = (&self.groups[group], self.surroundings.is_in_maintenance(group, wall));
         let Some(memory) = self.memories.get_mut(group) else { return Ok(()) };
         let late = |last: Timestamp| watched.late_after.is_some_and(|late| now >= last + late);
         let is_late = memory.last_success.is_some_and(late) && memory.failures == 0;
@@ -279,7 +279,7 @@ impl Watch {
             step.settle_deferred()?;
         }
         store::remember(&transaction, &memory_name(group), step.memory)?;
-        self.surroundings.announce(&transaction, &step.docket.notices(), now)?;
+        self.surroundings.announce(&transaction, &step.docket.notices(), wall)?;
         Ok(transaction.commit()?)
     }
 
@@ -295,7 +295,8 @@ impl Watch {
     }
 
     /// Nothing is known any more of what only that group covered.
-    fn unwatch(&mut self, group: &str, now: Timestamp) -> Result<(), Error> {
+    fn unwatch(&mut self, group: &str, wall: Timestamp) -> Result<(), Error> {
+        let now = self.later(wall);
         let transaction = self.store.transaction()?;
         let Some(covered) = self.coverages.remove(group) else { return Ok(()) };
         forget(&transaction, &mut self.known, &covered, &self.coverages, now)?;
@@ -307,7 +308,7 @@ impl Watch {
         store::remember_coverage(&transaction, group, &Coverage::default())?;
         store::remember(&transaction, &memory_name(group), &Memory::default())?;
         self.memories.remove(group);
-        self.surroundings.announce(&transaction, &docket.notices(), now)?;
+        self.surroundings.announce(&transaction, &docket.notices(), wall)?;
         Ok(transaction.commit()?)
     }
 
@@ -332,7 +333,7 @@ impl Watch {
         Ok(())
     }
 
-    /// The clock of the history never goes back, whatever the machine's does.
+    /// The time by the clock of the history.
     fn later(&mut self, now: Timestamp) -> Timestamp {
         self.last = self.last.max(now);
         self.last
@@ -371,4 +372,4 @@ fn memory_name(group: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

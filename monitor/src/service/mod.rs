@@ -22,6 +22,8 @@ pub mod lock;
 mod notify;
 mod protocol;
 pub mod scanner;
+#[cfg(test)]
+mod simulation_tests;
 pub mod watching;
 
 use std::io;

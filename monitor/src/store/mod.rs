@@ -20,7 +20,7 @@ pub use events::{Event, Happening, Selection, append, events, newest};
 pub use incidents::{find, insert, latest, leave_word, open_incidents, take_words, update};
 pub use memory::{recall, remember};
 pub use runs::{Known, KnownHost, Past, Presence, ever_open, history, known, presences, write_presence, write_runs};
-pub use scans::{Account, add_scan, last_begun, last_scans, remember_coverage, remembered_coverage};
+pub use scans::{Account, add_scan, last_begun, last_scans, last_time, remember_coverage, remembered_coverage};
 
 /// What an open interval ends with.
 pub(crate) const FOREVER: i64 = i64::MAX;
