@@ -14,6 +14,8 @@
 //! the monitor gives up; the pipes to them are `link`. systemd is told by `notify`, people by `journal`.
 
 pub mod conductor;
+#[cfg(test)]
+mod crash_tests;
 mod file;
 pub mod guard;
 pub mod journal;
