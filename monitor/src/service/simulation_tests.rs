@@ -5,7 +5,7 @@
 //! Ports are open or closed here: then it can be said from outside which incidents there must be. Firewalls, unrest and windows have
 //! scripts of their own (`watch/tests.rs`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
@@ -43,6 +43,8 @@ const SELDOM: SignedDuration = SignedDuration::from_hours(16);
 const LONGEST_GAP: SignedDuration = SignedDuration::from_mins(2 * 30 + 2 * 10);
 /// From the scan that sees a change until it is sure.
 const LONGEST_ROUND: SignedDuration = SignedDuration::from_mins(3);
+/// Scans that are remembered here.
+const KEPT: usize = 40;
 /// Attempts until a channel takes a message at the latest: nothing is given up here.
 const PATIENCE: u32 = 5;
 
@@ -94,8 +96,8 @@ struct World {
     post: Store,
     /// Scans under way, with when they end.
     underway: BTreeMap<u64, (Timestamp, Request)>,
-    /// What was asked since the last regular scan, and how the network was then.
-    round: Vec<(Coverage, Site)>,
+    /// What was asked last, and how the network was then: the newest is the last.
+    asked: VecDeque<(Coverage, Site)>,
     round_began: Timestamp,
     last_regular: Timestamp,
     seen_events: i64,
@@ -128,7 +130,7 @@ impl World {
             conductor: None,
             post,
             underway: BTreeMap::new(),
-            round: Vec::new(),
+            asked: VecDeque::new(),
             round_began: time,
             last_regular: time,
             seen_events: 0,
@@ -155,7 +157,7 @@ impl World {
 
     /// Begins, or goes on where the database says.
     fn start(&mut self) {
-        (self.conductor, self.round) = (None, Vec::new());
+        self.conductor = None;
         self.underway.clear();
         let now = self.now();
         if store::last_begun(self.post.connection(), "lan").unwrap().is_some_and(|last| last > now) {
@@ -219,9 +221,12 @@ impl World {
             return self.look_at_events();
         }
         if request.purpose == Purpose::Regular {
-            (self.round, self.round_began) = (Vec::new(), now);
+            self.round_began = now;
         }
-        self.round.push((asked.clone(), self.site.clone()));
+        self.asked.push_back((asked.clone(), self.site.clone()));
+        if self.asked.len() > KEPT {
+            self.asked.pop_front();
+        }
         for record in self.site.records(&asked, wall) {
             self.conductor().heard(id, record);
         }
@@ -251,16 +256,16 @@ impl World {
         }
     }
 
+    /// How often a port was seen so, in a row.
     fn sights(&self, address: IpAddr, port: u16, state: State) -> usize {
-        let saw = |(asked, site): &&(Coverage, Site)| asked.contains(address, port) && site.state(address, port) == state;
-        self.round.iter().filter(saw).count()
+        let asked = self.asked.iter().rev().filter(|(asked, _)| asked.contains(address, port));
+        asked.take_while(|(_, site)| site.state(address, port) == state).count()
     }
 
+    /// How often a host was not heard, in a row.
     fn silences(&self, address: IpAddr) -> usize {
-        let is_silent = |(asked, site): &&(Coverage, Site)| {
-            asked.ports(address).is_some() && (site.cut.is_some() || site.down.contains(&address))
-        };
-        self.round.iter().filter(is_silent).count()
+        let asked = self.asked.iter().rev().filter(|(asked, _)| asked.ports(address).is_some());
+        asked.take_while(|(_, site)| site.cut.is_some() || site.down.contains(&address)).count()
     }
 
     /// Takes what is due to channels that fail as they like. What was made is tried at once.

@@ -434,3 +434,17 @@ fn what_people_say_is_passed_on_once() {
     (0..2).for_each(|_| play.watch.tick(play.now).unwrap());
     assert_eq!(play.told(), ["In hand: Port 24 opened on 192.0.2.1"]);
 }
+
+#[test]
+fn scans_that_come_more_quickly_than_confirmations_confirm_each_other() {
+    let mut play = Play::new(&[(1, &[22, 24]), (2, &[22])]);
+    play.site.open.get_mut(&host(1)).unwrap().remove(&24);
+    play.site.down.insert(host(2));
+    for second in 1..=3 {
+        assert_eq!(play.told(), [""; 0], "after {second}");
+        let at = play.now + Duration::from_secs(second);
+        let request = play.watch.regular("lan", at);
+        play.watch.scanned(at, at, &request, &play.site.scan(&play.site.ports, at)).unwrap();
+    }
+    assert_eq!(play.told(), ["192.0.2.2 does not answer any more", "Port 24 closed on 192.0.2.1"]);
+}
