@@ -3,6 +3,7 @@
 
 #[path = "../shared/command.rs"]
 mod command;
+mod alerts;
 mod demo;
 mod doctor;
 mod dropped;
