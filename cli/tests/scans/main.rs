@@ -21,6 +21,7 @@ mod scope;
 mod seed;
 mod stats;
 mod streaming;
+mod systemd;
 mod terminal;
 mod then;
 mod watch;
