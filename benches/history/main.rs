@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use halfopen_monitor::docket::Notice;
 use halfopen_monitor::store::{self, Error};
-use halfopen_monitor::watch::{Outcome, Surroundings, Watch, Watched};
+use halfopen_monitor::watch::{Outcome, Purpose, Request, Surroundings, Watch, Watched};
 use halfopen_monitor::{Store, detect::Detection};
+use halfopen_results::Coverage;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
@@ -99,28 +100,34 @@ fn main() -> ExitCode {
 fn play(watch: &mut Watch, site: &mut Site, args: &Args) -> (u32, u32, Duration) {
     let mut now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
     let (mut confirmations, mut taken) = (0, Duration::ZERO);
+    let mut take = |at, request: &_, outcome: &Outcome| {
+        let start = Instant::now();
+        let next = watch.scanned(at, at, request, outcome).expect("a disk with room");
+        taken += start.elapsed();
+        next
+    };
+    let whole = |site: &Site| Outcome::Scan(Box::new(site.scan(None)));
     let scans = args.days * 288;
+    let mut outcome = whole(site);
     for scan in 0..scans {
         now += INTERVAL;
-        // The last scan of all sees what the one before it saw.
-        if scan + 1 < scans {
-            site.change(args.changes / 288.0);
+        // The last scan of all sees what the one before it saw. One that sees nothing new says the same as the one before.
+        if scan + 1 < scans && site.change(args.changes / 288.0) {
+            outcome = whole(site);
         }
-        let mut request = watch.regular(GROUP, now);
-        let mut outcome = Outcome::Scan(Box::new(site.scan(None)));
-        let mut at = now;
-        loop {
-            let start = Instant::now();
-            let next = watch.scanned(at, at, &request, &outcome).expect("a disk with room");
-            taken += start.elapsed();
-            let Some(next) = next else { break };
-            at = next.not_before;
-            outcome = Outcome::Scan(Box::new(site.scan(Some(&next.targets))));
-            request = next;
+        let mut next = take(now, &regular(now), &outcome);
+        while let Some(request) = next {
+            let seen = Outcome::Scan(Box::new(site.scan(Some(&request.targets))));
+            next = take(request.not_before, &request, &seen);
             confirmations += 1;
         }
     }
     (scans, confirmations, taken)
+}
+
+fn regular(now: Timestamp) -> Request {
+    let (group, targets) = (GROUP.to_owned(), Coverage::default());
+    Request { id: 0, group, purpose: Purpose::Regular, targets, not_before: now }
 }
 
 fn slowest_question(watch: &Watch, site: &Site) -> Duration {

@@ -48,23 +48,29 @@ impl Site {
         (0..self.hosts.len()).map(address)
     }
 
-    /// Five minutes pass: that many changes of ports a host, restarts once a month, other firewall rules once a quarter.
-    pub(crate) fn change(&mut self, changes: f64) {
+    /// Five minutes pass: that many changes of ports a host, restarts once a month, other firewall rules once a quarter. Whether
+    /// anything is different now.
+    pub(crate) fn change(&mut self, changes: f64) -> bool {
+        let mut different = false;
         for host in 0..self.hosts.len() {
             if self.chance(changes) {
                 let port = (self.next() % u64::from(self.ports)) as usize;
                 let states = [State::Open, State::Closed, State::Filtered];
                 let state = states[(self.next() % 3) as usize];
+                different |= self.hosts[host][port] != state;
                 self.changes += u64::from(self.hosts[host][port] != state);
                 self.hosts[host][port] = state;
             }
             if self.down.contains(&host) || self.chance(1.0 / (288.0 * 30.0)) {
                 toggle(&mut self.down, host);
+                different = true;
             }
             if self.chance(1.0 / (288.0 * 90.0)) {
                 toggle(&mut self.walled, host);
+                different = true;
             }
         }
+        different
     }
 
     /// What a scan of the plan, or of these targets, says.

@@ -91,6 +91,8 @@ pub struct Watch {
     unjudged: BTreeSet<String>,
     /// and when an exception begins to end, or ends, so that all must.
     turns: Option<Timestamp>,
+    /// What the history has come to: its clock never goes back, whatever the machine's does. What is told and asked again goes by
+    /// the machine's, as do those who wait for it.
     last: Timestamp,
     requests: u64,
 }
@@ -120,7 +122,7 @@ impl Watch {
         surroundings: Box<dyn Surroundings>,
     ) -> Result<Watch, Error> {
         let (known, memories, coverages, told) = Default::default();
-        let (last, requests, unjudged) = (Timestamp::MIN, 0, groups.keys().cloned().collect());
+        let (last, requests, unjudged) = (store::last_time(store.connection())?, 0, groups.keys().cloned().collect());
         let (policy, turns) = (None, None);
         let mut watch = Watch {
             store,
@@ -165,7 +167,6 @@ impl Watch {
 
     /// From now on these groups are watched. What is not watched any more is unknown from now on.
     pub fn reload(&mut self, groups: BTreeMap<String, Watched>, zone: TimeZone, now: Timestamp) -> Result<(), Error> {
-        let now = self.later(now);
         let gone: Vec<String> = self.coverages.keys().filter(|name| !groups.contains_key(*name)).cloned().collect();
         for name in gone {
             let done = self.unwatch(&name, now);
@@ -211,7 +212,6 @@ impl Watch {
         request: &Request,
         outcome: &Outcome,
     ) -> Result<Option<Request>, Error> {
-        let now = self.later(now);
         if !self.groups.contains_key(&request.group) {
             return Ok(None);
         }
@@ -224,7 +224,6 @@ impl Watch {
 
     /// Whatever time alone brings: groups that are not being scanned, maintenance that is over, words that people left.
     pub fn tick(&mut self, now: Timestamp) -> Result<(), Error> {
-        let now = self.later(now);
         let done = self.pass_on(now);
         self.or_recall(done)?;
         self.turn(now);
@@ -237,12 +236,12 @@ impl Watch {
 
     fn saw(
         &mut self,
-        now: Timestamp,
+        wall: Timestamp,
         started: Timestamp,
         request: &Request,
         scan: &Scan,
     ) -> Result<Option<Request>, Error> {
-        let snapshot = Snapshot::of(scan);
+        let (now, snapshot) = (self.later(wall), Snapshot::of(scan));
         let (watched, transaction, number) =
             (&self.groups[&request.group], self.store.transaction()?, self.requests + 1);
         store::add_scan(&transaction, &account(request, started, now, &snapshot), scan.plan())?;
@@ -250,7 +249,7 @@ impl Watch {
             group: &request.group,
             settings: &watched.detection,
             zone: &self.zone,
-            is_deferred: self.surroundings.is_in_maintenance(&request.group, now),
+            is_deferred: self.surroundings.is_in_maintenance(&request.group, wall),
             known: &mut self.known,
             memory: self.memories.entry(request.group.clone()).or_default(),
             docket: Docket::new(&transaction, now)?,
@@ -285,9 +284,9 @@ impl Watch {
             self.unjudged.insert(request.group.clone());
         }
         let notices = step.docket.notices();
-        self.surroundings.announce(&transaction, &notices, now)?;
+        self.surroundings.announce(&transaction, &notices, wall)?;
         transaction.commit()?;
-        let not_before = now + watched.detection.confirm_every;
+        let not_before = wall + watched.detection.confirm_every;
         Ok(questions.map(|targets| {
             self.requests = number;
             let (group, purpose) = (request.group.clone(), Purpose::Confirmation);
@@ -295,8 +294,8 @@ impl Watch {
         }))
     }
 
-    fn failed(&mut self, now: Timestamp, started: Timestamp, request: &Request, error: &str) -> Result<(), Error> {
-        let group = &request.group;
+    fn failed(&mut self, wall: Timestamp, started: Timestamp, request: &Request, error: &str) -> Result<(), Error> {
+        let (now, group) = (self.later(wall), &request.group);
         let (watched, transaction) = (&self.groups[group], self.store.transaction()?);
         let account = Account {
             outcome: "failed".into(),
@@ -320,12 +319,13 @@ impl Watch {
             docket.begin(Draft { group, trigger, cause, severity, since }.at(now).with("error", error))?;
         }
         store::remember(&transaction, &memory_name(group), memory)?;
-        self.surroundings.announce(&transaction, &docket.notices(), now)?;
+        self.surroundings.announce(&transaction, &docket.notices(), wall)?;
         Ok(transaction.commit()?)
     }
 
-    fn pass_time(&mut self, group: &str, now: Timestamp) -> Result<(), Error> {
-        let (watched, is_deferred) = (&self.groups[group], self.surroundings.is_in_maintenance(group, now));
+    fn pass_time(&mut self, group: &str, wall: Timestamp) -> Result<(), Error> {
+        let now = self.later(wall);
+        let (watched, is_deferred) = (&self.groups[group], self.surroundings.is_in_maintenance(group, wall));
         let Some(memory) = self.memories.get_mut(group) else { return Ok(()) };
         let late = |last: Timestamp| watched.late_after.is_some_and(|late| now >= last + late);
         let is_late = memory.last_success.is_some_and(late) && memory.failures == 0;
@@ -364,14 +364,15 @@ impl Watch {
             step.comply(&self.coverages)?;
         }
         store::remember(&transaction, &memory_name(group), step.memory)?;
-        self.surroundings.announce(&transaction, &step.docket.notices(), now)?;
+        self.surroundings.announce(&transaction, &step.docket.notices(), wall)?;
         transaction.commit()?;
         self.unjudged.retain(|name| name != group || !judges);
         Ok(())
     }
 
     /// Exceptions end, and begin to end, without a scan.
-    fn turn(&mut self, now: Timestamp) {
+    fn turn(&mut self, wall: Timestamp) {
+        let now = self.later(wall);
         if self.turns.is_some_and(|turns| turns <= now) {
             self.unjudged.extend(self.groups.keys().cloned());
         }
@@ -390,7 +391,8 @@ impl Watch {
     }
 
     /// Nothing is known any more of what only that group covered.
-    fn unwatch(&mut self, group: &str, now: Timestamp) -> Result<(), Error> {
+    fn unwatch(&mut self, group: &str, wall: Timestamp) -> Result<(), Error> {
+        let now = self.later(wall);
         let transaction = self.store.transaction()?;
         let Some(covered) = self.coverages.remove(group) else { return Ok(()) };
         forget(&transaction, &mut self.known, &covered, &self.coverages, now)?;
@@ -402,7 +404,7 @@ impl Watch {
         store::remember_coverage(&transaction, group, &Coverage::default())?;
         store::remember(&transaction, &memory_name(group), &Memory::default())?;
         self.memories.remove(group);
-        self.surroundings.announce(&transaction, &docket.notices(), now)?;
+        self.surroundings.announce(&transaction, &docket.notices(), wall)?;
         Ok(transaction.commit()?)
     }
 
@@ -428,7 +430,7 @@ impl Watch {
         Ok(())
     }
 
-    /// The clock of the history never goes back, whatever the machine's does.
+    /// The time by the clock of the history.
     fn later(&mut self, now: Timestamp) -> Timestamp {
         self.last = self.last.max(now);
         self.last
@@ -467,4 +469,4 @@ fn memory_name(group: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

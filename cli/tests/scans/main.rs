@@ -3,6 +3,7 @@
 
 #[path = "../shared/command.rs"]
 mod command;
+mod alerts;
 mod demo;
 mod doctor;
 mod dropped;
@@ -20,6 +21,7 @@ mod scope;
 mod seed;
 mod stats;
 mod streaming;
+mod systemd;
 mod terminal;
 mod then;
 mod watch;

@@ -19,16 +19,16 @@ use super::{halfopen, listeners, text};
 const GROUP: &str = "[[group]]\nname = \"here\"\ntargets = [\"127.0.0.1\", \"::1\"]\nports = [\"1-1024\"]\n";
 
 /// A folder with settings.
-struct Place(TempDir);
+pub(super) struct Place(TempDir);
 
 impl Place {
-    fn new(settings: &str) -> Place {
+    pub(super) fn new(settings: &str) -> Place {
         let place = Place(tempfile::tempdir().unwrap());
         place.write(settings);
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -48,13 +48,13 @@ impl Place {
 }
 
 /// A service under way.
-struct Service {
+pub(super) struct Service {
     child: Child,
     stderr: BufReader<ChildStderr>,
 }
 
 impl Service {
-    fn start(place: &Place) -> Service {
+    pub(super) fn start(place: &Place) -> Service {
         Service::with(place, |_| {})
     }
 
@@ -67,7 +67,7 @@ impl Service {
     }
 
     /// Reads as far as a line with this in it.
-    fn wait_for(&mut self, what: &str) -> String {
+    pub(super) fn wait_for(&mut self, what: &str) -> String {
         let mut all = String::new();
         loop {
             let before = all.len();
@@ -78,12 +78,17 @@ impl Service {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it is there");
     }
 
+    /// Waits for its end.
+    pub(super) fn wait(mut self) {
+        self.child.wait().unwrap();
+    }
+
     /// Ends it; the rest of what it says, and its exit code.
-    fn end(mut self) -> (String, Option<i32>) {
+    pub(super) fn end(mut self) -> (String, Option<i32>) {
         self.signal(Signal::TERM);
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();

@@ -23,14 +23,19 @@ struct Server {
     received: Receiver<Received>,
 }
 
+/// A request, as far as it came.
 #[derive(Debug)]
-struct Received {
+pub(crate) struct Received {
     head: String,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Received {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn is_whole(&self) -> bool {
+        self.head.ends_with("\r\n\r\n") && self.header("content-length") == self.body.len().to_string()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
         let line = self.head.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}:")));
         line.and_then(|line| line.split_once(": ")).map_or("", |(_, value)| value)
     }
@@ -64,14 +69,14 @@ impl Server {
     }
 }
 
-fn request(stream: &mut TcpStream) -> Received {
+pub(crate) fn request(stream: &mut TcpStream) -> Received {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
     let received = Received { head, body: Vec::new() };
     let length = received.header("content-length").parse().unwrap_or(0);
-    let mut body = vec![0; length];
-    let _ = reader.read_exact(&mut body);
+    let mut body = Vec::new();
+    let _ = reader.take(length).read_to_end(&mut body);
     Received { body, ..received }
 }
 

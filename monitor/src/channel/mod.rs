@@ -227,7 +227,7 @@ fn plain_warning(what: &str, to: &http::Address) -> Option<String> {
 }
 
 #[cfg(test)]
-mod delivery_tests;
+pub(crate) mod delivery_tests;
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -33,7 +33,7 @@ pub struct Memory {
     suspected: BTreeMap<Endpoint, Suspicion>,
     /// Hosts that seem to be silent.
     silent: BTreeMap<IpAddr, Sights>,
-    /// How often it was asked again in this round.
+    /// How often it was asked again since all was decided.
     rounds: u8,
     /// Ports that changed in the last 21 scans.
     flaps: BTreeMap<Endpoint, Flap>,
@@ -108,22 +108,21 @@ impl Memory {
 
     /// Takes what a regular scan saw: suspects what differs, and forgets suspicions that do not hold.
     pub fn regular(&mut self, known: &Known, snapshot: &Snapshot, settings: &Detection, now: Timestamp) {
-        self.rounds = 0;
-        // What was under way when the monitor was stopped begins anew, but keeps its beginning.
+        // What is under way goes on, and this is one sight more of it: where scans follow each other more quickly than they are
+        // confirmed, and after a restart.
         let earlier = std::mem::take(&mut self.suspected);
         let silent = std::mem::take(&mut self.silent);
         for (&address, seen) in &snapshot.hosts {
             let Some(host) = known.get(&address) else { continue };
             for (port, fact) in differing(host, seen) {
                 let endpoint = Endpoint::tcp(address, port);
-                let since = earlier.get(&endpoint).filter(|it| it.fact.state == fact.state).map(|it| it.sights.since);
-                let sights = Sights { since: since.unwrap_or(now), count: 1 };
+                let same = earlier.get(&endpoint).filter(|it| it.fact.state == fact.state && !it.is_refuted);
+                let sights = Sights::again(same.map(|it| it.sights), now);
                 self.suspected.insert(endpoint, Suspicion { fact, sights, is_refuted: false });
             }
         }
         for address in missed(known, snapshot) {
-            let since = silent.get(&address).map_or(now, |sights| sights.since);
-            self.silent.insert(address, Sights { since, count: 1 });
+            self.silent.insert(address, Sights::again(silent.get(&address).copied(), now));
         }
         self.watch_flaps(known, snapshot, settings);
     }
@@ -159,6 +158,7 @@ impl Memory {
     /// All is decided: what is sure. Suspicions are forgotten.
     pub fn conclude(&mut self, known: &Known, settings: &Detection) -> Findings {
         let mut findings = Findings::default();
+        self.rounds = 0;
         let silent = std::mem::take(&mut self.silent);
         let is_down = |address: &IpAddr| silent.get(address).is_some_and(|sights| sights.count >= settings.down_after);
         for (endpoint, Suspicion { fact, sights, is_refuted }) in std::mem::take(&mut self.suspected) {
@@ -212,6 +212,13 @@ impl Memory {
             }
         }
         self.flaps.retain(|_, flap| !flap.is_calm());
+    }
+}
+
+impl Sights {
+    /// One more, or the first.
+    fn again(earlier: Option<Sights>, now: Timestamp) -> Sights {
+        earlier.map_or(Sights { since: now, count: 1 }, |it| Sights { count: it.count.saturating_add(1), ..it })
     }
 }
 

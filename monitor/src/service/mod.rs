@@ -14,6 +14,8 @@
 //! the monitor gives up; the pipes to them are `link`. systemd is told by `notify`, people by `journal`.
 
 pub mod conductor;
+#[cfg(test)]
+mod crash_tests;
 mod file;
 pub mod guard;
 pub mod journal;
@@ -22,6 +24,8 @@ pub mod lock;
 mod notify;
 mod protocol;
 pub mod scanner;
+#[cfg(test)]
+mod simulation_tests;
 pub mod watching;
 
 use std::io;

@@ -181,7 +181,8 @@ pub fn append(connection: &Connection, at: Timestamp, group: Option<&str>, what:
     let host = what.host().map(|host| host.to_string());
     connection
         .prepare_cached(
-            "INSERT INTO event (at, type, watched_group, host, port, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO event (at, type, watched_group, host, port, body)
+             VALUES (MAX(?1, COALESCE((SELECT MAX(at) FROM event), ?1)), ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![millis(at), what.name(), group, host, what.port(), body])?;
     Ok(connection.last_insert_rowid())

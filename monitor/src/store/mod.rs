@@ -23,8 +23,8 @@ pub use runs::{
     Known, KnownHost, Past, Presence, ever_open, ever_open_ports, history, known, presences, write_presence, write_runs,
 };
 pub use scans::{
-    Account, Last, add_scan, last_begun, last_regular, last_scans, newest_scan, probes_after, remember_coverage,
-    remembered_coverage,
+    Account, Last, add_scan, last_begun, last_regular, last_scans, last_time, newest_scan, probes_after,
+    remember_coverage, remembered_coverage,
 };
 
 /// What an open interval ends with.

@@ -68,7 +68,7 @@ pub fn last_scans(connection: &Connection, group: Option<&str>, limit: u32) -> R
 pub fn last_begun(connection: &Connection, group: &str) -> Result<Option<Timestamp>, Error> {
     let mut row = connection.prepare_cached(
         "SELECT started FROM scan JOIN watched_group ON watched_group.id = scan.watched_group
-         WHERE name = ?1 AND purpose = 'regular' AND outcome <> 'skipped' ORDER BY ended DESC LIMIT 1",
+         WHERE name = ?1 AND purpose = 'regular' AND outcome <> 'skipped' ORDER BY ended DESC, scan.id DESC LIMIT 1",
     )?;
     Ok(row.query_row([group], |row| row.get(0)).optional()?.map(time))
 }
@@ -117,6 +117,13 @@ pub fn probes_after(connection: &Connection, after: i64) -> Result<Vec<(i64, Str
     )?;
     let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()));
     Ok(rows.query_map([after], row)?.collect::<Result<_, _>>()?)
+}
+
+/// The latest time in the history.
+pub fn last_time(connection: &Connection) -> Result<Timestamp, Error> {
+    let query = "SELECT MAX(at) FROM (SELECT MAX(ended) AS at FROM scan UNION ALL SELECT MAX(at) FROM event)";
+    let last: Option<i64> = connection.query_row(query, [], |row| row.get(0))?;
+    Ok(last.map_or(Timestamp::MIN, time))
 }
 
 /// The group's scans are about this now.

@@ -16,27 +16,28 @@ use crate::endpoint::Endpoint;
 use crate::store::{Selection, events};
 use crate::wording::title;
 
-const PORTS: std::ops::RangeInclusive<u16> = 20..=29;
+pub(crate) const PORTS: std::ops::RangeInclusive<u16> = 20..=29;
 
-fn host(last: u8) -> IpAddr {
+pub(crate) fn host(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
 }
 
-fn endpoint(last: u8, port: u16) -> Endpoint {
+pub(crate) fn endpoint(last: u8, port: u16) -> Endpoint {
     Endpoint::tcp(host(last), port)
 }
 
 /// What is true of the network.
-struct Site {
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
     /// Hosts with their open ports; of the others, those in `walled` are silent, and the rest closed.
-    open: BTreeMap<IpAddr, BTreeSet<u16>>,
-    walled: BTreeMap<IpAddr, BTreeSet<u16>>,
+    pub(crate) open: BTreeMap<IpAddr, BTreeSet<u16>>,
+    pub(crate) walled: BTreeMap<IpAddr, BTreeSet<u16>>,
     /// Nobody answers; and whether hosts are known by their link addresses.
-    cut: Option<bool>,
-    down: BTreeSet<IpAddr>,
+    pub(crate) cut: Option<bool>,
+    pub(crate) down: BTreeSet<IpAddr>,
     /// A scan cannot be made.
-    error: Option<&'static str>,
-    ports: Coverage,
+    pub(crate) error: Option<&'static str>,
+    pub(crate) ports: Coverage,
 }
 
 /// What was told, and whether there is maintenance.
@@ -68,7 +69,7 @@ struct Play {
 }
 
 impl Site {
-    fn new(hosts: &[(u8, &[u16])]) -> Site {
+    pub(crate) fn new(hosts: &[(u8, &[u16])]) -> Site {
         let open = hosts.iter().map(|&(last, open)| (host(last), open.iter().copied().collect())).collect();
         let all = hosts.iter().flat_map(|&(last, _)| PORTS.map(move |port| (host(last), port)));
         let ports = all.chain(PORTS.map(|port| (host(99), port))).collect();
@@ -76,7 +77,7 @@ impl Site {
         Site { open, walled, cut: None, down, error: None, ports }
     }
 
-    fn state(&self, host: IpAddr, port: u16) -> State {
+    pub(crate) fn state(&self, host: IpAddr, port: u16) -> State {
         let is_silent = self.cut.is_some() || self.down.contains(&host) || !self.open.contains_key(&host);
         let is_walled = self.walled.get(&host).is_some_and(|walled| walled.contains(&port));
         match () {
@@ -86,27 +87,34 @@ impl Site {
         }
     }
 
-    fn scan(&self, asked: &Coverage, at: Timestamp) -> Outcome {
+    pub(crate) fn scan(&self, asked: &Coverage, at: Timestamp) -> Outcome {
         if let Some(error) = self.error {
             return Outcome::Failed(error.to_owned());
         }
         let mut scan = Scan::default();
+        self.records(asked, at).into_iter().for_each(|record| scan.add(record));
+        Outcome::Scan(Box::new(scan))
+    }
+
+    /// What a scan says.
+    pub(crate) fn records(&self, asked: &Coverage, at: Timestamp) -> Vec<Record> {
         let settings = Settings { show: Show::ALL, ..Settings::default() };
-        scan.add(Record::Scan(Box::new(Header { settings, coverage: asked.clone(), ..Header::default() })));
+        let mut records =
+            vec![Record::Scan(Box::new(Header { settings, coverage: asked.clone(), ..Header::default() }))];
         let hosts = (0..=255).map(host).filter_map(|address| Some((address, asked.ports(address)?)));
         for (address, ports) in hosts {
             if self.cut == Some(true) {
-                scan.add(Record::HostDown(HostDown { address, reason: "no-arp".into() }));
+                records.push(Record::HostDown(HostDown { address, reason: "no-arp".into() }));
                 continue;
             }
             for port in ports.runs().iter().flat_map(|&(first, last)| first..=last) {
                 let state = self.state(address, port);
                 let reason = ["syn-ack", "rst", "no-response"][state as usize].into();
-                scan.add(Record::Verdict(Verdict { reason, time: at, ..Verdict::bare(address, port, state) }));
+                records.push(Record::Verdict(Verdict { reason, time: at, ..Verdict::bare(address, port, state) }));
             }
         }
-        scan.add(Record::Summary(Box::new(Summary { outcome: "complete".into(), ..Summary::default() })));
-        Outcome::Scan(Box::new(scan))
+        records.push(Record::Summary(Box::new(Summary { outcome: "complete".into(), ..Summary::default() })));
+        records
     }
 }
 
@@ -715,4 +723,18 @@ mod policy {
         assert_eq!(told.len(), 2, "{told:?}");
         assert_eq!(told[1], "Against policy: port 24 is open on 192.0.2.1");
     }
+}
+
+#[test]
+fn scans_that_come_more_quickly_than_confirmations_confirm_each_other() {
+    let mut play = Play::new(&[(1, &[22, 24]), (2, &[22])]);
+    play.site.open.get_mut(&host(1)).unwrap().remove(&24);
+    play.site.down.insert(host(2));
+    for second in 1..=3 {
+        assert_eq!(play.told(), [""; 0], "after {second}");
+        let at = play.now + Duration::from_secs(second);
+        let request = play.watch.regular("lan", at);
+        play.watch.scanned(at, at, &request, &play.site.scan(&play.site.ports, at)).unwrap();
+    }
+    assert_eq!(play.told(), ["192.0.2.2 does not answer any more", "Port 24 closed on 192.0.2.1"]);
 }
