@@ -35,6 +35,8 @@ pub(crate) struct Stats {
     troubles: Receiver<String>,
     name: String,
     due: Instant,
+    /// A line was left out because others still wait.
+    full: bool,
     warned: bool,
 }
 
@@ -60,7 +62,7 @@ impl StatsFile {
         let (trouble, troubles) = sync_channel(WAITING);
         let writer = move || write(file, &arriving, &trouble);
         thread::Builder::new().name("stats".into()).spawn(writer).map_err(Failure::Stats)?;
-        Ok(Stats { lines: Some(lines), troubles, name, due: Instant::now(), warned: false })
+        Ok(Stats { lines: Some(lines), troubles, name, due: Instant::now(), full: false, warned: false })
     }
 }
 
@@ -105,14 +107,16 @@ impl Stats {
     fn send(&mut self, line: &Line) {
         let Ok(mut text) = serde_json::to_vec(line) else { return };
         text.push(b'\n');
-        // Whether there is room, the writer says; a disk that hangs is no trouble of the scan's.
-        if let Some(Err(TrySendError::Disconnected(_))) = self.lines.as_ref().map(|lines| lines.try_send(text)) {
-            self.lines = None;
+        match self.lines.as_ref().map(|lines| lines.try_send(text)) {
+            Some(Err(TrySendError::Full(_))) => self.full = true,
+            Some(Err(TrySendError::Disconnected(_))) => self.lines = None,
+            _ => {}
         }
     }
 
     fn warning(&mut self) -> Option<String> {
-        let trouble = self.troubles.try_recv().ok();
+        let full = self.full.then(|| "it takes no more for the time being".into());
+        let trouble = self.troubles.try_recv().ok().or(full);
         self.warn(trouble)
     }
 
@@ -127,9 +131,12 @@ impl Stats {
 fn open(path: &Path) -> io::Result<File> {
     match path.metadata().map(|file| file.file_type()) {
         Ok(kind) if kind.is_fifo() => {
-            OpenOptions::new().read(true).write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)
+            let flags = OFlags::NONBLOCK.bits() as i32;
+            let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+            // Somebody else's, and open already: its thread waits for room then, and what comes meanwhile is left out.
+            opened.or_else(|error| disk::inherited(path).ok_or(error))
         }
-        Ok(kind) if !kind.is_file() => OpenOptions::new().write(true).open(path),
+        Ok(kind) if !kind.is_file() => disk::special(path),
         _ => {
             let (file, _) = disk::open(&disk::behind(path)?)?;
             file.set_len(0).map(|()| file)

@@ -14,12 +14,13 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, fcntl_getfl};
 use rustix::io::Errno;
-use rustix::process::geteuid;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
 
 /// As many links as the kernel follows (path_resolution(7)).
 const LINKS: u8 = 40;
@@ -97,6 +98,50 @@ pub fn found(path: &Path, writer: Option<u32>) -> io::Result<File> {
     existing(path, true, writer)
 }
 
+/// Whether something is there that only its descriptor leads to, like a pipe behind /dev/fd/3: it is in no folder.
+pub fn is_nameless(path: &Path) -> bool {
+    fs::metadata(path).is_ok() && fs::canonicalize(path).is_err()
+}
+
+/// Opens a pipe or a device to be written. What is open in this process already, and somebody else's, is its descriptor once
+/// more.
+///
+/// # Errors
+/// The system's.
+pub fn special(path: &Path) -> io::Result<File> {
+    match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => inherited(path).ok_or(error),
+        opened => opened,
+    }
+}
+
+/// What this process has open to be written under a name like /dev/fd/3, where that leads to nothing with a name of its own:
+/// whose it is does not matter for who has it open.
+pub fn inherited(path: &Path) -> Option<File> {
+    if !is_nameless(path) {
+        return None;
+    }
+    let open = match descriptor(path, LINKS)? {
+        1 => io::stdout().as_fd().try_clone_to_owned().ok()?,
+        2 => io::stderr().as_fd().try_clone_to_owned().ok()?,
+        number => {
+            let this = pidfd_open(getpid(), PidfdFlags::empty()).ok()?;
+            pidfd_getfd(this, number, PidfdGetfdFlags::empty()).ok()?
+        }
+    };
+    let writes = fcntl_getfl(&open).ok()?.intersects(OFlags::WRONLY | OFlags::RDWR);
+    writes.then(|| open.into())
+}
+
+/// The number of the descriptor that a name stands for.
+fn descriptor(path: &Path, links: u8) -> Option<i32> {
+    let folder = fs::canonicalize(path.parent()?).ok()?;
+    if folder == fs::canonicalize("/proc/self/fd").ok()? {
+        return path.file_name()?.to_str()?.parse().ok();
+    }
+    descriptor(&folder.join(fs::read_link(path).ok()?), links.checked_sub(1)?)
+}
+
 fn make(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).open(path)
 }
@@ -139,6 +184,8 @@ fn trust(found: &Metadata, folder: &Path, writer: Option<u32>) -> io::Result<()>
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     use super::*;
@@ -172,7 +219,7 @@ mod tests {
         refused(read(&at("second"), None), "it is a symbolic link");
         assert!(!at("later").exists() && fs::symlink_metadata(at("second")).is_ok());
         let (reader, writer) = io::pipe().unwrap();
-        let name = PathBuf::from(format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer)));
+        let name = PathBuf::from(format!("/dev/fd/{}", writer.as_raw_fd()));
         assert_eq!(behind(&name).unwrap(), name, "a pipe has no name of its own");
         drop(reader);
     }
@@ -191,6 +238,21 @@ mod tests {
         refused(anew(&path), "it has a second name");
         refused(anew(folder.path()), "");
         assert_eq!(fs::read(&second).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn what_is_open_already_is_had_by_its_number() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let name = |of: i32| PathBuf::from(format!("/dev/fd/{of}"));
+        let mut again = inherited(&name(writer.as_raw_fd())).unwrap();
+        assert!(is_nameless(&name(writer.as_raw_fd())) && inherited(&name(reader.as_raw_fd())).is_none());
+        again.write_all(b"line").unwrap();
+        drop((again, writer));
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "line");
+        assert!(!is_nameless(Path::new("/dev/null")) && inherited(Path::new("/dev/null")).is_none());
+        assert!(!is_nameless(Path::new("/nowhere/file")));
     }
 
     /// Needs root to make files of others: an ordinary user could not be harmed by them.

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -305,7 +305,7 @@ impl Sink {
         // What is behind a link is replaced, not the link.
         let path = disk::behind(path).map_err(|source| refused(path, source))?;
         if fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-            let opened = OpenOptions::new().write(true).open(&path).map_err(|source| refused(&path, source))?;
+            let opened = disk::special(&path).map_err(|source| refused(&path, source))?;
             return Ok(way(writer, Place::Direct(Box::new(opened))));
         }
         match writer {

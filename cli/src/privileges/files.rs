@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use halfopen_results::disk;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset,
     RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
@@ -35,7 +36,7 @@ pub(super) fn write_nothing() -> Result<RestrictionStatus, RulesetError> {
 }
 
 fn told(writes: &[PathBuf], landlock: LandlockStatus) -> String {
-    let which = if writes.is_empty() { "no files".into() } else { list(writes) };
+    let which = if named(writes).next().is_none() { "no files".into() } else { list(writes) };
     match landlock {
         LandlockStatus::Available { effective_abi, .. } => {
             format!("{which} within reach (Landlock {})", effective_abi as i32)
@@ -45,7 +46,7 @@ fn told(writes: &[PathBuf], landlock: LandlockStatus) -> String {
 }
 
 fn list(writes: &[PathBuf]) -> String {
-    let names: Vec<_> = writes.iter().map(|path| reach(path).0.display().to_string()).collect();
+    let names: Vec<_> = named(writes).map(|path| reach(path).0.display().to_string()).collect();
     format!("no files but in {}", names.join(", "))
 }
 
@@ -60,7 +61,7 @@ fn restrict(keep: &Keep) -> Result<RestrictionStatus, RulesetError> {
     {
         created = created.add_rule(PathBeneath::new(root, AccessFs::from_read(KNOWN)))?;
     }
-    for path in &keep.writes {
+    for path in named(&keep.writes) {
         let (place, access) = reach(path);
         // What is not there cannot be opened, and whoever opens it says so better.
         if let Ok(open) = PathFd::new(place) {
@@ -68,6 +69,11 @@ fn restrict(keep: &Keep) -> Result<RestrictionStatus, RulesetError> {
         }
     }
     created.restrict_self()
+}
+
+/// Those of them that can be reached by a name. The others are open already, or cannot be: no rule of Landlock can name them.
+fn named(writes: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
+    writes.iter().filter(|path| !disk::is_nameless(path))
 }
 
 /// What is to be within reach for the sake of this file: its directory, or a device or pipe itself.

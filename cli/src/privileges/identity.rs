@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use halfopen_results::disk;
 use rustix::fs::{Access, AtFlags, CWD, Gid, Uid, accessat};
 use rustix::process::{geteuid, getgid, getuid};
 use rustix::thread::{
@@ -163,7 +164,7 @@ fn is_writable(path: &Path, uid: u32) -> bool {
     let directory = directory_of(path);
     let beside = may(directory, Access::WRITE_OK | Access::EXEC_OK);
     match fs::metadata(path) {
-        Ok(found) if !found.is_file() => may(path, Access::WRITE_OK),
+        Ok(found) if !found.is_file() => may(path, Access::WRITE_OK) || disk::inherited(path).is_some(),
         Ok(found) => beside && may(path, Access::WRITE_OK) && is_replaceable(&found, directory, uid),
         Err(_) => beside,
     }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::Command;
 
 use halfopen_lab::{End, Namespace, lab_test, link, needs_xdp};
 use rustix::process::{Signal, geteuid};
@@ -127,6 +128,20 @@ lab_test!(who_called_sudo_is_who_scans, |_lab| {
     };
     assert!(said("12345").contains("rights while scanning: user 12345, group 12345; no capabilities; "));
     assert!(said("0").contains("rights while scanning: user 65534, group 65534; no capabilities; "));
+});
+
+lab_test!(a_pipe_that_is_open_already_takes_no_rights, |_lab| {
+    for output in ["-o jsonl=/dev/stderr", "-o jsonl=/dev/fd/3", "--stats-json /dev/fd/3", "-o jsonl=/dev/stdout"] {
+        let line = format!("exec \"$0\" scan 127.0.0.1 -p 80 --show all -v {output} 3>&2");
+        let mut shell = Command::new("sh");
+        let output = shell.args(["-c", &line]).arg(env!("CARGO_BIN_EXE_halfopen")).output().unwrap();
+        let (said, printed) = (text(&output.stderr), text(&output.stdout));
+        assert!(output.status.success() && !said.contains("warning"), "{line}: {said}");
+        assert!(said.contains("no files within reach (Landlock"), "{line}: {said}");
+        assert_eq!(said.contains("user 0 still"), user() == "0 0 0 0", "{line}: {said}");
+        let has = said.contains("\"closed\"") || printed.contains("\"closed\"");
+        assert!(has, "{line}: {said}{printed}");
+    }
 });
 
 /// Scans into files of every form in a directory that only this user can write to. Gives their owners.
