@@ -131,12 +131,17 @@ pub(crate) fn output(text: &str) -> Result<OutputArg, String> {
         "human" => FormArg::Human,
         name => FormArg::Of(name.parse::<Form>().map_err(|_| format!("expected one of {}", forms()))?),
     };
-    match file {
-        None | Some("-") if form == FormArg::Of(Form::Sqlite) => Err("sqlite needs a file: sqlite=FILE".into()),
+    match file.filter(|file| !is_stdout(file)) {
+        None if form == FormArg::Of(Form::Sqlite) => Err("sqlite needs a file: sqlite=FILE".into()),
         Some("") => Err(format!("the name of a file is missing after {name}=")),
-        None | Some("-") => Ok(OutputArg { form, file: None }),
+        None => Ok(OutputArg { form, file: None }),
         Some(file) => Ok(OutputArg { form, file: Some(file.into()) }),
     }
+}
+
+/// Standard output by any of its names: what goes there is one output, whatever it was called.
+fn is_stdout(file: &str) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].contains(&file)
 }
 
 /// The names of all forms, for messages.
@@ -183,6 +188,9 @@ mod tests {
         let of = |form, file: Option<&str>| Ok(OutputArg { form, file: file.map(Into::into) });
         assert_eq!(output("human"), of(FormArg::Human, None));
         assert_eq!(output("csv=-"), of(FormArg::Of(Form::Csv), None));
+        assert_eq!(output("csv=/dev/stdout"), of(FormArg::Of(Form::Csv), None));
+        assert_eq!(output("csv=/dev/fd/1"), of(FormArg::Of(Form::Csv), None));
+        assert!(output("sqlite=/dev/stdout").is_err());
         assert_eq!(output("xml=a=b.xml"), of(FormArg::Of(Form::Xml), Some("a=b.xml")));
         for form in Form::ALL.into_iter().filter(|form| form.streams()) {
             assert_eq!(output(form.name()), of(FormArg::Of(form), None));

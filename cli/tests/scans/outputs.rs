@@ -53,6 +53,14 @@ lab_test!(every_form_at_once, |lab| {
     }
 });
 
+lab_test!(standard_output_by_its_name_in_dev_is_standard_output, |lab| {
+    let _listeners = listeners(lab);
+    for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        let printed = text(&run(&format!("scan 127.0.0.1 ::1 -p 1-1024 -q -o list={name}")).stdout);
+        assert_eq!(sorted(&printed), OPEN, "{name}");
+    }
+});
+
 lab_test!(a_filter_chooses_findings, |lab| {
     let _listeners = listeners(lab);
     let output = run("scan 127.0.0.1 ::1 -p 1-1024 -o list --filter port<100");
