@@ -45,6 +45,19 @@ lab_test!(an_interrupt_ends_with_the_summary_record, |_lab| {
     assert_eq!(verdicts, probed);
 });
 
+lab_test!(an_interrupted_scan_is_no_success_in_nmaps_forms, |_lab| {
+    let directory = tempfile::tempdir().unwrap();
+    let base = directory.path().join("all");
+    let mut scan = Scan::start(&format!("scan 127.0.0.1 -p- --rate 100 --show all --output-all {}", base.display()));
+    assert!(scan.line().contains("127.0.0.1"));
+    scan.signal(Signal::INT);
+    assert_eq!(scan.end().2.code(), Some(130));
+    let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    let (xml, grepable) = (read("all.xml"), read("all.gnmap"));
+    assert!(xml.contains("exit=\"error\" errormsg=\"stopped before its end: ") && !xml.contains("success"), "{xml}");
+    assert!(grepable.contains("# halfopen stopped at ") && !grepable.contains("done at"), "{grepable}");
+});
+
 lab_test!(a_killed_scan_leaves_no_program_on_the_device, |lab| {
     needs_xdp();
     let far = Namespace::new("far");

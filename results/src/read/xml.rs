@@ -114,7 +114,8 @@ impl Reader {
                 let suspect = value(tag, "comment")?.and_then(|text| text.strip_prefix("suspect: ").map(str::to_owned));
                 self.host = Some(Host { suspect, ..Host::default() });
             }
-            ("finished", _) if value(tag, "exit")?.as_deref() == Some("error") => {
+            // What stopped a scan of our own, its account says.
+            ("finished", _) if self.scan.summary.is_none() && value(tag, "exit")?.as_deref() == Some("error") => {
                 self.scan.error = Some(value(tag, "errormsg")?.unwrap_or_default());
             }
             (_, Some(host)) => host.open(tag)?,

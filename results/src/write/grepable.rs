@@ -62,7 +62,7 @@ impl Document for Grepable {
         }
         match &told.scan.error {
             Some(error) => writeln!(out, "# halfopen failed at {}: {}", told.ended_text(), on_one_line(error)),
-            None => writeln!(out, "# halfopen done at {} -- {}", told.ended_text(), told.account()),
+            None => writeln!(out, "# halfopen {} -- {}", told.end(), told.account()),
         }
     }
 }
@@ -107,6 +107,15 @@ mod tests {
         ];
         assert_eq!(lines, expected);
         assert_eq!(text.lines().count(), expected.len() + 2);
+    }
+
+    #[test]
+    fn a_scan_that_was_stopped() {
+        let summary = crate::record::Summary { outcome: "stopped".into(), ..samples::summary() };
+        let mut out = Vec::new();
+        Grepable::new(name).write(&mut [Ok(Record::Summary(Box::new(summary)))].into_iter(), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("# halfopen stopped at ") && !text.contains("done at"), "{text}");
     }
 
     #[test]

@@ -63,6 +63,26 @@ impl Told {
         (total.saturating_sub(down), down, total)
     }
 
+    /// Whether it was interrupted: it has an account, but of less than was planned.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.scan.summary.as_ref().is_some_and(|summary| summary.outcome == "stopped")
+    }
+
+    /// Why the scan is not whole.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let stopped = self.scan.summary.as_ref().filter(|_| self.is_stopped()).map(|summary| {
+            let (missing, targets) = (summary.counts.unclassified, summary.targets);
+            format!("stopped before its end: {missing} of {targets} targets have no verdict")
+        });
+        self.scan.error.clone().or(stopped)
+    }
+
+    /// `done at Tue Nov 14 22:13:26 2023`.
+    pub(super) fn end(&self) -> String {
+        let how = if self.is_stopped() { "stopped" } else { "done" };
+        format!("{how} at {}", self.ended_text())
+    }
+
     /// `1 IP address (1 host up) scanned in 0.02 seconds`.
     pub(super) fn account(&self) -> String {
         let (up, _, total) = self.tally();

@@ -117,11 +117,11 @@ fn head(told: &Told, out: &mut dyn Write) -> io::Result<()> {
 fn tail(told: &Told, out: &mut dyn Write) -> io::Result<()> {
     let (ended, at) = (told.ended().as_second(), told.ended_text());
     let (up, down, total) = told.tally();
-    let exit = match &told.scan.error {
-        Some(error) => format!("exit=\"error\" errormsg=\"{}\"", text(error)),
+    let exit = match told.trouble() {
+        Some(error) => format!("exit=\"error\" errormsg=\"{}\"", text(&error)),
         None => "exit=\"success\"".into(),
     };
-    let summary = format!("halfopen done at {at}; {}", told.account());
+    let summary = format!("halfopen {}; {}", told.end(), told.account());
     write!(out, "<runstats><finished time=\"{ended}\" timestr=\"{at}\" summary=\"{summary}\" ")?;
     writeln!(out, "elapsed=\"{:.2}\" {exit}/><hosts up=\"{up}\" down=\"{down}\" total=\"{total}\"/>", told.elapsed())?;
     writeln!(out, "</runstats>\n</nmaprun>")
@@ -248,6 +248,19 @@ pub(crate) mod tests {
 </runstats>
 </nmaprun>"#;
         assert_eq!(lines, Vec::from_iter(expected.lines()), "{text}");
+    }
+
+    #[test]
+    fn a_scan_that_was_stopped_is_no_success() {
+        let mut summary = samples::summary();
+        summary.outcome = "stopped".into();
+        summary.counts.unclassified = 9;
+        let text = document([Record::Scan(Box::new(samples::header())), Record::Summary(Box::new(summary))]);
+        assert!(text.contains("summary=\"halfopen stopped at Tue Nov 14 22:13:26 2023; "), "{text}");
+        let why = "exit=\"error\" errormsg=\"stopped before its end: 9 of 1799 targets have no verdict\"";
+        assert!(text.contains(why) && !text.contains("success"), "{text}");
+        let read = crate::read::parse(&mut text.as_bytes()).unwrap().unwrap();
+        assert_eq!((read.error, &*read.summary.unwrap().outcome), (None, "stopped"));
     }
 
     #[test]
