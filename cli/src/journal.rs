@@ -44,6 +44,11 @@ impl Journal {
         written
     }
 
+    /// Whether nothing has been written down.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// The same file, for who waits until it is on the disk.
     pub(crate) fn handle(&self) -> io::Result<File> {
         self.file.try_clone()
@@ -83,6 +88,11 @@ fn parts(path: &Path) -> io::Result<Vec<u64>> {
     Ok(parts)
 }
 
+/// Removes a part.
+pub(crate) fn remove(path: &Path, generation: u64) {
+    let _ = fs::remove_file(part(path, generation));
+}
+
 /// Removes all parts: those that another scan may have left under this name, or this one when it is over.
 pub(crate) fn remove_all(path: &Path) {
     remove_before(path, u64::MAX);
@@ -91,9 +101,7 @@ pub(crate) fn remove_all(path: &Path) {
 /// Removes the parts before this one. Where the folder may not be read, that is the last one.
 pub(crate) fn remove_before(path: &Path, generation: u64) {
     let parts = parts(path).unwrap_or_else(|_| vec![generation.saturating_sub(1)]);
-    for old in parts.into_iter().filter(|&part| part < generation) {
-        let _ = fs::remove_file(part(path, old));
-    }
+    parts.into_iter().filter(|&part| part < generation).for_each(|old| remove(path, old));
 }
 
 fn whole_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {

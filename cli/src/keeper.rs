@@ -175,6 +175,7 @@ impl Keeper {
 
     /// Until the next checkpoint, no part is complete.
     fn give_up(&mut self, error: &io::Error) {
+        self.remove_empty();
         self.journal = None;
         self.shared.broken.store(true, Ordering::Release);
         self.warn(error);
@@ -225,6 +226,7 @@ impl Keeper {
     fn begin(&mut self, marks: Vec<Mark>, told: Told) -> io::Result<()> {
         let next = self.header.generation + 1;
         let journal = Journal::create(self.hold.path(), next)?;
+        self.remove_empty();
         self.header.generation = next;
         let job = Job { header: Header { marks, told, ..self.header.clone() }, journal: journal.handle()? };
         self.journal = Some(journal);
@@ -232,6 +234,13 @@ impl Keeper {
         self.shared.journaled.store(self.taken, Ordering::Release);
         self.is_busy = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         Ok(())
+    }
+
+    /// Takes the part that is being written away if it says nothing: on a full disk there would be one for every attempt.
+    fn remove_empty(&self) {
+        if self.journal.as_ref().is_some_and(Journal::is_empty) {
+            journal::remove(self.hold.path(), self.header.generation);
+        }
     }
 
     /// The scan was interrupted, all its events are taken, and no output has an end yet: writes the last checkpoint, and

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use halfopen_lab::lab_test;
 use rustix::process::Signal;
@@ -45,6 +45,28 @@ lab_test!(the_account_of_a_resumed_scan_is_of_the_whole, |lab| {
     assert!(said.contains("::1: 1 open, 199 closed; answers in "), "{said}");
     assert!(said.contains("plaintext: 23 telnet on 1 host"), "{said}");
     assert!(said.contains("\nat least "), "after a kill: {said}");
+});
+
+lab_test!(a_full_disk_has_no_heap_of_empty_parts, |_lab| {
+    let directory = tempfile::tempdir().unwrap();
+    // No file can grow, as on a full disk; who ignores the signal is told so by the system.
+    let line = "trap '' XFSZ; ulimit -f 0; exec \"$0\" scan 127.0.0.1 -p 1-2000 --show all --rate 300 \
+                --checkpoint-every 100ms --checkpoint \"$1\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).arg(env!("CARGO_BIN_EXE_halfopen")).arg(directory.path().join("kept"));
+    let mut scan = Scan::printing_to(std::io::pipe().unwrap(), &mut shell);
+    // It holds the pipe open, too.
+    drop(shell);
+    // A second's worth.
+    for _ in 0..300 {
+        assert!(scan.line().contains("closed"));
+    }
+    let parts = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let parts: Vec<_> = parts.filter(|name| name.to_string_lossy().contains("journal")).collect();
+    scan.signal(Signal::KILL);
+    let (_, said, _) = scan.end();
+    assert_eq!(said.matches("warning: cannot write a checkpoint").count(), 1, "{said}");
+    assert!(parts.len() <= 2, "{parts:?}");
 });
 
 lab_test!(one_program_at_a_time_has_a_checkpoint, |lab| {
