@@ -2,9 +2,8 @@
 //! prints it as it is (`results/JSONL.md` is its schema); people get it as text (`summary`).
 
 use std::env;
-use std::time::SystemTime;
 
-use halfopen::{HostRate, Plan, Rate};
+use halfopen::{HostRate, Plan, Rate, Running};
 pub(crate) use halfopen_results::record::Summary as Account;
 use halfopen_results::record::{Header, RateLimit, Settings as Effective};
 use halfopen_results::{Coverage, time};
@@ -36,11 +35,11 @@ impl PlanSize {
 }
 
 /// The first record of a scan that has begun.
-pub(crate) fn header(asked: &Settings, used: &halfopen::Settings, size: PlanSize, coverage: Coverage) -> Header {
+pub(crate) fn header(asked: &Settings, running: &Running, size: PlanSize, coverage: Coverage) -> Header {
     Header {
         version: env!("CARGO_PKG_VERSION").into(),
         command: env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
-        started: time::timestamp(SystemTime::now()),
+        started: time::timestamp(running.started()),
         targets: size.targets,
         hosts: size.hosts,
         blocked: size.blocked,
@@ -48,7 +47,7 @@ pub(crate) fn header(asked: &Settings, used: &halfopen::Settings, size: PlanSize
         scanner: None,
         shard: asked.args.targets.shard.map(|shard| shard.to_string()),
         authorisation: None,
-        settings: effective(asked, used),
+        settings: effective(asked, running.settings()),
         coverage,
     }
 }

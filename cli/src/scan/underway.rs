@@ -54,7 +54,7 @@ pub(super) fn run(
     let halt = Halt::of(running.stopper(), batches.as_ref().map(Batches::waker));
     let watch = signals::watch(halt.clone(), screen.clone(), place.is_some()).map_err(Failure::Signals)?;
     session.watch(halt.clone(), screen.clone(), place.is_some())?;
-    let header = account::header(settings, running.settings(), extent.size, extent.coverage);
+    let header = account::header(settings, &running, extent.size, extent.coverage);
     let header = session.authorise(header);
     let keeper = place.map(|place| Keeper::new(place, running.checkpointer(), screen.clone())).transpose();
     let keeper = keeper.map_err(Failure::Signals)?;

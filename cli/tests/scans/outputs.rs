@@ -53,6 +53,14 @@ lab_test!(every_form_at_once, |lab| {
     }
 });
 
+lab_test!(first_and_last_record_say_the_same_of_the_beginning, |_lab| {
+    for method in ["syn", "connect"] {
+        let records = records(&text(&run(&format!("scan 127.0.0.1 -p 80 --method {method} -o jsonl")).stdout));
+        let [first, last] = [records.first(), records.last()].map(|record| &record.unwrap()["started"]);
+        assert!(first.is_string() && first == last, "{method}: {first}, {last}");
+    }
+});
+
 lab_test!(standard_output_by_its_name_in_dev_is_standard_output, |lab| {
     let _listeners = listeners(lab);
     for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {

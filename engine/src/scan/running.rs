@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Receiver as Channel;
 
@@ -73,6 +73,11 @@ impl Running {
     /// The settings in effect.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// When it began, as its summary will say; of one that is resumed, when its first run did.
+    pub fn started(&self) -> SystemTime {
+        self.shared.basis.lock().started.unwrap_or(self.clock.started)
     }
 
     /// Waits for the end. Events that have not been read are dropped.
