@@ -117,7 +117,7 @@ pub(crate) enum Failure {
     Thread(io::Error),
     /// A list of what is not open.
     #[error(
-        "a list is of open ports, and --show leaves those out; add open, or take a form that has states, such as -o csv"
+        "a list is of open ports, and --show or --filter leaves those out; add open, or take a form that has states, such as -o csv"
     )]
     ClosedList,
     /// The monitor had to end.
@@ -177,7 +177,8 @@ impl Failure {
             | Failure::Open { .. }
             | Failure::Setting(_)
             | Failure::DemoTooLarge { .. } => USAGE,
-            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::ClosedList | Failure::Scan(_) => USAGE,
+            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::ClosedList => USAGE,
+            Failure::Scan(_) => USAGE,
             Failure::Store(store::Error::Open { .. } | store::Error::Missing { .. } | store::Error::Later { .. }) => {
                 USAGE
             }

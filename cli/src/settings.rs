@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use halfopen::{Cooldown, Discover, LinkKind, Method, Plan, PlanBuilder, Receive, Resolve, Scan, ScanBuilder, State};
 use halfopen_results::record::{self, Show};
 use halfopen_results::sink::{self, Wanted};
-use halfopen_results::{Choice, Destination, Field, Form, disk};
+use halfopen_results::{Choice, Destination, Field, Filter, Form, disk};
 use halfopen_services::top_ports;
 
 use crate::args::{
@@ -80,7 +80,9 @@ impl Settings {
             return Err(Failure::Setting(format!("--fields names {} twice", field.name())));
         }
         let wanted = Wanted { show: shown(&typed.show), fields: typed.fields.clone(), filter: typed.filter.clone() };
-        if wanted.show.is_some_and(|show| !show.open) && outputs.iter().any(|output| output.form == Form::List) {
+        let chosen = wanted.show.or_else(|| wanted.filter.as_ref().and_then(Filter::states));
+        let chosen_open = chosen.is_none_or(|show| show.open);
+        if !chosen_open && outputs.iter().any(|output| output.form == Form::List) {
             return Err(Failure::ClosedList);
         }
         let has_summary = matches!(on_stdout, Some(FormArg::Of(form)) if form.has_summary());
@@ -89,7 +91,7 @@ impl Settings {
             human: (!matches!(on_stdout, Some(FormArg::Of(_)))).then(Human::new),
             human_files: human_files(&typed.output),
             outputs,
-            show: wanted.show.unwrap_or(Show::OPEN),
+            show: chosen.unwrap_or(Show::OPEN),
             wanted,
             style,
             summary: !has_summary || (style.person && !io::stdout().is_terminal()),

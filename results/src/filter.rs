@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::address::Range;
 use crate::field::{Field, Kind, Value};
-use crate::record::{State, Verdict};
+use crate::record::{Show, State, Verdict};
 
 /// An expression that holds of some verdicts.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,13 @@ impl Filter {
     /// Whether it holds of this verdict.
     pub fn accepts(&self, verdict: &Verdict) -> bool {
         self.root.holds(verdict)
+    }
+
+    /// Of which states a verdict can be of which it holds; none if it does not speak of states.
+    pub fn states(&self) -> Option<Show> {
+        let can = |state| self.root.prospects(state).0;
+        let [open, closed, filtered] = State::ALL.map(can);
+        self.root.speaks_of(Field::State).then_some(Show { open, closed, filtered, down: false })
     }
 }
 
@@ -96,6 +103,33 @@ impl Node {
             Node::In(field, constants) => {
                 constants.iter().any(|constant| Operator::Equal.holds(field.of(verdict), constant))
             }
+        }
+    }
+}
+
+impl Node {
+    fn speaks_of(&self, field: Field) -> bool {
+        match self {
+            Node::Any(nodes) | Node::All(nodes) => nodes.iter().any(|node| node.speaks_of(field)),
+            Node::Not(node) => node.speaks_of(field),
+            Node::Compare(of, ..) | Node::In(of, _) => *of == field,
+        }
+    }
+
+    /// Whether it can hold of a verdict of this state, and whether it can fail to, whatever else the verdict has.
+    fn prospects(&self, state: State) -> (bool, bool) {
+        let all = |nodes: &[Node]| nodes.iter().map(|node| node.prospects(state)).collect::<Vec<_>>();
+        let equals = |constant: &Constant| Operator::Equal.holds(Some(Value::State(state)), constant);
+        let known = |holds: bool| (holds, !holds);
+        match self {
+            Node::Any(nodes) => (all(nodes).iter().any(|node| node.0), all(nodes).iter().all(|node| node.1)),
+            Node::All(nodes) => (all(nodes).iter().all(|node| node.0), all(nodes).iter().any(|node| node.1)),
+            Node::Not(node) => (node.prospects(state).1, node.prospects(state).0),
+            Node::Compare(Field::State, operator, constant) => {
+                known(operator.holds(Some(Value::State(state)), constant))
+            }
+            Node::In(Field::State, constants) => known(constants.iter().any(equals)),
+            _ => (true, true),
         }
     }
 }
@@ -419,6 +453,23 @@ mod tests {
             assert!(holds(text), "{text}");
         }
         assert!(!holds("ttl != none") && !holds("suspect == forged"));
+    }
+
+    #[test]
+    fn which_states_it_speaks_of() {
+        let states = |text: &str| text.parse::<Filter>().unwrap().states().map(Show::names);
+        for (text, expected) in [
+            ("state == closed", vec!["closed"]),
+            ("state != open", vec!["closed", "filtered"]),
+            ("not (state == open or port < 9)", vec!["closed", "filtered"]),
+            ("state in [open, filtered] and ttl > 9", vec!["open", "filtered"]),
+            ("state == closed or port == 80", vec!["open", "closed", "filtered"]),
+            ("state == open and not port == 80", vec!["open"]),
+            ("state == open and state == closed", vec![]),
+        ] {
+            assert_eq!(states(text), Some(expected), "{text}");
+        }
+        assert_eq!(states("port < 1024 and not suspect == none"), None);
     }
 
     #[test]

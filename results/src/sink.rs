@@ -48,7 +48,7 @@ pub enum Destination {
 /// What of a scan is wanted, of every output.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Which findings; none for what is usual for the form.
+    /// Which findings; none for those of the states that the filter speaks of, or else what is usual for the form.
     pub show: Option<Show>,
     /// Which fields of a verdict, in forms that have fields; all if none are named.
     pub fields: Vec<Field>,
@@ -59,7 +59,10 @@ pub struct Wanted {
 impl Wanted {
     /// Which findings an output of this form has.
     pub fn show(&self, form: Form) -> Show {
-        form.holds(self.show.unwrap_or_else(|| form.usual()))
+        let usual = form.usual();
+        let states = self.filter.as_ref().and_then(Filter::states);
+        let usual = states.map_or(usual, |states| Show { down: usual.down, ..states });
+        form.holds(self.show.unwrap_or(usual))
     }
 }
 

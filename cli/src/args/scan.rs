@@ -268,7 +268,8 @@ pub(crate) struct OutputArgs {
     ///
     /// Compares fields (see --fields) with == != < <= > >= and in [..], joined by and, or, not and parentheses:
     /// `state == open and port < 1024`, `address in [192.0.2.0/24, 2001:db8::/32]`, `suspect == none`. Numbers may be ranges
-    /// (80-89), addresses prefixes or ranges. Counts in the summary are complete.
+    /// (80-89), addresses prefixes or ranges. One that speaks of `state` needs no --show. --then, too, gets only what is chosen.
+    /// Counts in the summary are complete.
     #[arg(long, value_name = "EXPR")]
     pub(crate) filter: Option<Filter>,
 

@@ -158,7 +158,7 @@ fn an_interface_that_is_not_there() {
 #[test]
 fn what_an_output_has_no_place_for() {
     insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 -o jsonl --fields port,address,port"), @"error: --fields names port twice");
-    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 -o list --show closed,down"), @"error: a list is of open ports, and --show leaves those out; add open, or take a form that has states, such as -o csv");
+    insta::assert_snapshot!(usage("scan 127.0.0.1 -p 80 -o list --show closed,down"), @"error: a list is of open ports, and --show or --filter leaves those out; add open, or take a form that has states, such as -o csv");
 }
 
 #[test]

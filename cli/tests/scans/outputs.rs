@@ -79,6 +79,23 @@ lab_test!(a_filter_chooses_findings, |lab| {
     assert!(text(&output.stderr).contains("prot"), "{}", text(&output.stderr));
 });
 
+lab_test!(a_filter_that_speaks_of_states_needs_no_show, |lab| {
+    let _listeners = listeners(lab);
+    let ports = |options: &str| {
+        let output = run(&format!("scan 127.0.0.1 -p 21,22,80 -o csv --fields port {options}"));
+        text(&output.stdout).lines().skip(1).map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(ports("--filter state==closed"), ["21".into()].into());
+    assert_eq!(ports("--filter state!=filtered"), ["21", "22", "80"].map(String::from).into());
+    assert_eq!(ports("--filter port<80"), ["22".into()].into(), "open is what is usual");
+    assert!(ports("--filter state==closed --show open").is_empty(), "as typed");
+    let human = text(&run("scan 127.0.0.1 -p 21,22 --filter state==closed").stdout);
+    assert_eq!(human, "127.0.0.1 21/tcp closed rst ftp\n");
+    let refused = run("scan 127.0.0.1 -p 21 -o list --filter state==closed");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("--show or --filter leaves those out"), "{}", text(&refused.stderr));
+});
+
 lab_test!(a_killed_scan_leaves_sound_files, |_lab| {
     for lines in [1, 30, 500, 3_000] {
         let directory = tempfile::tempdir().unwrap();
