@@ -120,6 +120,9 @@ pub(crate) enum Failure {
         "a list is of open ports, and --show or --filter leaves those out; add open, or take a form that has states, such as -o csv"
     )]
     ClosedList,
+    /// Commands for nothing.
+    #[error("--then hands over open ports, and --show or --filter leaves those out; add open")]
+    ClosedThen,
     /// The monitor had to end.
     #[error(transparent)]
     Monitor(#[from] service::Error),
@@ -177,7 +180,7 @@ impl Failure {
             | Failure::Open { .. }
             | Failure::Setting(_)
             | Failure::DemoTooLarge { .. } => USAGE,
-            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::ClosedList => USAGE,
+            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::ClosedList | Failure::ClosedThen => USAGE,
             Failure::Scan(_) => USAGE,
             Failure::Store(store::Error::Open { .. } | store::Error::Missing { .. } | store::Error::Later { .. }) => {
                 USAGE

@@ -82,6 +82,9 @@ impl Settings {
         let wanted = Wanted { show: shown(&typed.show), fields: typed.fields.clone(), filter: typed.filter.clone() };
         let chosen = wanted.show.or_else(|| wanted.filter.as_ref().and_then(Filter::states));
         let chosen_open = chosen.is_none_or(|show| show.open);
+        if !chosen_open && args.then.command.is_some() {
+            return Err(Failure::ClosedThen);
+        }
         if !chosen_open && outputs.iter().any(|output| output.form == Form::List) {
             return Err(Failure::ClosedList);
         }

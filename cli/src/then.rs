@@ -17,7 +17,8 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use halfopen::{Event, State, Suspicion};
+use halfopen::{Event, State, Suspicion, Verdict};
+use halfopen_results::Filter;
 use halfopen_results::record::Commands;
 
 use crate::values;
@@ -32,8 +33,8 @@ pub(crate) struct ThenArgs {
     ///
     /// {host} is the address, {ports} its open ports with commas, {port} one of them (the command is run for each), {json} both
     /// as an object. The words are split as a shell would; no shell runs them, so what is put in cannot become anything else
-    /// than part of its word (for a shell, say so: sh -c '...' name {host}). Ports that --hide-suspect leaves out are not
-    /// handed over. What a command prints goes to standard error, whole, behind a line that names the host. A command that
+    /// than part of its word (for a shell, say so: sh -c '...' name {host}). Ports that --filter or
+    /// --hide-suspect leaves out are not handed over. What a command prints goes to standard error, whole, behind a line that names the host. A command that
     /// fails makes the exit code 1. Commands have the rights of whoever started halfopen; under sudo, root's.
     ///
     /// What an interrupted scan had found would be handed over by nobody, so not together with --checkpoint.
@@ -52,6 +53,8 @@ pub(crate) struct ThenArgs {
 /// What was found open, by host.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
+    /// Of which ports notice is taken; none for all.
+    filter: Option<Filter>,
     open: BTreeMap<IpAddr, BTreeMap<u16, Option<u8>>>,
     /// Marked when they came.
     marked: BTreeSet<(IpAddr, u16)>,
@@ -59,10 +62,15 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
+    /// Of the findings that a filter chooses.
+    pub(crate) fn chosen(filter: Option<Filter>) -> Hosts {
+        Hosts { filter, ..Hosts::default() }
+    }
+
     /// Takes notice of an event.
     pub(crate) fn hear(&mut self, event: &Event) {
         match event {
-            Event::Verdict(verdict) if verdict.state == State::Open => {
+            Event::Verdict(verdict) if verdict.state == State::Open && self.chooses(verdict) => {
                 let (address, port) = (verdict.target.address, verdict.target.port);
                 self.open.entry(address).or_default().insert(port, verdict.ttl);
                 self.marked.extend(verdict.suspect.map(|_| (address, port)));
@@ -72,9 +80,13 @@ impl Hosts {
         }
     }
 
+    fn chooses(&self, verdict: &Verdict) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.accepts(&verdict.into()))
+    }
+
     /// What is handed over, by address.
     fn handed(self, hide_suspect: bool) -> Vec<Host> {
-        let Hosts { open, marked, suspicions } = self;
+        let Hosts { open, marked, suspicions, .. } = self;
         let is_hidden = |address: IpAddr, port: u16, ttl: Option<u8>| {
             let concerns =
                 suspicions.get(&address).is_some_and(|told| told.usual_ttl.is_none() || told.concerns_ttl(ttl));

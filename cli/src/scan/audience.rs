@@ -20,7 +20,7 @@ pub(super) struct Audience<'a> {
 
 impl<'a> Audience<'a> {
     pub(super) fn new(settings: &Settings, screen: &Screen, observer: Observer<'a>) -> Audience<'a> {
-        let hosts = settings.args.then.command.as_ref().map(|_| Hosts::default());
+        let hosts = settings.args.then.command.as_ref().map(|_| Hosts::chosen(settings.wanted.filter.clone()));
         Audience { screen: screen.clone(), observer, hosts }
     }
 

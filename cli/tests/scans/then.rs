@@ -24,6 +24,18 @@ lab_test!(every_host_is_handed_over_with_its_ports, |lab| {
     assert_eq!(sorted(&text(&output.stdout)).len(), 4, "results stay what they are");
 });
 
+lab_test!(what_is_handed_over_is_what_is_chosen, |lab| {
+    let _listeners = listeners(lab);
+    let said =
+        text(&then("echo '{host} has' {ports}", &["-q", "--filter", "port in [22, 80] and not address == ::1"]).stderr);
+    assert!(said.contains("\n127.0.0.1 has 22,80\n") && !said.contains("::1"), "{said}");
+    for options in [["--show", "closed"], ["--filter", "state == closed"]] {
+        let output = then("echo {host}", &options);
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        assert!(text(&output.stderr).contains("--then hands over open ports, and "), "{}", text(&output.stderr));
+    }
+});
+
 lab_test!(a_command_for_each_port_and_its_exit_code_in_the_records, |lab| {
     let _listeners = listeners(lab);
     let output = then("test {port} = 80", &["-o", "jsonl", "--then-jobs", "2"]);
