@@ -189,6 +189,9 @@ fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use quick_xml::XmlVersion;
+    use quick_xml::events::Event;
+
     use super::*;
     use crate::record::Message;
     use crate::scan::samples;
@@ -248,6 +251,67 @@ pub(crate) mod tests {
 </runstats>
 </nmaprun>"#;
         assert_eq!(lines, Vec::from_iter(expected.lines()), "{text}");
+    }
+
+    /// What a database of hosts and services (as Metasploit's is) takes from nmap's XML: of each host its status and its
+    /// addresses by type, of each port its number, protocol, state and service.
+    #[derive(Debug, Default, PartialEq)]
+    struct Imported {
+        state: String,
+        addresses: Vec<(String, String)>,
+        ports: Vec<[String; 4]>,
+    }
+
+    fn imported(text: &str) -> Vec<Imported> {
+        let mut xml = quick_xml::Reader::from_str(text);
+        let mut hosts: Vec<Imported> = Vec::new();
+        loop {
+            let (Event::Start(tag) | Event::Empty(tag)) = (match xml.read_event().unwrap() {
+                Event::Eof => return hosts,
+                event => event,
+            }) else {
+                continue;
+            };
+            let value = |name: &str| {
+                let found = tag.try_get_attribute(name).unwrap();
+                let found = found.unwrap_or_else(|| panic!("no {name} in {tag:?}"));
+                found.normalized_value(XmlVersion::Explicit1_0).unwrap().into_owned()
+            };
+            let name = tag.name().as_ref().to_owned();
+            if name == "host" {
+                hosts.push(Imported::default());
+            }
+            let Some(host) = hosts.last_mut() else { continue };
+            match (name.as_str(), host.ports.last_mut()) {
+                ("status", _) => host.state = value("state"),
+                ("address", _) => host.addresses.push((value("addrtype"), value("addr"))),
+                ("port", _) => host.ports.push([value("portid"), value("protocol"), String::new(), String::new()]),
+                ("state", Some(port)) => port[2] = value("state"),
+                ("service", Some(port)) => port[3] = value("name"),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn importers_of_hosts_and_services_find_them() {
+        let host = |state: &str, kind: &str, address: &str, ports: &[[&str; 4]]| Imported {
+            state: state.into(),
+            addresses: vec![(kind.into(), address.into())],
+            ports: ports.iter().map(|port| port.map(String::from)).collect(),
+        };
+        let expected = [
+            host("up", "ipv4", "192.0.2.7", &[["443", "tcp", "open", "https"], ["444", "tcp", "closed", NAMELESS]]),
+            host(
+                "up",
+                "ipv4",
+                "192.0.2.9",
+                &[["25", "tcp", "filtered", NAMELESS], ["26", "tcp", "filtered", NAMELESS]],
+            ),
+            host("down", "ipv4", "192.0.2.77", &[]),
+            host("up", "ipv6", "2001:db8::7", &[["22", "tcp", "open", "ssh"]]),
+        ];
+        assert_eq!(imported(&document(samples::records())), expected);
     }
 
     #[test]
