@@ -226,7 +226,7 @@ fn resumable(settings: &Settings) -> Result<(), Failure> {
 fn goes_to_a_file(to: &Destination) -> bool {
     match to {
         Destination::File(path) => fs::metadata(path).map_or(true, |found| found.is_file()),
-        Destination::Stdout => false,
+        Destination::Stdout | Destination::StdoutTo(_) => false,
     }
 }
 

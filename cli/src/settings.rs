@@ -137,11 +137,20 @@ impl Settings {
     pub(crate) fn writes(&self) -> Vec<PathBuf> {
         let file = |choice: &Choice| match &choice.to {
             Destination::File(path) => Some(path.clone()),
-            Destination::Stdout => None,
+            Destination::Stdout | Destination::StdoutTo(_) => None,
         };
         let all = self.outputs.iter().filter_map(file).chain(self.human_files.iter().cloned());
         let all = all.chain(self.args.output.stats_json.clone()).chain(self.args.output.checkpoint.clone());
         all.map(|path| fs::canonicalize(&path).unwrap_or(path)).collect()
+    }
+
+    /// The files beside which something waits for standard output.
+    pub(crate) fn beside_stdout(&self) -> Vec<PathBuf> {
+        let file = |choice: &Choice| match &choice.to {
+            Destination::StdoutTo(path) => Some(path.clone()),
+            _ => None,
+        };
+        self.outputs.iter().filter_map(file).collect()
     }
 
     /// Reads the targets, ports and exclusions: all that was named, also where a shard of it is to be scanned.
@@ -260,7 +269,7 @@ fn outputs(typed: &[OutputArg], all: Option<&Path>) -> Vec<Choice> {
     let choice = |output: &OutputArg| match output.form {
         FormArg::Human => None,
         FormArg::Of(form) => {
-            Some(Choice { form, to: output.file.clone().map_or(Destination::Stdout, Destination::File) })
+            Some(Choice { form, to: output.file.clone().map_or_else(|| stdout(form), Destination::File) })
         }
     };
     let of_base = |base: &Path, form: Form| {
@@ -271,6 +280,13 @@ fn outputs(typed: &[OutputArg], all: Option<&Path>) -> Vec<Choice> {
     };
     let all = all.into_iter().flat_map(|base| Form::ALL.map(|form| of_base(base, form)));
     typed.iter().filter_map(choice).chain(all).collect()
+}
+
+/// Standard output; for what is written at the end, with the file that it leads to, if it is one that has a name.
+fn stdout(form: Form) -> Destination {
+    let leads_to = || fs::canonicalize("/dev/stdout").ok().filter(|path| path.is_file());
+    let file = form.ends_whole().then(leads_to).flatten();
+    file.map_or(Destination::Stdout, Destination::StdoutTo)
 }
 
 /// The first of these that stands there once more.

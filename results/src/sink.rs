@@ -9,7 +9,8 @@
 //!
 //! A file that is there is replaced (but a database, to which the scan is added): streams begin anew, documents when the new one is whole. Files are locked, so that no
 //! two scans mix. They are opened before the first probe, and touched when the scan has begun. Pipes and devices are
-//! written directly; documents on their way to them, or to standard output, wait in memory.
+//! written directly; documents on their way to them wait in memory, and are lost with the program. One on its way to a standard
+//! output that is a file waits in FILE.part, if that can be made.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -41,6 +42,8 @@ pub struct Choice {
 pub enum Destination {
     /// Standard output.
     Stdout,
+    /// Standard output, which leads to this file.
+    StdoutTo(PathBuf),
     /// A file.
     File(PathBuf),
 }
@@ -124,6 +127,7 @@ pub struct Mark {
 pub struct Sinks {
     sinks: Vec<Sink>,
     filter: Option<Filter>,
+    warnings: Vec<String>,
 }
 
 impl Sinks {
@@ -134,18 +138,28 @@ impl Sinks {
         names: ServiceNames,
         mut stdout: impl FnMut() -> Box<dyn Write>,
     ) -> Result<Sinks, Error> {
+        let mut warnings = Vec::new();
         let open = |choice: &Choice| {
             let show = wanted.show(choice.form);
             let writer = Writer::new(choice.form, &wanted.fields, names);
             let (name, way) = match &choice.to {
-                Destination::Stdout => ("standard output".into(), way(&writer, Place::Direct(stdout()))),
+                Destination::Stdout => (STDOUT.into(), way(&writer, Place::Direct(stdout()))),
+                Destination::StdoutTo(path) => {
+                    let way = way(&writer, Place::Direct(stdout()));
+                    (STDOUT.into(), beside(way, path, &mut warnings)?)
+                }
                 Destination::File(path) => (path.display().to_string(), Sink::open_file(&writer, path)?),
             };
             let counts = (choice.form.counts() && wanted.filter.is_none()).then(BTreeMap::new);
             Ok(Sink { name, show, writer, way, waiting: Vec::new(), counts, failed: false, keeps: false })
         };
         let sinks = choices.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Sinks { sinks, filter: wanted.filter.clone() })
+        Ok(Sinks { sinks, filter: wanted.filter.clone(), warnings })
+    }
+
+    /// What whoever opened them should know.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Adds an output of somebody else's form, one finding a line, to a file.
@@ -295,12 +309,28 @@ enum Spool {
 
 /// Lines are written together when there are many; more than this does not wait.
 const BATCH: usize = 1 << 16;
+const STDOUT: &str = "standard output";
 
 fn way(writer: &Writer, to: Place) -> Way {
     match writer {
         Writer::Lines(_) | Writer::Database => Way::Stream(to),
         Writer::Document(_) => Way::Document { spool: Spool::Memory(Vec::new()), to },
     }
+}
+
+/// Has a document wait in a file beside this one, if it can; else it waits in memory, and somebody should know.
+fn beside(way: Way, path: &Path, warnings: &mut Vec<String>) -> Result<Way, Error> {
+    let Way::Document { to, .. } = way else { return Ok(way) };
+    let spool = match Growing::open(&with_suffix(path, ".part")) {
+        Ok(file) => Spool::File(file),
+        Err(Error::Open { path, source }) => {
+            let lost = "what is found waits in memory, and is lost if the scan is killed";
+            warnings.push(format!("{lost}: cannot open {path} for writing: {source}"));
+            Spool::Memory(Vec::new())
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Way::Document { spool, to })
 }
 
 impl Sink {
@@ -478,18 +508,18 @@ fn id(at: u64) -> i64 {
 /// Makes a document of what was kept.
 fn conclude(document: &dyn Document, spool: &mut Spool, to: &mut Place, keeps: bool) -> io::Result<()> {
     match to {
-        Place::Direct(out) => document_to(document, spool, out),
-        Place::Growing(_) => Ok(()),
+        Place::Direct(out) => document_to(document, spool, out)?,
+        Place::Growing(_) => {}
         Place::Replaced(path) => {
             let made = with_suffix(path, ".tmp");
             let replaced = replace(path, &made, |out| document_to(document, spool, out));
             // The findings are in the spool; half a document is of no use to anybody.
             replaced?;
-            match spool {
-                Spool::File(file) if !keeps => file.remove(),
-                _ => Ok(()),
-            }
         }
+    }
+    match spool {
+        Spool::File(file) if !keeps => file.remove(),
+        _ => Ok(()),
     }
 }
 
@@ -607,5 +637,36 @@ impl Drop for Growing {
             // It is empty, and nobody waits for it.
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::samples;
+
+    /// What is written to a standard output that is said to lead there, and what was to be known of it.
+    fn printed(to: PathBuf) -> (Vec<u8>, Vec<String>) {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let choice = Choice { form: Form::Json, to: Destination::StdoutTo(to) };
+        let pipe = || -> Box<dyn Write> { Box::new(writer.try_clone().unwrap()) };
+        let mut sinks = Sinks::open(&[choice], &Wanted::default(), |_| None, pipe).unwrap();
+        let warnings = sinks.warnings().to_vec();
+        sinks.begin(&samples::header()).unwrap();
+        sinks.end(&Record::Summary(Box::new(samples::summary()))).unwrap();
+        drop((sinks, writer));
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        (bytes, warnings)
+    }
+
+    #[test]
+    fn a_document_for_a_file_that_is_standard_output_waits_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (beside, warnings) = printed(folder.path().join("out"));
+        assert_eq!((warnings, fs::read_dir(folder.path()).unwrap().count()), (vec![], 0), "nothing is left");
+        let (in_memory, warnings) = printed(folder.path().join("nowhere/out"));
+        assert!(in_memory == beside && beside.ends_with(b"]\n"));
+        assert!(warnings[0].contains("is lost if the scan is killed: cannot open "), "{warnings:?}");
     }
 }

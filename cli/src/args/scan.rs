@@ -250,7 +250,8 @@ pub(crate) struct OutputArgs {
     /// table of verdicts. list: address:port of what is open, one a line. grepable and xml: as nmap writes them, by host. sqlite: a
     /// database, to which the scan is added. Without a file, or with a hyphen or /dev/stdout for it, it goes to standard output,
     /// where one of them can; if none does, human is there. Files that are there are replaced: jsonl, csv and list grow while the scan runs; json,
-    /// grepable and xml replace it when it ends, and until then what was found is in FILE.part, as JSON records.
+    /// grepable and xml replace it when it ends, and until then what was found is in FILE.part, as JSON records (of standard output, too,
+    /// where that is a file; for a pipe it waits in memory, and is lost if the scan is killed).
     #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = values::output)]
     pub(crate) output: Vec<OutputArg>,
 

@@ -163,7 +163,8 @@ fn keep(settings: &Settings) -> Keep {
     // Where SQLite puts what it cannot hold in memory.
     let temporary = ["/var/tmp/halfopen", "/tmp/halfopen"].map(PathBuf::from);
     let writes = [settings.store.clone(), Lock::path(&settings.store)].into_iter().chain(temporary);
-    Keep { writes: writes.collect(), connects: true, programs: runs_programs(settings), service: Some(files(settings)) }
+    let (programs, service) = (runs_programs(settings), Some(files(settings)));
+    Keep { writes: writes.collect(), connects: true, programs, service, ..Keep::default() }
 }
 
 /// Files that are read again while it runs.

@@ -91,6 +91,7 @@ impl Output<Box<dyn Write>> {
     pub(crate) fn open(settings: &Settings, targets: u64, screen: &Screen) -> Result<Output<Box<dyn Write>>, Error> {
         let stdout = || -> Box<dyn Write> { Box::new(screen.results()) };
         let mut sinks = Sinks::open(&settings.outputs, &settings.wanted, tcp_name, stdout)?;
+        sinks.warnings().iter().for_each(|warning| screen.warn(warning));
         for file in &settings.human_files {
             sinks.add(Box::new(human::FileLines), file, settings.show)?;
         }

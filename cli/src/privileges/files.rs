@@ -25,7 +25,7 @@ pub(super) fn confine(keep: &Keep) -> Result<String, String> {
         Ok(RestrictionStatus { ruleset: RulesetStatus::NotEnforced, .. }) => {
             Err("files can be opened (this kernel has no Landlock; Linux 5.13 and later have it)".into())
         }
-        Ok(status) => Ok(told(&keep.writes, status.landlock)),
+        Ok(status) => Ok(told(keep, status.landlock)),
         Err(error) => Err(format!("files can be opened (Landlock: {error})")),
     }
 }
@@ -35,8 +35,8 @@ pub(super) fn write_nothing() -> Result<RestrictionStatus, RulesetError> {
     Ruleset::default().handle_access(AccessFs::from_write(KNOWN))?.create()?.restrict_self()
 }
 
-fn told(writes: &[PathBuf], landlock: LandlockStatus) -> String {
-    let which = if named(writes).next().is_none() { "no files".into() } else { list(writes) };
+fn told(keep: &Keep, landlock: LandlockStatus) -> String {
+    let which = if named(keep).next().is_none() { "no files".into() } else { list(keep) };
     match landlock {
         LandlockStatus::Available { effective_abi, .. } => {
             format!("{which} within reach (Landlock {})", effective_abi as i32)
@@ -45,8 +45,8 @@ fn told(writes: &[PathBuf], landlock: LandlockStatus) -> String {
     }
 }
 
-fn list(writes: &[PathBuf]) -> String {
-    let names: Vec<_> = named(writes).map(|path| reach(path).0.display().to_string()).collect();
+fn list(keep: &Keep) -> String {
+    let names: Vec<_> = named(keep).map(|path| reach(path).0.display().to_string()).collect();
     format!("no files but in {}", names.join(", "))
 }
 
@@ -61,7 +61,7 @@ fn restrict(keep: &Keep) -> Result<RestrictionStatus, RulesetError> {
     {
         created = created.add_rule(PathBeneath::new(root, AccessFs::from_read(KNOWN)))?;
     }
-    for path in named(&keep.writes) {
+    for path in named(keep) {
         let (place, access) = reach(path);
         // What is not there cannot be opened, and whoever opens it says so better.
         if let Ok(open) = PathFd::new(place) {
@@ -71,9 +71,9 @@ fn restrict(keep: &Keep) -> Result<RestrictionStatus, RulesetError> {
     created.restrict_self()
 }
 
-/// Those of them that can be reached by a name. The others are open already, or cannot be: no rule of Landlock can name them.
-fn named(writes: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
-    writes.iter().filter(|path| !disk::is_nameless(path))
+/// The files that can be reached by a name. The others are open already, or cannot be: no rule of Landlock can name them.
+fn named(keep: &Keep) -> impl Iterator<Item = &PathBuf> {
+    keep.writes.iter().chain(&keep.beside).filter(|path| !disk::is_nameless(path))
 }
 
 /// What is to be within reach for the sake of this file: its directory, or a device or pipe itself.

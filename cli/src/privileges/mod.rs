@@ -35,6 +35,8 @@ pub(crate) use identity::{become_nobody, becomes};
 pub(crate) struct Keep {
     /// Files that are written: opened, replaced under their names, or made anew beside them under another name.
     pub(crate) writes: Vec<PathBuf>,
+    /// Files beside which others are made if that takes no more rights.
+    pub(crate) beside: Vec<PathBuf>,
     /// Makes TCP connections of its own.
     pub(crate) connects: bool,
     /// Starts other programs, with the rights that they would have from a shell: then only capabilities are given up.

@@ -188,6 +188,7 @@ impl<'a> Task<'a> {
     fn keep(&self, ready: &Ready) -> Keep {
         Keep {
             writes: self.settings.writes(),
+            beside: self.settings.beside_stdout(),
             connects: ready.settings().method == Method::Connect,
             programs: self.settings.args.then.command.is_some(),
             service: None,

@@ -3,13 +3,14 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use halfopen_lab::lab_test;
 use rustix::process::Signal;
 
-use super::{OPEN, Scan, listeners, records, run, sorted, text};
+use super::{OPEN, Scan, halfopen, listeners, records, run, sorted, text};
 
 const NMAPS_DTD: &str = "/usr/share/nmap/nmap.dtd";
 
@@ -119,6 +120,23 @@ lab_test!(a_killed_scan_leaves_sound_files, |_lab| {
         let whole = read(directory.path(), "t.jsonl").lines().count();
         assert!(whole >= lines / 2, "{whole} of {lines}");
     }
+});
+
+lab_test!(a_document_on_standard_output_is_not_lost_with_the_scan, |_lab| {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, part) = (directory.path().join("f"), directory.path().join("f.part"));
+    let begin = |line: &str| halfopen(line).stdout(fs::File::create(&file).unwrap()).stderr(Stdio::piped()).spawn();
+    let line = "scan 127.0.0.1 -p 1-9000 --rate 3000 --show all --no-drop -o xml -o jsonl=/dev/stderr";
+    let mut child = begin(line).unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert_eq!(told.by_ref().filter(|line| line.as_ref().unwrap().contains("\"verdict\"")).take(50).count(), 50);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((diff(&part, &part), fs::read(&file).unwrap().len()), (0, 0));
+    assert!(fs::read_to_string(&part).unwrap().lines().count() > 50);
+    let output = begin("scan 127.0.0.1 -p 1-9 --no-drop -q -o xml").unwrap().wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &text(&output.stderr)[..]), (Some(0), ""));
+    assert!(!part.exists() && diff(&file, &file) == 0);
 });
 
 lab_test!(nmaps_readers_take_the_xml, |lab| {
