@@ -34,6 +34,7 @@ use crate::version::VersionArgs;
 
 pub(crate) use scan::{
     CooldownArg, DiscoverArg, FormArg, LinkArg, MethodArg, OutputArg, ReceiveArg, ResolveArg, ScanArgs, ShowArg,
+    TargetArgs,
 };
 
 /// A command line, with what else counts.

@@ -8,6 +8,7 @@ use crate::args::{self, ScanArgs};
 use crate::failure::{self, DONE, Failure};
 use crate::layers::{self, Effective, Location, Variables};
 use crate::screen;
+use crate::settings;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,6 +59,9 @@ fn without_scan(arg: Arg) -> Arg {
 
 /// Prints what was asked for.
 pub(crate) fn run(args: &ConfigArgs, settings: &[Effective]) -> Result<u8, Failure> {
+    if !args.path && !args.example {
+        settings::check(&args.scan.targets).map_err(|failure| layers::located(failure, settings))?;
+    }
     let location = Location::find(args.scan.layers.config.as_deref(), &Variables::of_process());
     let text = match args {
         ConfigArgs { path: true, .. } => format!("{location}\n"),

@@ -5,6 +5,7 @@
 //! A profile is a set of settings with a name. It ranks directly below the place that chooses it: one that is typed
 //! counts more than the file's other settings, one that the file chooses less.
 
+mod blame;
 mod catalogue;
 mod file;
 mod stack;
@@ -21,6 +22,7 @@ use crate::failure::Failure;
 use catalogue::{Catalogue, adds_up, has_settings, is_setting};
 use stack::{Given, Layers};
 
+pub(crate) use blame::located;
 pub(crate) use catalogue::{is_flag, long, takes_many};
 pub(crate) use file::Location;
 pub(crate) use variables::Variables;

@@ -198,6 +198,14 @@ fn bad_files_are_told_with_line_and_remedy() {
     ] {
         assert_eq!(Home::error(settings), format!("{file}{said}"), "{settings}");
     }
+    for (settings, said) in [
+        ("seed = 1\nexclude-ports = \"80,htp\"", ":2: excluded ports: cannot read \"80,htp\": "),
+        ("exclude = [\"10.0.0.1\", \"10.0.0.256\"]", ":1: exclusions: cannot read \"10.0.0.256\": "),
+        ("exclude-file = \"/no/such\"", ":1: cannot open /no/such: "),
+    ] {
+        let error = Home::error(settings);
+        assert!(error.starts_with(&format!("{file}{said}")), "{error}");
+    }
     assert!(Home::error("a = 1\nrate = \n").starts_with("error: FILE:2: "));
 }
 
@@ -212,6 +220,10 @@ fn bad_variables_are_named() {
     let slip = "warning: HALFOPEN_RAET sets nothing; did you mean HALFOPEN_RATE?\n";
     assert_eq!(said(&[("HALFOPEN_RAET", "3")]), slip);
     assert_eq!(said(&[("HALFOPEN_LAB_REQUIRED", "1")]), "");
+    assert!(said(&[("HALFOPEN_EXCLUDE_PORTS", "htp")]).starts_with("error: HALFOPEN_EXCLUDE_PORTS: excluded ports: "));
+    let shown = home.run("config", &[("HALFOPEN_PORTS", "htp")]);
+    assert_eq!((shown.status.code(), text(&shown.stdout).as_str()), (Some(2), ""));
+    assert!(text(&shown.stderr).starts_with("error: HALFOPEN_PORTS: ports: cannot read \"htp\": "));
     let unknown = "error: HALFOPEN_PROFILE: no such profile: x; there are gentle, internet, lan\n";
     assert_eq!(said(&[("HALFOPEN_PROFILE", "x")]), unknown);
 }
