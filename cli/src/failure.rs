@@ -128,6 +128,12 @@ pub(crate) enum Failure {
         "a list is of open ports, and --show leaves those out; add open, or take a form that has states, such as -o csv"
     )]
     ClosedList,
+    /// Two scans that know of no target in common.
+    #[error(
+        "nothing was compared: there is no target that both scans know of; take scans of the same targets, or --whole for a csv \
+         or a list that is whole"
+    )]
+    NothingCompared,
     /// The monitor had to end.
     #[error(transparent)]
     Monitor(#[from] service::Error),
@@ -186,7 +192,11 @@ impl Failure {
             | Failure::Open { .. }
             | Failure::Setting(_)
             | Failure::DemoTooLarge { .. } => USAGE,
-            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::ClosedList | Failure::Scan(_) => USAGE,
+            Failure::TwoOnStdout { .. }
+            | Failure::NoFields
+            | Failure::ClosedList
+            | Failure::NothingCompared
+            | Failure::Scan(_) => USAGE,
             Failure::Store(store::Error::Open { .. } | store::Error::Missing { .. } | store::Error::Later { .. }) => {
                 USAGE
             }
