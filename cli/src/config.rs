@@ -26,7 +26,7 @@ is empty counts as unset; several values are separated by spaces. The file is na
 (`none` for none), else it is halfopen/config.toml in $XDG_CONFIG_HOME or ~/.config. Under sudo the home is usually \
 root's, and so is the file. Exclusions of all places add up. A profile counts a little less than the place that chooses it.
 
-Not for files or the environment, because they are for once: targets, --input, --dry-run, --then, --yes.";
+Not for files or the environment, because they are for once: targets, --checkpoint, --dry-run, --input, --then, --yes.";
 
 const SHORT: &str = "`halfopen config --help` explains the order in which they count, and gives examples.";
 /// What `halfopen config --help` lists; the options of a scan have their own help.
