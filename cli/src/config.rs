@@ -63,14 +63,26 @@ pub(crate) fn run(args: &ConfigArgs, settings: &[Effective]) -> Result<u8, Failu
         settings::check(&args.scan.targets).map_err(|failure| layers::located(failure, settings))?;
     }
     let location = Location::find(args.scan.layers.config.as_deref(), &Variables::of_process());
+    let settings: Vec<_> = settings.iter().cloned().map(|setting| in_effect(setting, settings)).collect();
     let text = match args {
         ConfigArgs { path: true, .. } => format!("{location}\n"),
         ConfigArgs { example: true, .. } => example(&args::definition()),
-        ConfigArgs { json: true, .. } => json(&location, settings),
-        _ => lines(settings),
+        ConfigArgs { json: true, .. } => json(&location, &settings),
+        _ => lines(&settings),
     };
     screen::print(&text).map_err(failure::stdout)?;
     Ok(DONE)
+}
+
+/// With what holds where nobody has said anything. What is shown then depends on the form: it is told of the one for people.
+fn in_effect(setting: Effective, all: &[Effective]) -> Effective {
+    let is_set = |name| all.iter().any(|one| one.name == name && !one.values.is_empty());
+    let usual = match setting.name.as_str() {
+        "output" => "human",
+        "show" if !is_set("output") && !is_set("output-all") => "open",
+        _ => return setting,
+    };
+    if setting.values.is_empty() { Effective { values: vec![usual.into()], ..setting } } else { setting }
 }
 
 /// One setting a line: name, values, origin.

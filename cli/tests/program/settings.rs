@@ -276,7 +276,16 @@ fn one_setting_a_line() {
     };
     assert_eq!(line("rate "), Some(vec!["rate", "50k", "FILE:1"]));
     assert_eq!(line("seed "), Some(vec!["seed", "-", "default"]));
+    assert_eq!(line("output "), Some(vec!["output", "human", "default"]));
+    assert_eq!(line("show "), Some(vec!["show", "open", "default"]));
+    assert_eq!(home.setting("show", "-o json", &[]), pair("-", "default"), "it depends on the form");
     assert_eq!(line("dry-run"), None);
     let all: Value = serde_json::from_slice(&home.run("config --json", &[]).stdout).unwrap();
     assert_eq!(shown.lines().count(), all["settings"].as_array().unwrap().len());
+    // A file is named alike wherever it is named.
+    let folder = home.file().parent().unwrap().to_owned();
+    let mut command = halfopen();
+    let output = command.args(["config", "--json", "--config", "config.toml"]).current_dir(folder).output().unwrap();
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(home.hidden(all["file"].as_str().unwrap()), "FILE");
 }
