@@ -34,6 +34,7 @@ use crate::version::VersionArgs;
 
 pub(crate) use scan::{
     CooldownArg, DiscoverArg, FormArg, LinkArg, MethodArg, OutputArg, ReceiveArg, ResolveArg, ScanArgs, ShowArg,
+    TargetArgs,
 };
 
 /// A command line, with what else counts.
@@ -138,7 +139,7 @@ pub(crate) enum Command {
     /// Compare two scans: hosts and ports that appeared, went, changed
     ///
     /// Reads what `halfopen scan -o` writes (the form is recognised), and nmap's XML. Only what both scans covered is compared:
-    /// what was not probed is unknown, not closed. Exit codes: 0 nothing changed, 1 something did, 2 error.
+    /// what was not probed is unknown, not closed. Exit codes: 0 nothing changed, 1 something did, 2 error, or nothing to compare.
     Diff(Box<DiffArgs>),
     /// Write a stored scan in another form
     ///

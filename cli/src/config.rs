@@ -8,6 +8,7 @@ use crate::args::{self, ScanArgs};
 use crate::failure::{self, DONE, Failure};
 use crate::layers::{self, Effective, Location, Variables};
 use crate::screen;
+use crate::settings;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +26,7 @@ is empty counts as unset; several values are separated by spaces. The file is na
 (`none` for none), else it is halfopen/config.toml in $XDG_CONFIG_HOME or ~/.config. Under sudo the home is usually \
 root's, and so is the file. Exclusions of all places add up. A profile counts a little less than the place that chooses it.
 
-Not for files or the environment, because they are for once: targets, --input, --dry-run, --then, --yes.";
+Not for files or the environment, because they are for once: targets, --checkpoint, --dry-run, --input, --then, --yes.";
 
 const SHORT: &str = "`halfopen config --help` explains the order in which they count, and gives examples.";
 /// What `halfopen config --help` lists; the options of a scan have their own help.
@@ -58,15 +59,30 @@ fn without_scan(arg: Arg) -> Arg {
 
 /// Prints what was asked for.
 pub(crate) fn run(args: &ConfigArgs, settings: &[Effective]) -> Result<u8, Failure> {
+    if !args.path && !args.example {
+        settings::check(&args.scan.targets).map_err(|failure| layers::located(failure, settings))?;
+    }
     let location = Location::find(args.scan.layers.config.as_deref(), &Variables::of_process());
+    let settings: Vec<_> = settings.iter().cloned().map(|setting| in_effect(setting, settings)).collect();
     let text = match args {
         ConfigArgs { path: true, .. } => format!("{location}\n"),
         ConfigArgs { example: true, .. } => example(&args::definition()),
-        ConfigArgs { json: true, .. } => json(&location, settings),
-        _ => lines(settings),
+        ConfigArgs { json: true, .. } => json(&location, &settings),
+        _ => lines(&settings),
     };
     screen::print(&text).map_err(failure::stdout)?;
     Ok(DONE)
+}
+
+/// With what holds where nobody has said anything. What is shown then depends on the form: it is told of the one for people.
+fn in_effect(setting: Effective, all: &[Effective]) -> Effective {
+    let is_set = |name| all.iter().any(|one| one.name == name && !one.values.is_empty());
+    let usual = match setting.name.as_str() {
+        "output" => "human",
+        "show" if !is_set("output") && !is_set("output-all") => "open",
+        _ => return setting,
+    };
+    if setting.values.is_empty() { Effective { values: vec![usual.into()], ..setting } } else { setting }
 }
 
 /// One setting a line: name, values, origin.

@@ -24,7 +24,7 @@ Examples:
 A csv or a list says neither what was covered nor whether it is whole: what only the other scan lists may have been \
 missed or cut off, and is not compared unless --whole vouches for it.
 
-Exit codes: 0 nothing changed, 1 something did, 2 error.";
+Exit codes: 0 nothing changed, 1 something did, 2 error, or there was nothing to compare.";
 
 /// `halfopen diff`, as typed.
 #[derive(Debug, Args)]
@@ -60,7 +60,10 @@ pub(crate) fn run(args: &DiffArgs) -> Result<u8, Failure> {
     let difference = compare(&before, &after);
     let printed = if args.json { json(&difference) } else { text(&difference) };
     io::stdout().write_all(printed.as_bytes()).and_then(|()| io::stdout().flush()).map_err(failure::stdout)?;
-    Ok(if difference.same { DONE } else { DIFFERENT })
+    match difference.same {
+        Some(same) => Ok(if same { DONE } else { DIFFERENT }),
+        None => Err(Failure::NothingCompared),
+    }
 }
 
 fn json(difference: &Difference) -> String {
@@ -122,7 +125,11 @@ fn account(difference: &Difference) -> String {
     let parts =
         parts.into_iter().filter(|&(n, ..)| n > 0).map(|(n, what, how)| format!("{} {how}", count(n as u64, what)));
     let parts: Vec<_> = parts.collect();
-    let found = if parts.is_empty() { "nothing changed".into() } else { parts.join(", ") };
+    let found = match difference.same {
+        None => return "nothing compared".into(),
+        Some(true) => "nothing changed".into(),
+        Some(false) => parts.join(", "),
+    };
     let compared = difference.compared.map(|targets| format!("; {} compared", count(targets, "target")));
     found + &compared.unwrap_or_default()
 }

@@ -48,6 +48,14 @@ pub(crate) enum Failure {
     /// Something is wrong in a file of settings or the environment: where, what, and what instead.
     #[error("{0}")]
     Setting(String),
+    /// Something that was set in a file or the environment cannot be used.
+    #[error("{place}: {failure}")]
+    At {
+        /// The line or variable.
+        place: String,
+        /// What is wrong with it.
+        failure: Box<Failure>,
+    },
     /// Arguments that were put together wrongly.
     #[error("{0}")]
     Arguments(clap::Error),
@@ -123,6 +131,12 @@ pub(crate) enum Failure {
     /// Commands for nothing.
     #[error("--then hands over open ports, and --show or --filter leaves those out; add open")]
     ClosedThen,
+    /// Two scans that know of no target in common.
+    #[error(
+        "nothing was compared: there is no target that both scans know of; take scans of the same targets, or --whole for a csv \
+         or a list that is whole"
+    )]
+    NothingCompared,
     /// The monitor had to end.
     #[error(transparent)]
     Monitor(#[from] service::Error),
@@ -174,14 +188,19 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Failure::Engine(error) => engine_code(error),
+            Failure::At { failure, .. } => failure.code(),
             Failure::Arguments(error) => u8::try_from(error.exit_code()).unwrap_or(USAGE),
             Failure::NoTargets
             | Failure::NoService { .. }
             | Failure::Open { .. }
             | Failure::Setting(_)
             | Failure::DemoTooLarge { .. } => USAGE,
-            Failure::TwoOnStdout { .. } | Failure::NoFields | Failure::ClosedList | Failure::ClosedThen => USAGE,
-            Failure::Scan(_) => USAGE,
+            Failure::TwoOnStdout { .. }
+            | Failure::NoFields
+            | Failure::ClosedList
+            | Failure::ClosedThen
+            | Failure::NothingCompared
+            | Failure::Scan(_) => USAGE,
             Failure::Store(store::Error::Open { .. } | store::Error::Missing { .. } | store::Error::Later { .. }) => {
                 USAGE
             }
@@ -206,6 +225,7 @@ impl Failure {
         match self {
             Failure::NoTargets => Some("for example: halfopen scan 192.0.2.0/24 -p 22,80,443".into()),
             Failure::Engine(halfopen::Error::Privilege { .. }) => Some(grant()),
+            Failure::At { failure, .. } => failure.hint(),
             Failure::Demo(EnclosureError::Forbidden { remedy, .. }) => Some(allow(*remedy)),
             Failure::NoService { near, .. } if near.is_empty() => {
                 Some("give ports such as 443 or 53/udp, or names such as telnet".into())

@@ -36,6 +36,7 @@ mod screen;
 mod settings;
 mod signals;
 mod stats;
+mod terminal;
 mod then;
 mod values;
 mod version;

@@ -2,13 +2,13 @@
 
 use crate::args::Command;
 use crate::failure::Failure;
-use crate::layers::Effective;
+use crate::layers::{self, Effective};
 use crate::{completion, config, convert, demo, diff, doctor, explain, man, monitor, report, resume, scan, version};
 
 /// Does what was asked and gives the exit code.
 pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, Failure> {
     match command {
-        Command::Scan(args) => scan::run(*args, effective),
+        Command::Scan(args) => scan::run(*args, effective).map_err(|failure| layers::located(failure, effective)),
         Command::Resume(args) => resume::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Config(args) => config::run(&args, effective),

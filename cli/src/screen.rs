@@ -10,6 +10,7 @@ use halfopen::{Phase, Progress, RateBound};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::text::{duration, grouped};
+use crate::terminal::{self, Terminal};
 
 /// How standard error is used.
 #[derive(Debug, Clone, Copy)]
@@ -44,13 +45,12 @@ const NARROW: &str = "{percent:>3}%  {wide_msg}";
 const BESIDE_BAR: usize = 28;
 const BESIDE_PERCENT: usize = 7;
 const ROOMY: usize = 80;
-/// Assumed where the terminal does not say how wide it is.
-const USUAL: usize = 80;
 
 impl Screen {
     /// A screen; the bar appears with the first progress.
     pub(crate) fn new(style: Style) -> Screen {
-        let target = if style.bar { ProgressDrawTarget::stderr_with_hz(REDRAWS) } else { ProgressDrawTarget::hidden() };
+        let on_terminal = || ProgressDrawTarget::term_like_with_hz(Box::new(Terminal::default()), REDRAWS);
+        let target = if style.bar { on_terminal() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), target);
         bar.set_style(shape(BAR));
         Screen { style, bar, open: Arc::default() }
@@ -97,10 +97,10 @@ impl Screen {
     pub(crate) fn progress(&self, progress: &Progress) {
         if self.style.bar {
             self.open.store(progress.open, Ordering::Relaxed);
-            let width = width();
-            let (template, beside) = if width < ROOMY { (NARROW, BESIDE_PERCENT) } else { (BAR, BESIDE_BAR) };
+            let (template, beside) =
+                if terminal::width() < ROOMY { (NARROW, BESIDE_PERCENT) } else { (BAR, BESIDE_BAR) };
             self.bar.set_style(shape(template));
-            self.bar.set_message(self.status(progress, width.saturating_sub(beside)));
+            self.bar.set_message(self.status(progress, terminal::room().saturating_sub(beside)));
             self.bar.set_position((progress.done.clamp(0.0, 1.0) * BAR_LENGTH as f64) as u64);
         }
     }
@@ -198,15 +198,6 @@ fn bound(bound: RateBound) -> Option<&'static str> {
 fn shape(template: &str) -> ProgressStyle {
     let shape = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     shape.progress_chars("━╸─")
-}
-
-/// Columns of the terminal, as it is now.
-fn width() -> usize {
-    rustix::termios::tcgetwinsize(io::stderr())
-        .map(|size| usize::from(size.ws_col))
-        .ok()
-        .filter(|&n| n > 0)
-        .unwrap_or(USUAL)
 }
 
 /// Standard output, written above the progress bar where both are on one terminal.

@@ -19,6 +19,7 @@ use halfopen_services::top_ports;
 
 use crate::args::{
     CooldownArg, DiscoverArg, FormArg, LinkArg, MethodArg, OutputArg, ReceiveArg, ResolveArg, ScanArgs, ShowArg,
+    TargetArgs,
 };
 use crate::failure::Failure;
 use crate::intake;
@@ -186,11 +187,7 @@ impl Settings {
     /// The builder of a plan with all that holds for any target.
     pub(crate) fn rules(&self) -> Result<PlanBuilder, Failure> {
         let args = &self.args.targets;
-        let mut plan = Plan::builder().port_names(&ServiceNames);
-        plan = plan.resolve(args.resolve.into()).blocklist(!args.no_blocklist);
-        plan = each(plan, &args.ports, |plan, text| Ok(plan.ports(text)?))?;
-        plan = each(plan, args.top_ports.as_slice(), |plan, &count| Ok(plan.ports(&top(count))?))?;
-        plan = each(plan, &args.exclude_ports, |plan, text| Ok(plan.exclude_ports(text)?))?;
+        let mut plan = ports(args)?.resolve(args.resolve.into()).blocklist(!args.no_blocklist);
         plan = each(plan, &args.exclude, |plan, text| Ok(plan.exclude(text)?))?;
         each(plan, &args.exclude_file, |plan, file| exclude_file(plan, file))
     }
@@ -262,6 +259,20 @@ impl Human {
             false => Human::Lines,
         }
     }
+}
+
+/// Whether these can be read, as far as it can be known without asking for the addresses of host names.
+pub(crate) fn check(args: &TargetArgs) -> Result<(), Failure> {
+    ports(args)?;
+    args.exclude_file.iter().try_for_each(|file| open(file).map(drop))
+}
+
+/// The builder of a plan with the ports.
+fn ports(args: &TargetArgs) -> Result<PlanBuilder, Failure> {
+    let plan = Plan::builder().port_names(&ServiceNames);
+    let plan = each(plan, &args.ports, |plan, text| Ok(plan.ports(text)?))?;
+    let plan = each(plan, args.top_ports.as_slice(), |plan, &count| Ok(plan.ports(&top(count))?))?;
+    each(plan, &args.exclude_ports, |plan, text| Ok(plan.exclude_ports(text)?))
 }
 
 /// The outputs for programs.

@@ -18,8 +18,8 @@ use crate::scan::{CUT, Host, Scan};
 /// What changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Whether nothing did.
-    pub same: bool,
+    /// Whether nothing did; unknown where there was nothing to compare.
+    pub same: Option<bool>,
     /// By host, in their order.
     pub hosts: Vec<HostChange>,
     /// How many targets were compared; none where neither scan says what it covered.
@@ -97,10 +97,12 @@ impl Difference {
         let mut unknown = (0, 0);
         let hosts = addresses.into_iter().filter_map(|address| host(address, one, other, &mut unknown));
         let hosts: Vec<_> = hosts.collect();
+        let compared = compared(one, other);
+        let known = !hosts.is_empty() || compared != Some(0) || have_met(one, other);
         Difference {
-            same: hosts.is_empty(),
+            same: known.then_some(hosts.is_empty()),
             hosts,
-            compared: compared(one, other),
+            compared,
             unknown_in_b: unknown.1,
             unknown_in_a: unknown.0,
             notes: notes(one, other),
@@ -287,6 +289,15 @@ fn change(port: u16, before: Vec<State>, after: Vec<State>) -> Option<PortChange
     Some(PortChange { port, change, before, after })
 }
 
+/// Whether both were to look at some target and were at it to the end, even if all of it was down.
+fn have_met(a: &View<'_>, b: &View<'_>) -> bool {
+    let plan = |view: &View<'_>| match view.covers {
+        Covers::Plan(_) => view.scan.header.as_ref().map(|header| header.coverage.clone()),
+        _ => None,
+    };
+    plan(a).zip(plan(b)).is_some_and(|(a, b)| a.intersection(&b).targets() > 0)
+}
+
 /// How many targets both scans know something of.
 fn compared(a: &View<'_>, b: &View<'_>) -> Option<u64> {
     let of = |view: &View<'_>, other: &View<'_>| match (&view.covers, &other.covers) {
@@ -359,7 +370,7 @@ mod tests {
     fn a_scan_is_the_same_as_itself() {
         let one = scan(NET, Show::ALL, &[(1, 1, Open), (1, 2, Closed), (2, 3, Filtered)]);
         let difference = Difference::between(&one, &one);
-        assert!(difference.same && difference.hosts.is_empty());
+        assert!(difference.same == Some(true) && difference.hosts.is_empty());
         assert_eq!((difference.compared, difference.unknown_in_a, difference.unknown_in_b), (Some(2560), 0, 0));
         assert!(difference.notes.is_empty());
     }
@@ -375,7 +386,7 @@ mod tests {
             "192.0.2.1:3 Changed [Closed] [Filtered]",
         ];
         assert_eq!(shown(&difference), expected);
-        assert_eq!((difference.ports(), difference.same), ([1, 1, 1], false));
+        assert_eq!((difference.ports(), difference.same), ([1, 1, 1], Some(false)));
     }
 
     #[test]
@@ -386,7 +397,7 @@ mod tests {
         assert_eq!(shown(&Difference::between(&before, &after)), expected);
         // Closed is one of the things that it may have been.
         let closed = scan(NET, Show::ALL, &[(1, 1, Open), (2, 2, Open), (9, 9, Closed)]);
-        assert!(Difference::between(&before, &closed).same);
+        assert_eq!(Difference::between(&before, &closed).same, Some(true));
     }
 
     #[test]
@@ -436,8 +447,24 @@ mod tests {
             Header { settings, ..header }
         });
         let difference = Difference::between(&before, &filtered);
-        assert!(difference.same, "{difference:?}");
-        assert_eq!((difference.compared, difference.unknown_in_b), (Some(0), 1));
+        // The filter may have left out anything.
+        assert_eq!((difference.same, difference.compared, difference.unknown_in_b), (None, Some(0), 1));
+    }
+
+    #[test]
+    fn where_nothing_was_compared_nobody_knows_whether_anything_changed() {
+        let one = scan("192.0.2.0/25", Show::OPEN, &[(1, 1, Open)]);
+        let other = scan("192.0.2.128/25", Show::OPEN, &[(200, 1, Open)]);
+        let apart = Difference::between(&one, &other);
+        assert_eq!((apart.same, apart.compared, apart.unknown_in_a, apart.unknown_in_b), (None, Some(0), 1, 1));
+        assert_eq!(Difference::between(&list(&[]), &list(&[])).same, None);
+        assert_eq!(Difference::of_wholes(&list(&[]), &list(&[])).same, Some(true));
+        // A network that was down both times is as it was.
+        let mut down = scan("192.0.2.7", Show::OPEN, &[]);
+        let unprobed = [("192.0.2.7".parse().unwrap())].into_iter().collect();
+        down.summary = down.summary.map(|summary| Summary { unprobed, ..summary });
+        let difference = Difference::between(&down, &down);
+        assert_eq!((difference.same, difference.compared), (Some(true), Some(0)));
     }
 
     #[test]
@@ -463,7 +490,7 @@ mod tests {
         let mut cut = list(&[(1, 1)]);
         cut.add(Record::Warning(crate::record::Message { message: CUT.into() }));
         let difference = Difference::of_wholes(&before, &cut);
-        assert_eq!((difference.same, difference.unknown_in_b, difference.notes.len()), (true, 1, 2));
+        assert_eq!((difference.same, difference.unknown_in_b, difference.notes.len()), (Some(true), 1, 2));
     }
 
     #[test]
@@ -506,6 +533,6 @@ mod tests {
         let before = scan(NET, Show::OPEN, &[(1, 1, Open)]);
         let mut after = scan(NET, Show::OPEN, &[]);
         after.summary = after.summary.map(|summary| Summary { suspects_hidden: 1, ..summary });
-        assert!(Difference::between(&before, &after).same);
+        assert_eq!(Difference::between(&before, &after).same, Some(true));
     }
 }

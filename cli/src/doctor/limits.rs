@@ -15,7 +15,7 @@ const DESCRIPTORS: u64 = 1064;
 /// What a packet socket asks for to send from, at most.
 const SEND: u64 = 208 << 10;
 /// Where source ports are taken from (Linux's default range).
-const PORTS: (u64, u64) = (32_768, 60_999);
+pub(super) const PORTS: (u64, u64) = (32_768, 60_999);
 
 pub(super) fn findings() -> Vec<Finding> {
     let free = capabilities(None).is_ok_and(|have| have.effective.contains(CapabilitySet::IPC_LOCK));

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 
 use halfopen::machine::{self, Next, Way};
-use halfopen::{Error, Plan};
+use halfopen::{Error, InterfaceKind, Plan};
 
 use super::finding::{Finding, Grade};
 use crate::failure::Failure;
@@ -37,13 +37,16 @@ fn ways(targets: &str) -> Result<Vec<Way>, Error> {
     machine::ways(&plan.ports("9")?.build()?)
 }
 
-/// The ways to the first of these that is not on a link of ours.
+/// The ways to the first of these that is neither on a link of ours nor our own.
 fn outward(addresses: &[&str]) -> Result<Vec<Way>, Error> {
     let all: Result<Vec<_>, _> = addresses.iter().map(|address| ways(address)).collect();
     let mut all = all?;
-    let far = |ways: &Vec<Way>| ways.iter().all(|way| way.next != Next::OnLink);
-    let at = all.iter().position(far).unwrap_or(0);
+    let at = all.iter().position(|ways| ways.iter().all(is_far)).unwrap_or(0);
     Ok(all.swap_remove(at))
+}
+
+fn is_far(way: &Way) -> bool {
+    way.next != Next::OnLink && way.interface.kind != InterfaceKind::Loopback
 }
 
 fn world(family: &str, ways: Result<Vec<Way>, Error>) -> Vec<Finding> {
@@ -108,24 +111,35 @@ fn reverse_path(name: &str, all: &io::Result<String>, own: &io::Result<String>) 
 mod tests {
     use std::sync::Arc;
 
-    use halfopen::{Interface, InterfaceKind, MacAddr};
+    use halfopen::{Interface, MacAddr};
 
     use super::*;
     use crate::doctor::finding::lines;
 
-    fn said(next: Next) -> String {
+    fn way(kind: InterfaceKind, next: Next) -> Way {
         let interface = Interface {
             name: "eth0".into(),
             index: 2,
             mac: None,
-            kind: InterfaceKind::Ethernet,
+            kind,
             up: true,
             carrier: true,
             mtu: 1500,
             addresses: Vec::new(),
         };
-        let way = Way { interface: Arc::new(interface), source: [10, 0, 0, 5].into(), next };
-        lines(&[judge("all IPv4", &way)])
+        Way { interface: Arc::new(interface), source: [10, 0, 0, 5].into(), next }
+    }
+
+    fn said(next: Next) -> String {
+        lines(&[judge("all IPv4", &way(InterfaceKind::Ethernet, next))])
+    }
+
+    #[test]
+    fn neither_neighbours_nor_this_machine_are_the_world() {
+        let gateway = || Next::Gateway([10, 0, 0, 1].into(), None);
+        assert!(is_far(&way(InterfaceKind::Ethernet, gateway())) && is_far(&way(InterfaceKind::Plain, Next::Direct)));
+        assert!(!is_far(&way(InterfaceKind::Ethernet, Next::OnLink)));
+        assert!(!is_far(&way(InterfaceKind::Loopback, Next::Direct)), "one's own address is reached through loopback");
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Location::Named(path) | Location::Usual(path) => path.display().fmt(f),
+            Location::Named(path) | Location::Usual(path) => absolute(path).display().fmt(f),
             Location::None => f.write_str(NONE),
         }
     }
@@ -79,11 +79,14 @@ fn usual(variables: &Variables) -> Option<PathBuf> {
     Some(config.join("halfopen/config.toml"))
 }
 
+/// So that the origin of a setting says where it is, wherever it is read.
+fn absolute(path: &Path) -> PathBuf {
+    env::current_dir().map_or_else(|_| path.to_owned(), |folder| folder.join(path))
+}
+
 impl File {
     fn read(path: &Path) -> Result<File, Failure> {
-        // Absolute, so that the origin of a setting says where it is, wherever it is read.
-        let path = env::current_dir().map_or_else(|_| path.to_owned(), |folder| folder.join(path));
-        Ok(File { document: Document::read(&path)?, built_in: false })
+        Ok(File { document: Document::read(&absolute(path))?, built_in: false })
     }
 
     /// The profiles that every halfopen knows.

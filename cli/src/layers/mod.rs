@@ -5,6 +5,7 @@
 //! A profile is a set of settings with a name. It ranks directly below the place that chooses it: one that is typed
 //! counts more than the file's other settings, one that the file chooses less.
 
+mod blame;
 mod catalogue;
 mod file;
 mod stack;
@@ -21,7 +22,9 @@ use crate::failure::Failure;
 use catalogue::{Catalogue, adds_up, has_settings, is_setting};
 use stack::{Given, Layers};
 
+pub(crate) use blame::located;
 pub(crate) use catalogue::{is_flag, long, takes_many};
+use file::File;
 pub(crate) use file::Location;
 pub(crate) use variables::Variables;
 
@@ -111,6 +114,11 @@ fn plain(answer: clap::Error, definition: &Command, words: &[OsString]) -> Unres
     let help = answer.kind() == ErrorKind::DisplayHelp;
     let plain = help.then(|| definition.clone().try_get_matches_from(words).err()).flatten();
     Unresolved::Answer(plain.unwrap_or(answer))
+}
+
+/// The names of the program's own profiles.
+pub(crate) fn built_in_profiles() -> Vec<String> {
+    File::built_in().profile_names().unwrap_or_default()
 }
 
 /// The settings of a command, in the order of its help.

@@ -51,17 +51,27 @@ fn checked_by(shell: &str, script: &str) -> bool {
     true
 }
 
-/// bash, asked as it asks itself.
+/// bash, asked as it asks itself for what can follow these words; nothing where it is not installed.
+fn bash_offers(script: &str, before: &str, begun: &str) -> Option<String> {
+    let words = format!("COMP_WORDS=(halfopen {before} {begun}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))");
+    let last = before.rsplit(' ').next().unwrap();
+    let ask = format!("{words}; _halfopen halfopen '{begun}' '{last}'; echo ${{COMPREPLY[@]}}");
+    let output = Command::new("bash").args(["-c", &format!("{script}\n{ask}")]).output().ok()?;
+    Some(text(&output.stdout))
+}
+
 #[test]
-fn bash_completes_options() {
+fn bash_completes_options_and_known_values() {
     let script = said("completion bash");
-    let ask = "COMP_WORDS=(halfopen scan --max-) COMP_CWORD=2; _halfopen halfopen --max- scan; echo ${COMPREPLY[@]}";
-    let Ok(output) = Command::new("bash").args(["-c", &format!("{script}\n{ask}")]).output() else {
+    let Some(offered) = bash_offers(&script, "scan", "--max-") else {
         eprintln!("skipped: bash is not installed");
         return;
     };
-    let offered = text(&output.stdout);
-    assert!(offered.contains("--max-rate") && offered.contains("--max-passes"), "{offered} {}", text(&output.stderr));
+    assert!(offered.contains("--max-rate") && offered.contains("--max-passes"), "{offered}");
+    let offered = |before, begun| bash_offers(&script, before, begun).unwrap();
+    assert_eq!(offered("scan -o", "js").trim_end(), "jsonl json");
+    assert_eq!(offered("convert scan.xml --output", "c").trim_end(), "csv");
+    assert_eq!(offered("scan --profile", "gen").trim_end(), "gentle");
 }
 
 #[test]

@@ -47,3 +47,16 @@ fn what_cannot_be_compared() {
         assert_eq!(diff(directory.path(), line), (2, String::new(), said.into()), "{line}");
     }
 }
+
+/// A job that watches for changes must not take it for peace.
+#[test]
+fn nothing_compared_is_no_peace() {
+    let directory = directory(&[("a", "192.0.2.1:80\n"), ("b", "192.0.2.2:80\n")]);
+    let (code, printed, said) = diff(directory.path(), "a b");
+    assert_eq!((code, printed.lines().next()), (2, Some("nothing compared")), "{printed}");
+    assert!(said.starts_with("error: nothing was compared: ") && said.lines().count() == 1, "{said}");
+    let (code, printed, _) = diff(directory.path(), "--json a b");
+    assert!(code == 2 && printed.contains("\"same\": null"), "{printed}");
+    // Both are whole: what is on one only has come or gone.
+    assert_eq!(diff(directory.path(), "--whole a b").0, 1);
+}

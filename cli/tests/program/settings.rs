@@ -198,6 +198,14 @@ fn bad_files_are_told_with_line_and_remedy() {
     ] {
         assert_eq!(Home::error(settings), format!("{file}{said}"), "{settings}");
     }
+    for (settings, said) in [
+        ("seed = 1\nexclude-ports = \"80,htp\"", ":2: excluded ports: cannot read \"80,htp\": "),
+        ("exclude = [\"10.0.0.1\", \"10.0.0.256\"]", ":1: exclusions: cannot read \"10.0.0.256\": "),
+        ("exclude-file = \"/no/such\"", ":1: cannot open /no/such: "),
+    ] {
+        let error = Home::error(settings);
+        assert!(error.starts_with(&format!("{file}{said}")), "{error}");
+    }
     assert!(Home::error("a = 1\nrate = \n").starts_with("error: FILE:2: "));
 }
 
@@ -212,6 +220,10 @@ fn bad_variables_are_named() {
     let slip = "warning: HALFOPEN_RAET sets nothing; did you mean HALFOPEN_RATE?\n";
     assert_eq!(said(&[("HALFOPEN_RAET", "3")]), slip);
     assert_eq!(said(&[("HALFOPEN_LAB_REQUIRED", "1")]), "");
+    assert!(said(&[("HALFOPEN_EXCLUDE_PORTS", "htp")]).starts_with("error: HALFOPEN_EXCLUDE_PORTS: excluded ports: "));
+    let shown = home.run("config", &[("HALFOPEN_PORTS", "htp")]);
+    assert_eq!((shown.status.code(), text(&shown.stdout).as_str()), (Some(2), ""));
+    assert!(text(&shown.stderr).starts_with("error: HALFOPEN_PORTS: ports: cannot read \"htp\": "));
     let unknown = "error: HALFOPEN_PROFILE: no such profile: x; there are gentle, internet, lan\n";
     assert_eq!(said(&[("HALFOPEN_PROFILE", "x")]), unknown);
 }
@@ -264,7 +276,16 @@ fn one_setting_a_line() {
     };
     assert_eq!(line("rate "), Some(vec!["rate", "50k", "FILE:1"]));
     assert_eq!(line("seed "), Some(vec!["seed", "-", "default"]));
+    assert_eq!(line("output "), Some(vec!["output", "human", "default"]));
+    assert_eq!(line("show "), Some(vec!["show", "open", "default"]));
+    assert_eq!(home.setting("show", "-o json", &[]), pair("-", "default"), "it depends on the form");
     assert_eq!(line("dry-run"), None);
     let all: Value = serde_json::from_slice(&home.run("config --json", &[]).stdout).unwrap();
     assert_eq!(shown.lines().count(), all["settings"].as_array().unwrap().len());
+    // A file is named alike wherever it is named.
+    let folder = home.file().parent().unwrap().to_owned();
+    let mut command = halfopen();
+    let output = command.args(["config", "--json", "--config", "config.toml"]).current_dir(folder).output().unwrap();
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(home.hidden(all["file"].as_str().unwrap()), "FILE");
 }

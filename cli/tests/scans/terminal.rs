@@ -78,6 +78,10 @@ lab_test!(no_colours_when_none_are_wanted, |lab| {
     let written = on_terminal(SLOW, &[("NO_COLOR", "1")]);
     assert!(!has_colours(&written), "{written}");
     assert!(written.contains("pass 1  "), "the bar needs no colours: {written}");
+    // The echo of Ctrl-C, once or twice, still fits behind it, so that the line can be cleared.
+    let drawn = written.split(['\n', '\r']).filter(|line| line.contains("pass 1  "));
+    let widest = drawn.map(|line| line.replace("\x1b[2K", "").chars().count()).max();
+    assert_eq!(widest, Some(116), "of 120 columns: {written:?}");
 });
 
 lab_test!(no_bar_when_none_is_wanted_or_possible, |_lab| {

@@ -113,12 +113,14 @@ pub(crate) fn carries_default(interface: u32) -> Result<bool, Error> {
     Ok(carrying.contains(&interface))
 }
 
-/// Adds what lies under the interfaces in a list, and what is a member of them. Links are given as index, lower, master.
+/// Adds what lies under the interfaces in a list, and what is a member of them. Links are given as index, lower, master. The ends
+/// of a veth name each other: neither lies under the other.
 fn carry_down(carrying: &mut Vec<u32>, links: &[(u32, Option<u32>, Option<u32>)]) {
     let mut at = 0;
     while let Some(&index) = carrying.get(at) {
         at += 1;
         for &(link, lower, master) in links {
+            let lower = lower.filter(|&lower| !links.iter().any(|other| (other.0, other.1) == (lower, Some(link))));
             let under = if link == index { lower } else { (master == Some(index)).then_some(link) };
             carrying.extend(under.filter(|under| !carrying.contains(under)));
         }
@@ -144,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_default_route_is_carried_by_all_that_lies_under_it() {
-        // 5 is a VLAN on 4, a bond of 2 and 3; 7 is a bridge's member; 8 and 9 lie on each other, as veths do.
+        // 5 is a VLAN on 4, a bond of 2 and 3; 7 is a bridge's member; 8 and 9 name each other, as the ends of a veth do.
         let links = [
             (2, None, Some(4)),
             (3, None, Some(4)),
@@ -162,7 +164,7 @@ mod tests {
             carrying
         };
         assert_eq!(under(5), [2, 3, 4, 5]);
-        assert_eq!((under(4), under(2), under(6), under(8)), (vec![2, 3, 4], vec![2], vec![6, 7], vec![8, 9]));
+        assert_eq!((under(4), under(2), under(6), under(8)), (vec![2, 3, 4], vec![2], vec![6, 7], vec![8]));
     }
 
     /// Asks the running kernel, and sends nothing. In a network namespace whose loopback is down there is no route.

@@ -285,7 +285,7 @@ mod tests {
             let host = &open.hosts[&samples::open().address];
             assert_eq!([State::Closed, State::Filtered].map(|state| host.counted(state)), [4, 2], "{form}");
             let difference = Difference::between(&all, &open);
-            assert!(difference.same && difference.unknown_in_b == 0, "{form}: {difference:?}");
+            assert!(difference.same == Some(true) && difference.unknown_in_b == 0, "{form}: {difference:?}");
         }
     }
 
