@@ -61,10 +61,23 @@ pub struct Device {
     pub rx_queues: u32,
     /// Queues in use to send from.
     pub tx_queues: u32,
+    /// Its ring for what it has received, if the driver tells.
+    pub rx_ring: Option<RingSize>,
+    /// Its ring for what it is to send.
+    pub tx_ring: Option<RingSize>,
     /// The kernel's number of the XDP program that is attached to it.
     pub xdp_program: Option<u32>,
     /// Whether a default route leads through it, itself or under a VLAN, macvlan, bond or bridge.
     pub carries_default: bool,
+}
+
+/// How much fits into a ring of a device, of each queue: what comes faster than it is fetched is lost there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingSize {
+    /// Frames that it holds.
+    pub frames: u32,
+    /// Frames that it could.
+    pub most: u32,
 }
 
 /// What is behind an interface.
@@ -73,10 +86,14 @@ pub struct Device {
 /// The kernel cannot be asked.
 pub fn device(interface: &Interface) -> Result<Device, Error> {
     let queues = sys::Channels::of(&interface.name);
+    let ring = |(frames, most)| RingSize { frames, most };
+    let [rx_ring, tx_ring] = sys::rings(&interface.name).map_or([None; 2], |rings| rings.map(ring).map(Some));
     Ok(Device {
         driver: sys::driver(&interface.name),
         rx_queues: queues.rx,
         tx_queues: queues.tx,
+        rx_ring,
+        tx_ring,
         xdp_program: route::xdp_program(interface.index)?,
         carries_default: route::carries_default(interface.index)?,
     })

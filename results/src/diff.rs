@@ -82,6 +82,20 @@ pub enum Change {
 
 impl Difference {
     /// From one scan to another.
+    ///
+    /// ```
+    /// use halfopen_results::diff::{Change, Difference};
+    /// use halfopen_results::read::{self, Malformed};
+    ///
+    /// let mut monday = &b"address,port,state\n192.0.2.1,22,open\n192.0.2.1,443,closed\n"[..];
+    /// let mut tuesday = &b"address,port,state\n192.0.2.1,22,open\n192.0.2.1,443,open\n"[..];
+    /// let (before, after) = (read::parse(&mut monday)?, read::parse(&mut tuesday)?);
+    /// let difference = Difference::between(&before.expect("a csv"), &after.expect("a csv"));
+    /// assert_eq!(difference.same, Some(false));
+    /// let port = &difference.hosts[0].ports[0];
+    /// assert_eq!((port.port, port.change), (443, Change::Appeared));
+    /// # Ok::<(), Malformed>(())
+    /// ```
     pub fn between(a: &Scan, b: &Scan) -> Difference {
         Difference::of(&View::new(a), &View::new(b))
     }

@@ -65,8 +65,11 @@ fn socket_memory(send: Option<&[u64]>, receive: Option<&[u64]>, options: Option<
         return Finding::new(Grade::Unknown, "socket memory", "/proc/sys/net/core does not tell");
     };
     let options = options.map_or("unknown".into(), size);
-    let text =
-        format!("to send {}, to receive {}, for options {options}; rings have their own", size(send), size(receive));
+    let text = format!(
+        "to send {}, to receive {}, for options {options}; a packet ring has 4 to 64 MiB of its own, by the rate",
+        size(send),
+        size(receive)
+    );
     if send < SEND {
         return Finding::new(Grade::Note, "socket memory", text)
             .advise("raise net.core.wmem_max to 212992 for fast scans");
@@ -118,7 +121,10 @@ mod tests {
     fn memory_of_sockets() {
         let (small, usual) = ([4096], [212_992]);
         let found = socket_memory(Some(&usual), Some(&usual), Some(&small));
-        assert_eq!(found.found, "to send 208 KiB, to receive 208 KiB, for options 4 KiB; rings have their own");
+        assert_eq!(
+            found.found,
+            "to send 208 KiB, to receive 208 KiB, for options 4 KiB; a packet ring has 4 to 64 MiB of its own, by the rate"
+        );
         assert_eq!(socket_memory(Some(&small), Some(&usual), None).grade, Grade::Note);
         assert_eq!(socket_memory(None, Some(&usual), None).grade, Grade::Unknown);
     }

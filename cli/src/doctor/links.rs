@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use halfopen::machine::{self, Device};
+use halfopen::machine::{self, Device, RingSize};
 use halfopen::{Discover, Interface, InterfaceKind, LinkKind, Method, Plan, Pps, Rate, Receive, Scan};
 
 use super::finding::{Finding, Grade};
@@ -38,7 +38,21 @@ fn judge(interface: &Interface, device: &Device) -> Vec<Finding> {
         );
         findings.push(Finding::new(Grade::Warning, name, text).advise(advice));
     }
+    findings.extend(device.rx_ring.filter(|ring| ring.frames < SMALL.min(ring.most)).map(|ring| small(name, ring)));
     findings
+}
+
+/// Frames of a receive ring that a fast scan's replies may fill between two looks of the kernel.
+const SMALL: u32 = 1024;
+
+fn small(name: &str, ring: RingSize) -> Finding {
+    let RingSize { frames, most } = ring;
+    let text =
+        format!("its receive ring holds {frames} frames and could hold {most}: replies in a burst are lost there");
+    let advice = format!(
+        "for fast scans make it larger (ethtool -G {name} rx {most}); some drivers take the link down for a moment"
+    );
+    Finding::new(Grade::Note, name, text).advise(advice)
 }
 
 fn describe(interface: &Interface, device: &Device) -> String {
@@ -46,6 +60,8 @@ fn describe(interface: &Interface, device: &Device) -> String {
     parts.extend(device.driver.iter().map(|driver| format!("driver {driver}")));
     if interface.kind == InterfaceKind::Ethernet {
         parts.push(format!("queues {} in, {} out", device.rx_queues, device.tx_queues));
+        let rings = device.rx_ring.zip(device.tx_ring);
+        parts.extend(rings.map(|(rx, tx)| format!("rings {} in, {} out", rx.frames, tx.frames)));
     }
     parts.push(format!("links: {}", links(interface, device)));
     parts.join(", ")
@@ -162,7 +178,8 @@ mod tests {
 
     fn device(driver: &str) -> Device {
         let driver = Some(driver.into());
-        Device { driver, rx_queues: 4, tx_queues: 2, xdp_program: None, carries_default: false }
+        let (rx_ring, tx_ring) = (None, None);
+        Device { driver, rx_queues: 4, tx_queues: 2, rx_ring, tx_ring, xdp_program: None, carries_default: false }
     }
 
     fn judged(interface: &Interface, device: &Device) -> String {
@@ -182,6 +199,24 @@ mod tests {
         assert!(said.contains("xdp_live is not known to") && said.contains("only when asked for"), "{said}");
         let tun = judged(&interface(InterfaceKind::Plain, true, true), &device("tun"));
         assert_eq!(tun, "ok       eth0: up, MTU 1500, driver tun, links: raw_ip (no Ethernet, so no other)\n");
+    }
+
+    #[test]
+    fn a_ring_that_could_be_larger() {
+        let eth = interface(InterfaceKind::Ethernet, true, true);
+        let rings = |rx, most| {
+            let [rx_ring, tx_ring] = [rx, 512].map(|frames| Some(RingSize { frames, most }));
+            judged(&eth, &Device { rx_ring, tx_ring, ..device("ixgbe") })
+        };
+        let said = rings(256, 4096);
+        assert!(
+            said.contains(", rings 256 in, 512 out, links: ") && said.contains("(ethtool -G eth0 rx 4096)"),
+            "{said}"
+        );
+        assert!(
+            !rings(2048, 4096).contains("note") && !rings(512, 512).contains("note"),
+            "large enough, or all there is"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use halfopen_lab::{Namespace, lab_test};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{OPEN, Scan, assert_adds_up, listeners, number, records, run, text};
 
@@ -121,6 +121,37 @@ pub(super) fn interrupt(line: &str) -> (String, String, i32) {
     let (rest, said, status) = scan.end();
     (rest, said, status.code().unwrap())
 }
+
+lab_test!(what_is_typed_when_it_goes_on_takes_effect, |_lab| {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("kept");
+    let resume = |options: &str| {
+        let _ = fs::remove_file(&kept);
+        let scan = "scan 127.0.0.1 -p 1-64 --rate 100 --max-passes 2 -o jsonl --quiet";
+        assert_eq!(interrupt(&format!("{scan} --checkpoint {}", kept.display())).2, 130);
+        run(&resumed(&kept, options))
+    };
+    for (options, setting, value) in [
+        ("--rate 5k", "rate", json!(5000)),
+        ("--max-rate 20k", "max_rate", json!(20_000)),
+        ("--min-rate 2k", "min_rate", json!(2000)),
+        ("--host-rate 5k --rate 5k", "host_rate", json!(5000)),
+        ("--senders 2 --rate 5k", "senders", json!(2)),
+        ("--max-passes 3 --rate 5k", "max_passes", json!(3)),
+        ("--interface lo --rate 5k", "interface", json!("lo")),
+    ] {
+        let output = resume(options);
+        let summary = records(&text(&output.stdout)).pop();
+        assert_eq!(summary.map(|summary| summary["settings"][setting].clone()), Some(value), "{options}");
+    }
+    for (options, says) in [
+        ("--link pnet", "link: pnet needs an Ethernet device and lo is none"),
+        ("--receive xdp_generic", "receive: raw_ip on lo does not receive by XDP"),
+    ] {
+        let output = resume(options);
+        assert!(text(&output.stderr).contains(says), "{options}: {}", text(&output.stderr));
+    }
+});
 
 lab_test!(interrupted_it_says_how_to_go_on_and_files_are_whole_in_between, |lab| {
     let _listeners = listeners(lab);

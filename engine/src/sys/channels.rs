@@ -1,5 +1,5 @@
-//! What the driver of a device tells (linux/ethtool.h): its name (`ETHTOOL_GDRVINFO`), and how many queues are in use
-//! (`ETHTOOL_GCHANNELS`). Netlink tells how many there could be, and sysfs is another network namespace's where it was
+//! What the driver of a device tells (linux/ethtool.h): its name (`ETHTOOL_GDRVINFO`), how many frames its rings hold
+//! (`ETHTOOL_GRINGPARAM`), and how many queues are in use (`ETHTOOL_GCHANNELS`). Netlink tells how many there could be, and sysfs is another network namespace's where it was
 //! mounted there.
 
 #![expect(unsafe_code, reason = "an ioctl that takes a pointer in its argument")]
@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use socket2::{Domain, Socket, Type};
 
 const ETHTOOL_GDRVINFO: u32 = 0x03;
+const ETHTOOL_GRINGPARAM: u32 = 0x10;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
 /// `struct ethtool_drvinfo`: what is not looked at comes after the name, and has these bytes.
@@ -30,6 +31,8 @@ unsafe trait Answer {}
 unsafe impl Answer for EthtoolDriver {}
 // SAFETY: nine words.
 unsafe impl Answer for EthtoolChannels {}
+// SAFETY: nine words.
+unsafe impl Answer for EthtoolRings {}
 
 /// `struct ethtool_channels`
 #[repr(C)]
@@ -41,6 +44,17 @@ struct EthtoolChannels {
     tx: u32,
     _other: u32,
     combined: u32,
+}
+
+/// `struct ethtool_ringparam`: of what is received, the frames of the ordinary size come first.
+#[repr(C)]
+#[derive(Default)]
+struct EthtoolRings {
+    command: u32,
+    most_rx: [u32; 3],
+    most_tx: u32,
+    rx: [u32; 3],
+    tx: u32,
 }
 
 /// Queues in use.
@@ -65,6 +79,14 @@ pub(crate) fn driver(device: &str) -> Option<String> {
     fill(device, &mut told).ok()?;
     let name = told.name.split(|&byte| byte == 0).next().unwrap_or_default();
     (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+}
+
+/// How many frames a device's rings hold, and could, of what is received and sent, if its driver tells.
+pub(crate) fn rings(device: &str) -> Option<[(u32, u32); 2]> {
+    let mut told = EthtoolRings { command: ETHTOOL_GRINGPARAM, ..EthtoolRings::default() };
+    fill(device, &mut told).ok()?;
+    let known = told.most_rx[0] > 0 && told.most_tx > 0;
+    known.then_some([(told.rx[0], told.most_rx[0]), (told.tx, told.most_tx)])
 }
 
 fn ask(device: &str) -> io::Result<Channels> {
@@ -93,7 +115,9 @@ mod tests {
     #[test]
     fn answers_have_room() {
         assert_eq!((size_of::<EthtoolDriver>(), size_of::<EthtoolChannels>()), (196, 36));
+        assert_eq!(size_of::<EthtoolRings>(), 36);
         assert_eq!((driver("lo"), driver("nosuch0")), (None, None));
+        assert_eq!((rings("lo"), rings("nosuch0")), (None, None));
     }
 
     #[test]

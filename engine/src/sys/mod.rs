@@ -13,7 +13,7 @@ mod xdp;
 mod xdp_ring;
 
 pub(crate) use batch::SendBatch;
-pub(crate) use channels::{Channels, driver};
+pub(crate) use channels::{Channels, driver, rings};
 pub(crate) use clock::is_synchronised;
 pub(crate) use interrupt::Interruptible;
 pub(crate) use packet::PacketSocket;
