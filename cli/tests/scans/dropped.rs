@@ -134,7 +134,7 @@ lab_test!(a_pipe_that_is_open_already_takes_no_rights, |_lab| {
     for output in ["-o jsonl=/dev/stderr", "-o jsonl=/dev/fd/3", "--stats-json /dev/fd/3", "-o jsonl=/dev/stdout"] {
         let line = format!("exec \"$0\" scan 127.0.0.1 -p 80 --show all -v {output} 3>&2");
         let mut shell = Command::new("sh");
-        let output = shell.args(["-c", &line]).arg(env!("CARGO_BIN_EXE_halfopen")).output().unwrap();
+        let output = shell.args(["-c", &line]).arg(env!("CARGO_BIN_EXE_halfopen")).env_clear().output().unwrap();
         let (said, printed) = (text(&output.stderr), text(&output.stdout));
         assert!(output.status.success() && !said.contains("warning"), "{line}: {said}");
         assert!(said.contains("no files within reach (Landlock"), "{line}: {said}");
