@@ -115,11 +115,10 @@ lab_test!(a_killed_scan_leaves_sound_files, |_lab| {
         for name in ["t.jsonl", "t.csv", "t.sqlite", "t.json.part", "t.xml.part", "t.gnmap.part"] {
             let file = directory.path().join(name);
             let output = run(&format!("diff {0} {0}", file.display()));
-            let is_empty = text(&output.stderr).contains("nothing was compared");
-            assert!(
-                output.status.code() == Some(0) || is_empty && lines == 1,
-                "{name} after {lines} lines: {output:?}"
-            );
+            // A database gets what was found once a second.
+            let may_be_empty = lines == 1 || name == "t.sqlite";
+            let is_empty = may_be_empty && text(&output.stderr).contains("nothing was compared");
+            assert!(output.status.code() == Some(0) || is_empty, "{name} after {lines} lines: {output:?}");
         }
         // What people were shown was written to the other outputs at most a batch later.
         let whole = read(directory.path(), "t.jsonl").lines().count();
