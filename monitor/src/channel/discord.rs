@@ -1,13 +1,12 @@
 //! Discord's webhooks: an embed, in which nobody is mentioned whatever a host is called.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{cut, one_line};
-use super::http::{self, Address, Client, Request, Way};
-use super::secret::{Environment, Place};
+use super::hook::Hook;
+use super::http::{Address, Client, Request};
+use super::secret::Environment;
 use super::{Answer, Attempt, Channel, Checked};
 use crate::incident::Severity;
 use crate::message::{Message, Occasion};
@@ -18,37 +17,24 @@ const LONGEST_DESCRIPTION: usize = 4096;
 
 /// `[channel.NAME]` of `kind = "discord"`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Settings {
-    url: Option<String>,
-    url_file: Option<PathBuf>,
-    url_env: Option<String>,
-    ca_file: Option<PathBuf>,
-    proxy: Option<String>,
-}
+#[serde(transparent)]
+pub struct Settings(Hook);
 
 impl Settings {
-    fn url_place(&self) -> Place<'_> {
-        Place::new("url", self.url_file.as_ref(), self.url_env.as_ref())
-    }
-
     /// What makes requests of messages.
     pub fn discord(&self, environment: &Environment<'_>) -> Result<Discord, String> {
-        Ok(Discord {
-            // Without it a message that could not be kept is no error.
-            url: http::address(None, self.url_place(), environment)?.with_query("wait=true"),
-            client: Client::new(&Way { ca_file: self.ca_file.clone(), proxy: self.proxy.clone(), patience: None })?,
-        })
+        // Without it a message that could not be kept is no error.
+        Ok(Discord { url: self.0.address(environment)?.with_query("wait=true"), client: self.0.client()? })
     }
 }
 
 impl Checked for Settings {
     fn check(&self) -> Result<(), String> {
-        http::check_secret_address(self.url.as_ref(), self.url_place())
+        self.0.check()
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.url_place().warning().into_iter().collect()
+        self.0.warnings()
     }
 
     fn open(&self, environment: &Environment<'_>) -> Result<Box<dyn Channel>, String> {

@@ -5,6 +5,7 @@
 //! one that was replaced needs no restart.
 
 mod answer;
+mod hook;
 mod payload;
 
 pub mod alertmanager;
