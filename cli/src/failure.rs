@@ -201,9 +201,12 @@ impl Failure {
             | Failure::ClosedThen
             | Failure::NothingCompared
             | Failure::Scan(_) => USAGE,
-            Failure::Store(store::Error::Open { .. } | store::Error::Missing { .. } | store::Error::Later { .. }) => {
-                USAGE
-            }
+            Failure::Store(
+                store::Error::Open { .. }
+                | store::Error::Missing { .. }
+                | store::Error::Later { .. }
+                | store::Error::Occupied { .. },
+            ) => USAGE,
             Failure::Demo(_) | Failure::Store(_) => RUNTIME,
             Failure::Listeners(_) | Failure::Outside(_) => USAGE,
             Failure::Results(sink::Error::Open { .. } | sink::Error::Busy { .. }) => USAGE,

@@ -67,8 +67,16 @@ impl PostOffice {
         let (orders, incoming) = channel();
         let back = orders.clone();
         let clerk = thread::Builder::new().name("post office".into()).spawn(move || {
-            let mut clerk =
-                Clerk { store, alerting, speaker, back, carriers: BTreeMap::new(), complained: false, missed: false };
+            let mut clerk = Clerk {
+                store,
+                alerting,
+                speaker,
+                back,
+                carriers: BTreeMap::new(),
+                unrecorded: Vec::new(),
+                complained: false,
+                missed: false,
+            };
             clerk.work(&incoming);
         });
         Ok(PostOffice { orders, clerk: Some(clerk.expect("a process at its start can start a thread")) })
@@ -107,6 +115,8 @@ struct Clerk {
     speaker: Speaker,
     back: Sender<Order>,
     carriers: BTreeMap<ChannelName, Carrier>,
+    /// What could not be written down yet. Its channels have no time until it is: what is not recorded would be sent again.
+    unrecorded: Vec<Done>,
     complained: bool,
     missed: bool,
 }
@@ -134,7 +144,7 @@ impl Clerk {
             Order::Look | Order::Stop => {}
             Order::Ping => self.ping(),
             Order::Pinged(answer) => self.pinged(&answer),
-            Order::Done(done) => self.done(&done),
+            Order::Done(done) => self.done(done),
             Order::Reload(alerting) => {
                 self.alerting = alerting;
                 self.carriers.retain(|name, _| self.alerting.channels.contains_key(name));
@@ -144,6 +154,7 @@ impl Clerk {
 
     /// Gives each channel that has time what is due for it. How long until there is more to do.
     fn hand_out(&mut self) -> Duration {
+        self.catch_up();
         let unusable = outbox::unusable(self.store.connection(), &self.alerting.channels, Timestamp::now());
         if self.heard(unusable).is_some_and(|channels| !channels.is_empty()) {
             self.sweep();
@@ -185,13 +196,23 @@ impl Clerk {
         }
     }
 
-    fn done(&mut self, done: &Done) {
-        if let Some(carrier) = self.carriers.get_mut(&done.channel) {
-            carrier.is_busy = false;
+    fn done(&mut self, done: Done) {
+        let recorded = self.record(&done);
+        match self.heard(recorded) {
+            Some(troubles) => {
+                self.complained = false;
+                if let Some(carrier) = self.carriers.get_mut(&done.channel) {
+                    carrier.is_busy = false;
+                }
+                troubles.iter().for_each(|trouble| (self.speaker)(&trouble.to_string()));
+            }
+            None => self.unrecorded.push(done),
         }
-        let recorded = self.record(done);
-        let troubles = self.heard(recorded).unwrap_or_default();
-        troubles.iter().for_each(|trouble| (self.speaker)(&trouble.to_string()));
+    }
+
+    /// Writes down what could not be before.
+    fn catch_up(&mut self) {
+        std::mem::take(&mut self.unrecorded).into_iter().for_each(|done| self.done(done));
     }
 
     fn record(&mut self, done: &Done) -> Result<Vec<Trouble>, Error> {
@@ -241,13 +262,10 @@ impl Clerk {
         self.missed = failed;
     }
 
-    /// What a step brought; that the database fails is said once until it does not.
+    /// What a step brought; that the database fails is said once until something can be recorded.
     fn heard<T>(&mut self, step: Result<T, Error>) -> Option<T> {
         match step {
-            Ok(done) => {
-                self.complained = false;
-                Some(done)
-            }
+            Ok(done) => Some(done),
             Err(error) => {
                 if !std::mem::replace(&mut self.complained, true) {
                     (self.speaker)(&format!("the outbox cannot be used: {error}"));
@@ -261,12 +279,12 @@ impl Clerk {
     /// Waits for what is under way.
     fn close(&mut self, incoming: &Receiver<Order>) {
         let deadline = Instant::now() + FAREWELL;
-        while self.carriers.values().any(|carrier| carrier.is_busy) {
+        while self.carriers.values().any(|carrier| carrier.is_busy) && Instant::now() < deadline {
             let left = deadline.saturating_duration_since(Instant::now());
-            match incoming.recv_timeout(left) {
-                Ok(Order::Done(done)) => self.done(&done),
-                Ok(_) => {}
-                Err(_) => return,
+            match incoming.recv_timeout(left.min(LOOK)) {
+                Ok(Order::Done(done)) => self.done(done),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(_) | Err(RecvTimeoutError::Timeout) => self.catch_up(),
             }
         }
     }
@@ -364,6 +382,36 @@ mod tests {
         let entries = until(&path, |entries| entries[0].attempts.len() == 1);
         assert!(entries[0].attempts[0].answer.contains("not done in time"), "{entries:?}");
         assert!(said.lock().unwrap()[0].contains("no such channel any more"), "{said:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_recorded_is_not_sent_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, told) = (folder.path().join("monitor.db"), folder.path().join("told"));
+        add(&path, "ops");
+        let store = Store::open(&path).unwrap();
+        let full = "CREATE TRIGGER full BEFORE INSERT ON attempt BEGIN SELECT RAISE(ABORT, 'full'); END";
+        store.connection().execute_batch(full).unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let ear = said.clone();
+        let speaker = Box::new(move |text: &str| ear.lock().unwrap().push(text.to_owned()));
+        let shell = format!("kind='command'\nshell='echo told >> {}'", told.display());
+        let office = PostOffice::open(&path, alerting(&[("ops", &shell)]), speaker).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while said.lock().unwrap().is_empty() {
+            assert!(Instant::now() < deadline);
+            thread::sleep(Duration::from_millis(10));
+        }
+        // Looks again and again, and does not send.
+        for _ in 0..5 {
+            office.wake();
+            thread::sleep(Duration::from_millis(50));
+        }
+        store.connection().execute_batch("DROP TRIGGER full").unwrap();
+        office.wake();
+        until(&path, |entries| entries[0].state == State::Sent);
+        assert_eq!(std::fs::read_to_string(&told).unwrap(), "told\n");
+        assert_eq!(said.lock().unwrap().len(), 1, "{said:?}");
     }
 
     #[test]

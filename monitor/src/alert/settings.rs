@@ -15,6 +15,7 @@ use crate::channel::secret::Place;
 use crate::channel::{ChannelName, Settings};
 use crate::hours::{Hours, window};
 use crate::incident::{Severity, Trigger};
+use crate::settings::known_group;
 use crate::store::outbox::Channels;
 
 /// More often is a nuisance, and nobody waits for it.
@@ -119,6 +120,18 @@ impl Alerting {
         let rules = rules(table, zone, &channels)?;
         let dead_man = table.get("dead-man").map(dead_man).transpose()?;
         Ok(Alerting { channels, rules, dead_man })
+    }
+
+    /// Makes sure that each group that an alert names is one of these.
+    pub(crate) fn check_groups(text: &str, names: &[&str]) -> Result<(), Wrong> {
+        let Ok(table) = DeTable::parse(text) else { return Ok(()) };
+        let alerts = table.get_ref().get("alert").and_then(|all| all.get_ref().as_array()).into_iter().flatten();
+        let groups = alerts.filter_map(|alert| alert.get_ref().as_table()?.get("groups")?.get_ref().as_array());
+        for (group, name) in groups.flatten().filter_map(|group| Some((group, group.get_ref().as_str()?))) {
+            let wrong = |what| Wrong { place: group.span(), what: format!("alert: groups = {name:?}: {what}") };
+            known_group(name, names).map_err(wrong)?;
+        }
+        Ok(())
     }
 
     /// What is dangerous, or of no use.

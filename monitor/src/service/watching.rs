@@ -172,10 +172,12 @@ impl Watching for Watcher {
         outcome: &Outcome,
     ) -> Result<Option<Request>, Error> {
         let done = self.watch.scanned(now, began, request, outcome);
-        let next = self.or_silent(done)?;
         if let (Purpose::Regular, Some(dead_man)) = (request.purpose, &mut self.dead_man) {
-            dead_man.scanned(&request.group, matches!(outcome, Outcome::Scan(scan) if scan.summary.is_some()));
+            // One that could not be kept tells nobody anything.
+            let is_whole = matches!(outcome, Outcome::Scan(scan) if scan.summary.is_some());
+            dead_man.scanned(&request.group, is_whole && done.is_ok());
         }
+        let next = self.or_silent(done)?;
         self.wake();
         Ok(next)
     }

@@ -106,7 +106,10 @@ impl Settings {
         // The part that is about these reads its tables by itself.
         ALERTING.iter().for_each(|key| _ = top.value(key));
         top.finish()?;
-        let alerting = Alerting::read(document.text(), &zone).map_err(|it| document.wrong(it.place, &it.what))?;
+        let names: Vec<_> = groups.iter().map(|group| group.name.as_str()).collect();
+        let alerting = Alerting::read(document.text(), &zone)
+            .and_then(|alerting| Alerting::check_groups(document.text(), &names).map(|()| alerting))
+            .map_err(|it| document.wrong(it.place, &it.what))?;
         let store = store.or_else(usual_store).ok_or_else(|| {
             document.wrong(0..0, "store: there is neither STATE_DIRECTORY nor a home for a default; name a file")
         })?;
@@ -369,6 +372,11 @@ states = "forever"
                 "groups = [\"dmz\"]",
                 "groups = [\"dmz\", \"wan\"]",
                 "f:34: groups = \"wan\": there is no such group; groups: dmz, lan",
+            ),
+            (
+                "[[alert]]",
+                "[[alert]]\ngroups = [\"wan\"]",
+                "f:50: alert: groups = \"wan\": there is no such group; groups: dmz, lan",
             ),
             (
                 "hours = [\"Sat 22:00-04:00\"]",

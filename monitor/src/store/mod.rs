@@ -64,6 +64,14 @@ pub enum Error {
         /// and ours.
         known: i64,
     },
+    /// What a copy would replace is no copy.
+    #[error("{}: {why}; give the copy another name", path.display())]
+    Occupied {
+        /// Which file.
+        path: PathBuf,
+        /// What it is.
+        why: &'static str,
+    },
     /// A copy is whole, and could not be given its name.
     #[error("{}: cannot be replaced: {source}", path.display())]
     Rename {
@@ -147,8 +155,9 @@ impl Store {
         Store::open(Path::new(":memory:"))
     }
 
-    /// Writes a copy to another file, while others read and write; what was there is replaced when the copy is whole.
+    /// Writes a copy to another file, while others read and write; a copy that was there is replaced when the new one is whole.
     pub fn back_up(&self, to: &Path) -> Result<(), Error> {
+        self.check_place(to)?;
         let wrong = |source| Error::Open { path: to.to_owned(), source };
         let part = to.with_added_extension("part");
         let mut copy = Connection::open(&part).map_err(wrong)?;
@@ -158,6 +167,18 @@ impl Store {
         copy.pragma_update(None, "journal_mode", "DELETE")?;
         drop(copy);
         std::fs::rename(&part, to).map_err(|source| Error::Rename { path: to.to_owned(), source })
+    }
+
+    fn check_place(&self, to: &Path) -> Result<(), Error> {
+        let occupied = |why| Err(Error::Occupied { path: to.to_owned(), why });
+        let Ok(there) = to.canonicalize() else { return Ok(()) };
+        if self.path.canonicalize().is_ok_and(|own| own == there) {
+            return occupied("is the database itself");
+        }
+        match Store::read_only(to) {
+            Ok(_) | Err(Error::Later { found: 1.., .. }) => Ok(()),
+            Err(_) => occupied("is there already, and is no copy of a monitor's database"),
+        }
     }
 
     /// What is wrong with the file; nothing if it is whole.
@@ -277,6 +298,13 @@ mod tests {
             append(store.connection(), Timestamp::from_second(second).unwrap(), None, &what).unwrap();
         }
         store.back_up(&copy).unwrap();
+        store.back_up(&copy).unwrap();
+        let refused = |to: &Path| store.back_up(to).unwrap_err().to_string();
+        assert!(refused(store.path.as_path()).contains("is the database itself; give the copy another name"));
+        let text = folder.path().join("text");
+        std::fs::write(&text, "something else").unwrap();
+        assert!(refused(&text).contains("is no copy of a monitor's database"));
+        std::fs::remove_file(text).unwrap();
         assert_eq!(store.prune(&Horizon::of(Timestamp::from_second(3).unwrap())).unwrap(), 1);
         store.vacuum().unwrap();
         let left =
