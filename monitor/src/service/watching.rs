@@ -365,6 +365,21 @@ mod tests {
     }
 
     #[test]
+    fn a_scan_that_could_not_be_kept_is_no_sign_of_life() {
+        let mut watcher = watcher("[dead-man]\nurl = \"https://example.org/ping\"\nevery = \"10s\"\n");
+        let is_due = |watcher: &mut Watcher, seconds| watcher.dead_man.as_mut().unwrap().is_due(at(seconds));
+        let run = |watcher: &Watcher, sql: &str| watcher.watch.store().connection().execute_batch(sql).unwrap();
+        sees(&mut watcher, &[22], 0);
+        assert!(is_due(&mut watcher, 1));
+        run(&watcher, "CREATE TRIGGER full BEFORE INSERT ON scan BEGIN SELECT RAISE(ABORT, 'full'); END");
+        assert!(watcher.scanned(at(300), at(300), &request(Purpose::Regular), &scan(&[22])).is_err());
+        assert!(!is_due(&mut watcher, 301));
+        run(&watcher, "DROP TRIGGER full");
+        sees(&mut watcher, &[22], 600);
+        assert!(is_due(&mut watcher, 601));
+    }
+
+    #[test]
     fn what_is_sure_is_told_in_a_line() {
         let mut watcher = watcher("");
         assert_eq!(sees(&mut watcher, &[22], 0), 1);
