@@ -9,8 +9,9 @@
 //! A round after the first finds who lost a question or an answer: nobody, where nothing is lost. So the rounds go on for
 //! as long as they find more than a small share of all that are there, and until the last two have found nobody and hardly
 //! anybody is to be expected missing still, by the share of echoes that some hosts known to be there fail to answer; up to
-//! ten. Of the rounds that find nobody in the end, all but the first ask many hosts the first question alone. Every round has an order of its own: a burst takes
-//! neighbours, and who is asked side by side again can be lost side by side again, in rounds that seem to find nobody.
+//! ten. Of the rounds that find nobody in the end, all but the first ask many hosts the first question alone. Every round
+//! has an order of its own: a burst takes neighbours, and who is asked side by side again can be lost side by side again, in
+//! rounds that seem to find nobody.
 //!
 //! A round puts one question to all hosts before the next, and no question to a host that has answered; so who is there
 //! mostly costs a probe or two, and only the dark cost all of them. Between the rounds it listens
