@@ -105,19 +105,11 @@ pub fn presences(connection: &Connection, host: IpAddr) -> Result<Vec<Presence>,
 
 /// The ports that have ever been open, of these hosts.
 pub fn ever_open(connection: &Connection, is_meant: impl Fn(IpAddr) -> bool) -> Result<BTreeSet<u16>, Error> {
-    let mut rows = connection.prepare(
-        "SELECT DISTINCT host.address, run.first, run.last FROM run JOIN host ON host.id = run.host WHERE run.state = 0",
-    )?;
-    let rows = rows.query_map([], |row| Ok((address(row, 0)?, row.get::<_, u16>(1)?, row.get::<_, u16>(2)?)))?;
-    let mut ports = BTreeSet::new();
-    for row in rows {
-        let (host, first, last) = row?;
-        ports.extend((first..=last).filter(|_| is_meant(host)));
-    }
-    Ok(ports)
+    let all = ever_open_ports(connection)?.into_iter();
+    Ok(all.filter(|(host, _)| is_meant(*host)).map(|(_, port)| port).collect())
 }
 
-/// The same by host.
+/// The same of all hosts, by host.
 pub fn ever_open_ports(connection: &Connection) -> Result<BTreeSet<(IpAddr, u16)>, Error> {
     let mut rows = connection.prepare_cached(
         "SELECT DISTINCT host.address, run.first, run.last FROM run JOIN host ON host.id = run.host WHERE run.state = 0",
