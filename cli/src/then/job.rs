@@ -3,11 +3,11 @@
 //! processes out of reach.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{PipeReader, Read, pipe};
 use std::net::IpAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{self, Child, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,7 +100,7 @@ pub(super) fn run(command: Command, timeout: Option<Duration>, hurry: &dyn Fn() 
     let began = Instant::now();
     let printed = Arc::new(Mutex::new(Vec::new()));
     let end = match start(&command) {
-        Ok(child) => follow(child, &printed, timeout.map(|time| began + time), hurry),
+        Ok((child, output)) => follow(child, output, &printed, timeout.map(|time| began + time), hurry),
         Err(error) => End::NotStarted(error.to_string()),
     };
     let Command { address, ports, program, arguments } = command;
@@ -109,23 +109,22 @@ pub(super) fn run(command: Command, timeout: Option<Duration>, hurry: &dyn Fn() 
     Ended { address, ports, words, end, printed, elapsed: began.elapsed() }
 }
 
-fn start(command: &Command) -> std::io::Result<Child> {
+/// Both outputs are one pipe, so that its lines stand in the order in which it wrote them.
+fn start(command: &Command) -> std::io::Result<(Child, PipeReader)> {
+    let (output, writes) = pipe()?;
     let mut started = process::Command::new(&command.program);
-    started.args(&command.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    started.process_group(0).spawn()
+    started.args(&command.arguments).stdin(Stdio::null()).stdout(writes.try_clone()?).stderr(writes);
+    Ok((started.process_group(0).spawn()?, output))
 }
 
 fn follow(
     mut child: Child,
+    output: PipeReader,
     printed: &Arc<Mutex<Vec<u8>>>,
     deadline: Option<Instant>,
     hurry: &dyn Fn() -> Hurry,
 ) -> End {
-    let (open, closed) = channel();
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    out.into_iter().for_each(|out| gather(out, printed, open.clone()));
-    err.into_iter().for_each(|err| gather(err, printed, open.clone()));
-    drop(open);
+    let closed = gather(output, printed);
     let (status, why) = wait(&mut child, deadline, hurry);
     wait_closed(&closed);
     why.unwrap_or_else(|| ended(status))
@@ -163,12 +162,13 @@ fn wait(child: &mut Child, deadline: Option<Instant>, hurry: &dyn Fn() -> Hurry)
     }
 }
 
-/// Reads one of its outputs to the end. The channel closes with the last.
-fn gather(mut from: impl Read + Send + 'static, printed: &Arc<Mutex<Vec<u8>>>, open: Sender<()>) {
+/// Reads its output to the end, at which the channel closes.
+fn gather(mut output: PipeReader, printed: &Arc<Mutex<Vec<u8>>>) -> Receiver<()> {
     let printed = Arc::clone(printed);
+    let (open, closed) = channel();
     let read = move || {
         let mut part = [0; 8192];
-        while let Ok(count @ 1..) = from.read(&mut part) {
+        while let Ok(count @ 1..) = output.read(&mut part) {
             let mut printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
             let room = MOST - printed.len().min(MOST);
             printed.extend_from_slice(&part[..count.min(room)]);
@@ -177,9 +177,10 @@ fn gather(mut from: impl Read + Send + 'static, printed: &Arc<Mutex<Vec<u8>>>, o
     };
     // Without a thread to read it, its output is lost, and it is not held up: the pipe closes.
     let _ = thread::Builder::new().name("then".into()).spawn(read);
+    closed
 }
 
-/// Until nobody has its outputs open any more, or has had them open for long enough.
+/// Until nobody has its output open any more, or has had it open for long enough.
 fn wait_closed(closed: &Receiver<()>) {
     let _ = closed.recv_timeout(LAST_WORDS);
 }
