@@ -20,7 +20,7 @@ fn builder(plan: Plan, pps: u64) -> ScanBuilder {
 }
 
 /// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 // Several at once.
 

@@ -258,7 +258,7 @@ lab_test!(scans_one_after_the_other, |lab| {
 });
 
 /// Far longer than it may take to notice.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn is_lost(running: Running, lab: &Namespace) {
     let link = running.settings().links[0].clone();

@@ -83,7 +83,7 @@ lab_test!(what_a_full_queue_leaves_is_sent_again, |lab| {
 });
 
 /// What a device that takes nothing is given.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn loses_its_link(lab: &Namespace, pull: impl FnOnce(&Namespace), within: Duration) {
     needs_xdp();

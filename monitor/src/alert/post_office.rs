@@ -364,13 +364,15 @@ mod tests {
     fn one_that_hangs_holds_up_no_other_and_what_is_gone_from_the_settings_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("monitor.db");
-        let hangs = ("hangs", "kind='command'\nshell='sleep 60'\ntimeout='400ms'");
+        let release = folder.path().join("release");
+        let shell = format!("shell='until test -e {}; do sleep 0.01; done; exit 3'", release.display());
+        let hangs = ("hangs", format!("kind='command'\n{shell}\ntimeout='1m'"));
         let works = ("works", "kind='command'\ncommand=['/bin/true']");
         ["hangs", "works", "unknown"].iter().for_each(|channel| add(&path, channel));
         let said = Arc::new(Mutex::new(Vec::new()));
         let ear = said.clone();
         let speaker = Box::new(move |text: &str| ear.lock().unwrap().push(text.to_owned()));
-        let office = PostOffice::open(&path, alerting(&[hangs, works]), speaker).unwrap();
+        let office = PostOffice::open(&path, alerting(&[(hangs.0, &hangs.1), works]), speaker).unwrap();
         let entries = until(&path, |entries| entries[1].state == State::Sent);
         assert_eq!(entries[0].attempts.len(), 0, "it hangs still");
         assert_eq!(entries[2].state, State::Dead);
@@ -378,9 +380,10 @@ mod tests {
         office.wake();
         until(&path, |entries| entries[3].state == State::Sent);
         // What is under way is waited for, and recorded.
+        std::fs::write(&release, "").unwrap();
         drop(office);
         let entries = until(&path, |entries| entries[0].attempts.len() == 1);
-        assert!(entries[0].attempts[0].answer.contains("not done in time"), "{entries:?}");
+        assert!(entries[0].attempts[0].answer.contains("exit status: 3"), "{entries:?}");
         assert!(said.lock().unwrap()[0].contains("no such channel any more"), "{said:?}");
     }
 

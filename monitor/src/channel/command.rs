@@ -283,7 +283,7 @@ mod tests {
         let shell = format!("shell='(sleep 2; touch {}) & sleep 60'\ntimeout='100ms'", left.display());
         let Answer::Later(why, None) = command(&shell).send(&message(Occasion::Opened), first()) else { panic!() };
         assert_eq!(why, "/bin/sh: not done in time, and killed");
-        assert!(began.elapsed() < Duration::from_secs(2));
+        assert!(began.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
