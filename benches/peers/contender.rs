@@ -17,15 +17,33 @@ use crate::bare::Loop;
 pub(crate) struct Link {
     pub(crate) name: &'static str,
     options: &'static [&'static str],
+    /// With a checkpoint every second, which is what a scan can lose at most.
+    is_kept: bool,
 }
 
+impl Link {
+    const fn new(name: &'static str, options: &'static [&'static str]) -> Link {
+        Link { name, options, is_kept: false }
+    }
+
+    /// The same, and kept.
+    const fn kept(self, name: &'static str) -> Link {
+        Link { name, is_kept: true, ..self }
+    }
+}
+
+const AF_PACKET: Link = Link::new("af_packet", &["--link", "af_packet"]);
+const XDP_LIVE: Link = Link::new("xdp_live", &["--link", "xdp_live"]);
+
 /// All that are tried; what the program at hand does not know is left out.
-pub(crate) const LINKS: [Link; 5] = [
-    Link { name: "af_packet", options: &["--link", "af_packet"] },
-    Link { name: "af_xdp", options: &["--link", "af_xdp"] },
-    Link { name: "af_xdp+af_packet", options: &["--link", "af_xdp", "--receive", "af_packet"] },
-    Link { name: "xdp_live", options: &["--link", "xdp_live"] },
-    Link { name: "xdp_live+af_packet", options: &["--link", "xdp_live", "--receive", "af_packet"] },
+pub(crate) const LINKS: [Link; 7] = [
+    AF_PACKET,
+    AF_PACKET.kept("af_packet, kept"),
+    Link::new("af_xdp", &["--link", "af_xdp"]),
+    Link::new("af_xdp+af_packet", &["--link", "af_xdp", "--receive", "af_packet"]),
+    XDP_LIVE,
+    XDP_LIVE.kept("xdp_live, kept"),
+    Link::new("xdp_live+af_packet", &["--link", "xdp_live", "--receive", "af_packet"]),
 ];
 
 /// Who takes part.
@@ -118,6 +136,9 @@ impl Programs {
         let mut command = match contender {
             Contender::Halfopen(link) => {
                 let mut command = self.halfopen_scan(&plan.prefix(), &plan.ports(), link);
+                if link.is_kept {
+                    command.args(["--checkpoint-every", "1s", "--checkpoint"]).arg(results.with_extension("scan"));
+                }
                 command.stdout(File::create(results)?);
                 return Ok(command);
             }
