@@ -131,6 +131,10 @@ fn add_addresses(device: &str, addresses: &[(IpAddr, u8)]) -> io::Result<()> {
     addresses.iter().try_for_each(|&(address, length)| netlink::add_address(device, address, length))
 }
 
+/// Frames that a tun device holds for who reads it, however long that one is kept waiting for the processor. The kernel's
+/// default of 500 is soon full.
+const TUN_QUEUE: i32 = 1 << 16;
+
 /// A tun device: a link without Ethernet, whose far end is a file.
 #[derive(Debug)]
 pub struct Tun {
@@ -144,6 +148,7 @@ impl Tun {
         end.namespace.run(|| {
             let file: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?.into();
             sys::tun_set_name(&file, &end.name)?;
+            sys::set_queue_length(&end.name, TUN_QUEUE)?;
             end.namespace.up(&end.name);
             add_addresses(&end.name, &end.addresses)?;
             Ok(Tun { file })

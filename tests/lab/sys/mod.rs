@@ -38,6 +38,16 @@ pub(crate) fn tun_set_name(file: &OwnedFd, name: &str) -> io::Result<()> {
     checked(result)
 }
 
+/// Has `name`, in the caller's namespace, hold so many frames until somebody reads them.
+pub(crate) fn set_queue_length(name: &str, frames: i32) -> io::Result<()> {
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_metric = frames;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+    // SAFETY: SIOCSIFTXQLEN reads one ifreq (netdevice(7)), which `request` is; the length is an int like the metric.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFTXQLEN as _, &raw mut request) };
+    checked(result)
+}
+
 /// Has the kernel compute TCP checksums in full before frames leave through `name`, in the caller's namespace. A veth
 /// pair otherwise passes them on unfinished, and the far end cannot tell a wrong one from one left out.
 pub(crate) fn complete_checksums(name: &str) -> io::Result<()> {
