@@ -88,9 +88,9 @@ mod tests {
     #[test]
     fn scenarios_and_programs_are_chosen_by_name() {
         let all = args("").unwrap();
-        assert_eq!((all.scenarios().len(), all.contenders().len()), (6, 11));
+        assert_eq!((all.scenarios().len(), all.contenders().len()), (6, 13));
         let some = args("--only none,small,halfopen,nmap").unwrap();
-        assert_eq!((some.scenarios().len(), some.contenders().len()), (2, 6));
+        assert_eq!((some.scenarios().len(), some.contenders().len()), (2, 8));
         assert!(args("--only nobody").is_err() && args("--targets 1000").is_err());
     }
 }

@@ -28,7 +28,7 @@ lab_test!(the_account_of_a_resumed_scan_is_of_the_whole, |lab| {
     let _telnet = lab.listen("127.0.0.1:23");
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept");
-    let scan = "scan 127.0.0.1 ::1 -p 1-200 --show all --rate 100 --seed 48 --checkpoint-every 100ms";
+    let scan = "scan 127.0.0.1 ::1 -p 1-200 --show all --rate 20 --seed 48 --checkpoint-every 100ms";
     let mut first = Scan::start_held(&format!("{scan} --checkpoint {}", kept.display()));
     while !first.line().starts_with("127.0.0.1 23/tcp open") {}
     first.signal(Signal::INT);
@@ -36,7 +36,7 @@ lab_test!(the_account_of_a_resumed_scan_is_of_the_whole, |lab| {
     assert_eq!(status.code(), Some(130), "{said}");
     // Before its first checkpoint as well.
     let before = fs::read(&kept).unwrap();
-    kill(&resumed(&kept, "--rate 100"), 1, &kept);
+    kill(&resumed(&kept, "--rate 20"), 1, &kept);
     fs::write(&kept, before).unwrap();
     let output = run(&resumed(&kept, "--rate 20k"));
     let said = text(&output.stderr);
