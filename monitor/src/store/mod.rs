@@ -9,6 +9,7 @@ mod migrations;
 pub mod outbox;
 mod runs;
 mod scans;
+pub mod told;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

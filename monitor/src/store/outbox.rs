@@ -1,6 +1,9 @@
 //! The outbox: what is to be told, in rows that are written in the transaction in which it happened, and are there until somebody
 //! has taken them or nobody will. It is a state machine without a clock: [`due`] says what to send, [`answered`] what became of
 //! it. What was taken but not recorded, because the power failed in between, is sent again with the same id: at least once.
+//!
+//! A channel that asks for time has it for all messages; one that takes a message again gets soon what waited for it. What has been
+//! overtaken while it waited, such as a reminder of what is over, is not sent any more.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,19 +13,30 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::{Error, millis, time};
+use super::{Error, millis, time, told};
 use crate::channel::{Answer, ChannelName, Settings, alertmanager};
-use crate::message::Message;
+use crate::message::{Message, Occasion};
 
-/// Waits before the second attempt and those after it (Standard Webhooks 1.0.0, "Deliverability and reliability"). Who has failed
-/// once more than there are waits is given up.
-const BACKOFF: [SignedDuration; 6] = [
+/// Waits before the second attempt and those after it (Standard Webhooks 1.0.0, "Deliverability and reliability", and half a minute:
+/// most failures are short, and an alert is urgent). Who has failed once more than there are waits is given up.
+const BACKOFF: [SignedDuration; 7] = [
     SignedDuration::from_secs(5),
+    SignedDuration::from_secs(30),
     SignedDuration::from_mins(5),
     SignedDuration::from_mins(30),
     SignedDuration::from_hours(2),
     SignedDuration::from_hours(5),
     SignedDuration::from_hours(10),
+];
+/// The same where the channel takes other messages: then it is no use to wait long for it, and none to try at once what fails by itself.
+const BACKOFF_AT_WORK: [SignedDuration; 7] = [
+    SignedDuration::from_secs(5),
+    SignedDuration::from_secs(5),
+    SignedDuration::from_secs(30),
+    SignedDuration::from_mins(5),
+    SignedDuration::from_mins(30),
+    SignedDuration::from_hours(2),
+    SignedDuration::from_hours(5),
 ];
 /// Waits differ by up to a tenth, so that what failed together does not come back together.
 const JITTER: f64 = 0.1;
@@ -46,15 +60,18 @@ pub enum State {
     Sent,
     /// It was given up.
     Dead,
+    /// A later message has made it idle before it was taken.
+    Overtaken,
 }
 
 impl State {
-    /// `pending`, `sent`, `dead`.
+    /// `pending`, `sent`, `dead`, `overtaken`.
     pub fn name(self) -> &'static str {
         match self {
             State::Pending => "pending",
             State::Sent => "sent",
             State::Dead => "dead",
+            State::Overtaken => "overtaken",
         }
     }
 
@@ -62,6 +79,7 @@ impl State {
         match name {
             "sent" => State::Sent,
             "dead" => State::Dead,
+            "overtaken" => State::Overtaken,
             _ => State::Pending,
         }
     }
@@ -110,7 +128,7 @@ pub struct Entry {
     pub made: Timestamp,
     /// When it is tried next, if it is.
     pub due: Option<Timestamp>,
-    /// When it was taken or given up.
+    /// When it was taken, given up or overtaken.
     pub ended: Option<Timestamp>,
     /// The delivery to another channel that failed.
     pub stands_in_for: Option<DeliveryId>,
@@ -178,7 +196,35 @@ pub fn enqueue(
     message: &Message,
     due: Timestamp,
 ) -> Result<DeliveryId, Error> {
+    overtake(connection, channel, message)?;
     insert(connection, channel, message, due, None)
+}
+
+/// What waits in the thread of a new message, and says nothing any more that this one does not.
+fn overtake(connection: &Connection, channel: &ChannelName, message: &Message) -> Result<(), Error> {
+    let mut rows = connection.prepare_cached(
+        "SELECT id, message FROM delivery WHERE state = 'pending' AND channel = ?1 AND thread = ?2 ORDER BY id",
+    )?;
+    let row = |row: &Row<'_>| Ok((DeliveryId(row.get(0)?), row.get::<_, String>(1)?));
+    let waiting: Vec<_> = rows.query_map(params![channel.as_str(), message.thread], row)?.collect::<Result<_, _>>()?;
+    for (id, earlier) in waiting {
+        if is_overtaken(&parsed(&earlier)?, message) {
+            end(connection, id, State::Overtaken, message.at)?;
+        }
+    }
+    Ok(())
+}
+
+/// That something began is told even if it is over by then: who is told only of its end wonders, and machines know nothing to end.
+fn is_overtaken(earlier: &Message, later: &Message) -> bool {
+    use Occasion::{Acknowledged, Reminder, Resolved, Updated};
+    let is_in_it = |id| later.incidents.iter().any(|incident| incident.id == id);
+    let says_all = || earlier.incidents.iter().all(|incident| is_in_it(incident.id));
+    match (earlier.occasion, later.occasion) {
+        (Reminder, Reminder | Acknowledged | Resolved) | (Updated | Acknowledged, Resolved) => true,
+        (Updated | Reminder, Updated) => says_all(),
+        _ => false,
+    }
 }
 
 fn insert(
@@ -215,7 +261,16 @@ pub fn due(connection: &Connection, channel: &ChannelName, now: Timestamp) -> Re
              AND earlier.thread = it.thread AND earlier.id < it.id)
          ORDER BY due, id LIMIT 1",
     )?;
+    if pause(connection, channel)?.is_some_and(|until| until > now) {
+        return Ok(None);
+    }
     rows.query_row(params![channel.as_str(), millis(now)], delivery).optional()?.transpose()
+}
+
+/// Until when a channel has asked for time.
+fn pause(connection: &Connection, channel: &ChannelName) -> Result<Option<Timestamp>, Error> {
+    let mut rows = connection.prepare_cached("SELECT until FROM pause WHERE channel = ?1")?;
+    Ok(rows.query_row([channel.as_str()], |row| row.get(0).map(time)).optional()?)
 }
 
 /// When there is something to send to a channel next: deliveries that wait for none before them, and what is told again.
@@ -228,7 +283,8 @@ pub fn next_due(connection: &Connection, channel: &ChannelName) -> Result<Option
              UNION ALL SELECT due FROM standing WHERE channel = ?1)",
     )?;
     let next: Option<i64> = rows.query_row([channel.as_str()], |row| row.get(0))?;
-    Ok(next.map(time))
+    let pause = pause(connection, channel)?;
+    Ok(next.map(time).map(|next| pause.map_or(next, |pause| pause.max(next))))
 }
 
 fn delivery(row: &Row<'_>) -> rusqlite::Result<Result<Delivery, Error>> {
@@ -257,28 +313,73 @@ pub fn answered(
     now: Timestamp,
 ) -> Result<Vec<Trouble>, Error> {
     record(connection, delivery, answer, took, now)?;
+    if !answer.is_accepted() && is_overtaken_since(connection, delivery.id)? {
+        return Ok(Vec::new());
+    }
     match answer {
         Answer::Accepted(_) => {
             end(connection, delivery.id, State::Sent, now)?;
+            works(connection, &delivery.channel, now)?;
             stand(connection, channels, delivery, now)?;
             Ok(Vec::new())
         }
-        Answer::Later(why, wait) => match backoff(delivery.failures, seed(delivery)) {
-            Some(usual) => {
-                let wait = wait.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or_default();
-                again(connection, delivery, now + usual.max(wait))?;
-                fail_over(connection, channels, delivery, false, now)
+        Answer::Later(why, wait) => {
+            wait_for(connection, &delivery.channel, *wait, now)?;
+            match backoff(&BACKOFF, delivery.failures, seed(delivery)) {
+                Some(usual) => {
+                    again(connection, delivery, now + usual)?;
+                    fail_over(connection, channels, delivery, false, now)
+                }
+                None => give_up(connection, channels, delivery, why, now),
             }
-            None => give_up(connection, channels, delivery, why, now),
-        },
+        }
         Answer::Never(why) => give_up(connection, channels, delivery, why, now),
         Answer::Gone(why) => gone(connection, channels, delivery, why, now),
     }
 }
 
+/// Whether it was overtaken while it was on its way.
+fn is_overtaken_since(connection: &Connection, id: DeliveryId) -> Result<bool, Error> {
+    let mut row = connection.prepare_cached("SELECT 1 FROM delivery WHERE id = ?1 AND state = 'overtaken'")?;
+    Ok(row.exists([id.0])?)
+}
+
+/// A channel that asks for time gets nothing before then, whatever it is.
+fn wait_for(
+    connection: &Connection,
+    channel: &ChannelName,
+    wait: Option<Duration>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(wait) = wait.and_then(|wait| SignedDuration::try_from(wait).ok()) else { return Ok(()) };
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO pause (channel, until) VALUES (?1, ?2)")?
+        .execute(params![channel.as_str(), millis(now + wait)])?;
+    Ok(())
+}
+
+/// A channel has taken something: what failed before, and waits for it, comes soon.
+fn works(connection: &Connection, channel: &ChannelName, now: Timestamp) -> Result<(), Error> {
+    connection.prepare_cached("DELETE FROM pause WHERE channel = ?1")?.execute([channel.as_str()])?;
+    let mut rows = connection.prepare_cached(
+        "SELECT id, failures, (SELECT MAX(at) FROM attempt WHERE delivery = id) FROM delivery
+         WHERE state = 'pending' AND channel = ?1 AND failures > 0 AND due > ?2",
+    )?;
+    let row = |row: &Row<'_>| Ok((DeliveryId(row.get(0)?), row.get::<_, u32>(1)?, row.get::<_, Option<i64>>(2)?));
+    let waiting: Vec<_> = rows.query_map(params![channel.as_str(), millis(now)], row)?.collect::<Result<_, _>>()?;
+    for (id, failures, tried) in waiting {
+        let wait = backoff(&BACKOFF_AT_WORK, failures - 1, spread(id, failures)).unwrap_or_default();
+        let due = (tried.map_or(now, time) + wait).max(now);
+        connection
+            .prepare_cached("UPDATE delivery SET due = MIN(due, ?2) WHERE id = ?1")?
+            .execute(params![id.0, millis(due)])?;
+    }
+    Ok(())
+}
+
 /// How long to wait after so many failures and one more; none when that was the last attempt.
-fn backoff(failures: u32, seed: u64) -> Option<SignedDuration> {
-    let usual = BACKOFF.get(failures as usize)?;
+fn backoff(waits: &[SignedDuration], failures: u32, seed: u64) -> Option<SignedDuration> {
+    let usual = waits.get(failures as usize)?;
     // From 1 - JITTER to 1 + JITTER.
     let factor = 1.0 + JITTER * (2.0 * (seed >> 11) as f64 / (1_u64 << 53) as f64 - 1.0);
     Some(SignedDuration::from_millis((usual.as_millis() as f64 * factor) as i64))
@@ -286,7 +387,11 @@ fn backoff(failures: u32, seed: u64) -> Option<SignedDuration> {
 
 /// The same for the same delivery and failure (SplitMix64), so that a test can tell what will be.
 fn seed(delivery: &Delivery) -> u64 {
-    let mut z = (delivery.id.0 as u64) << 8 | u64::from(delivery.failures);
+    spread(delivery.id, delivery.failures)
+}
+
+fn spread(id: DeliveryId, failures: u32) -> u64 {
+    let mut z = (id.0 as u64) << 8 | u64::from(failures);
     z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -398,9 +503,30 @@ fn fail_over(
     if !first || has_stood_in(connection, delivery.id, other)? || !channels.contains_key(other) {
         return Ok(Vec::new());
     }
-    insert(connection, other, &delivery.message, now, Some(delivery.id))?;
+    if !stand_in(connection, delivery, other, now)? {
+        return Ok(Vec::new());
+    }
     let title = delivery.message.title.clone();
     Ok(vec![Trouble::FailedOver { from: delivery.channel.clone(), to: other.clone(), title }])
+}
+
+/// Tells another channel, and whatever has followed in that thread since, unless it was told the same; from now on it is told by itself
+/// what becomes of it. Whether there was anything that it had not been told.
+fn stand_in(connection: &Connection, delivery: &Delivery, other: &ChannelName, now: Timestamp) -> Result<bool, Error> {
+    let (channel, thread) = (&delivery.channel, &delivery.message.thread);
+    let mut rows = connection.prepare_cached(
+        "SELECT id, message FROM delivery WHERE channel = ?1 AND thread = ?2 AND id >= ?3 AND state <> 'overtaken'
+         AND NOT EXISTS (SELECT 1 FROM delivery AS told WHERE told.channel = ?4 AND told.thread = delivery.thread
+             AND told.message ->> '$.id' = delivery.message ->> '$.id') ORDER BY id",
+    )?;
+    let row = |row: &Row<'_>| Ok((DeliveryId(row.get(0)?), row.get::<_, String>(1)?));
+    let values = params![channel.as_str(), thread, delivery.id.0, other.as_str()];
+    let untold: Vec<_> = rows.query_map(values, row)?.collect::<Result<_, _>>()?;
+    for (id, message) in &untold {
+        insert(connection, other, &parsed(message)?, now, Some(*id))?;
+    }
+    told::share(connection, channel, other, thread)?;
+    Ok(!untold.is_empty())
 }
 
 /// Whether a channel is among those that a delivery goes back to: channels that stand in for each other do so once.
@@ -491,6 +617,9 @@ pub fn standing(connection: &Connection, channel: &ChannelName, now: Timestamp) 
     let mut rows = connection.prepare_cached(
         "SELECT message FROM standing WHERE channel = ?1 AND due <= ?2 ORDER BY due, incident LIMIT ?3",
     )?;
+    if pause(connection, channel)?.is_some_and(|until| until > now) {
+        return Ok(None);
+    }
     let rows = rows.query_map(params![channel.as_str(), millis(now), MOST_STANDING], |row| row.get::<_, String>(0))?;
     let messages: Vec<Message> = rows.map(|row| parsed(&row?)).collect::<Result<_, Error>>()?;
     Ok(messages.into_iter().reduce(|mut all, mut more| {
@@ -606,7 +735,7 @@ pub fn replay_dead(connection: &Connection, channel: Option<&ChannelName>, now: 
 /// Forgets what ended before then; how many these were.
 pub fn retire(connection: &Connection, before: Timestamp) -> Result<usize, Error> {
     let gone = connection.prepare_cached("DELETE FROM delivery WHERE ended < ?1")?.execute([millis(before)])?;
-    connection.prepare_cached("DELETE FROM told WHERE is_over = 1 AND at < ?1")?.execute([millis(before)])?;
+    told::retire(connection, before)?;
     Ok(gone)
 }
 
@@ -719,7 +848,7 @@ mod tests {
             now = due;
         }
         let (delivery, troubles) = step(&store, &usual(), &later("500 once more"), now);
-        assert_eq!(delivery.attempt, 7);
+        assert_eq!(delivery.attempt, 8);
         assert!(troubles[0].to_string().contains("500 once more; `halfopen alert replay 1`"), "{troubles:?}");
         assert_eq!((all(&store)[0].state, next_due(store.connection(), &ops()).unwrap()), (State::Dead, None));
     }
@@ -734,7 +863,7 @@ mod tests {
                 attempt: 1,
                 failures: 1,
             };
-            backoff(1, seed(&delivery)).unwrap().as_millis()
+            backoff(&BACKOFF, 1, seed(&delivery)).unwrap().as_millis()
         };
         let waits: std::collections::BTreeSet<_> = (1..=100).map(wait).collect();
         assert!(waits.len() > 90, "{waits:?}");
@@ -748,6 +877,100 @@ mod tests {
         let answer = Answer::Later("429".into(), Some(Duration::from_secs(600)));
         step(&store, &usual(), &answer, noon());
         assert!(!is_due(&store, at("2026-03-01T12:09:59Z")) && is_due(&store, at("2026-03-01T12:10:00Z")));
+    }
+
+    /// In a thread of its own.
+    fn add_to(store: &Store, thread: &str, occasion: Occasion, now: &str) -> DeliveryId {
+        let message = Message { thread: thread.into(), at: at(now), ..message(occasion) };
+        enqueue(store.connection(), &ops(), &message, at(now)).unwrap()
+    }
+
+    #[test]
+    fn who_asks_for_time_has_it_for_all_messages() {
+        let store = store();
+        add(&store, Occasion::Opened);
+        step(&store, &usual(), &Answer::Later("429".into(), Some(Duration::from_secs(600))), noon());
+        add_to(&store, "incident-8", Occasion::Opened, "2026-03-01T12:01:00Z");
+        assert!(!is_due(&store, at("2026-03-01T12:09:59Z")));
+        assert_eq!(next_due(store.connection(), &ops()).unwrap(), Some(at("2026-03-01T12:10:00Z")));
+        step(&store, &usual(), &ok(), at("2026-03-01T12:10:00Z"));
+        assert!(is_due(&store, at("2026-03-01T12:10:00Z")), "and then all come at once");
+        let forgetful = channels(&[("ops", PROMETHEUS)]);
+        let (delivery, _) = step(&store, &forgetful, &ok(), at("2026-03-01T12:10:00Z"));
+        wait_for(store.connection(), &ops(), Some(Duration::from_secs(600)), at("2026-03-01T12:11:00Z")).unwrap();
+        let again = |now| standing(store.connection(), &ops(), at(now)).unwrap().map(|message| message.thread);
+        assert_eq!(again("2026-03-01T12:20:59Z"), None);
+        assert_eq!(again("2026-03-01T12:21:00Z"), Some(delivery.message.thread));
+    }
+
+    #[test]
+    fn a_channel_that_works_again_gets_soon_what_waits() {
+        let store = store();
+        add(&store, Occasion::Opened);
+        let mut now = noon();
+        for _ in 0..4 {
+            step(&store, &usual(), &later("500"), now);
+            now = next_due(store.connection(), &ops()).unwrap().unwrap();
+        }
+        // The next attempt is half an hour after the last one, which was some five minutes after noon.
+        assert!(now > at("2026-03-01T12:30:00Z"), "{now}");
+        let ten = at("2026-03-01T12:10:00Z");
+        let other = add_to(&store, "incident-8", Occasion::Opened, "2026-03-01T12:10:00Z");
+        let (delivery, _) = step(&store, &usual(), &ok(), ten);
+        assert_eq!(delivery.id, other);
+        assert!(next_due(store.connection(), &ops()).unwrap().unwrap() < at("2026-03-01T12:12:00Z"));
+    }
+
+    #[test]
+    fn what_fails_by_itself_is_not_tried_whenever_others_are_taken() {
+        let store = store();
+        add(&store, Occasion::Opened);
+        let mut attempts = 0;
+        for second in 0..600 {
+            let now = noon() + SignedDuration::from_secs(second);
+            add_to(&store, &format!("other-{second}"), Occasion::Opened, &now.to_string());
+            while let Some(delivery) = due(store.connection(), &ops(), now).unwrap() {
+                let is_bad = delivery.message.thread == "incident-7";
+                attempts += usize::from(is_bad);
+                let answer = if is_bad { later("500") } else { ok() };
+                answered(store.connection(), &usual(), &delivery, &answer, Duration::ZERO, now).unwrap();
+            }
+        }
+        assert_eq!(attempts, 5, "at once, after 5 s, 5 s, 30 s and 5 min");
+    }
+
+    #[test]
+    fn what_was_overtaken_while_it_waited_is_not_sent() {
+        let store = store();
+        add(&store, Occasion::Opened);
+        step(&store, &usual(), &ok(), noon());
+        for (occasion, now) in [(Occasion::Reminder, "13"), (Occasion::Reminder, "14"), (Occasion::Acknowledged, "15")]
+        {
+            add_to(&store, "incident-7", occasion, &format!("2026-03-01T{now}:00:00Z"));
+        }
+        let other = add_to(&store, "incident-8", Occasion::Reminder, "2026-03-01T15:30:00Z");
+        let states = || all(&store).iter().map(|entry| entry.state).collect::<Vec<_>>();
+        use State::{Overtaken, Pending, Sent};
+        assert_eq!(states(), [Sent, Overtaken, Overtaken, Pending, Pending]);
+        // It is on its way just then, and fails.
+        let four = at("2026-03-01T16:00:00Z");
+        let on_its_way = due(store.connection(), &ops(), four).unwrap().unwrap();
+        add_to(&store, "incident-7", Occasion::Resolved, "2026-03-01T16:00:00Z");
+        answered(store.connection(), &usual(), &on_its_way, &later("500"), Duration::ZERO, four).unwrap();
+        assert_eq!(states(), [Sent, Overtaken, Overtaken, Overtaken, Pending, Pending]);
+        assert_eq!(all(&store)[3].ended, Some(four));
+        let next = [step(&store, &usual(), &ok(), four).0, step(&store, &usual(), &ok(), four).0];
+        assert_eq!((next[0].id, next[1].message.occasion), (other, Occasion::Resolved));
+    }
+
+    #[test]
+    fn that_something_began_is_told_though_it_is_over() {
+        let store = store();
+        add(&store, Occasion::Opened);
+        add(&store, Occasion::Updated);
+        add(&store, Occasion::Resolved);
+        let order = [(); 2].map(|()| step(&store, &usual(), &ok(), noon()).0.message.occasion);
+        assert_eq!((order, is_due(&store, noon())), ([Occasion::Opened, Occasion::Resolved], false));
     }
 
     #[test]
@@ -901,7 +1124,7 @@ mod tests {
         fn whatever_is_answered_threads_keep_their_order(answers in proptest::collection::vec(0..4_u8, 1..80)) {
             let store = store();
             for number in 0..9 {
-                let message = Message { thread: format!("incident-{}", number % 3), ..message(Occasion::Updated) };
+                let message = Message { thread: format!("incident-{}", number % 3), ..message(Occasion::Opened) };
                 enqueue(store.connection(), &ops(), &message, noon()).unwrap();
             }
             let (mut now, mut taken) = (noon(), std::collections::BTreeSet::new());
