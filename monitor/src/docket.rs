@@ -18,6 +18,13 @@ pub struct Notice {
     pub occasion: Occasion,
 }
 
+impl Notice {
+    /// That this has become of it.
+    pub fn of(incident: &Incident, occasion: Occasion) -> Notice {
+        Notice { incident: incident.clone(), occasion }
+    }
+}
+
 /// Incidents under way, in a transaction.
 #[derive(Debug)]
 pub struct Docket<'a> {
@@ -73,9 +80,17 @@ impl<'a> Docket<'a> {
         self.say(incident, Occasion::Resolved, |incident| Happening::IncidentResolved { incident })
     }
 
-    /// It goes on as part of another: nobody is told by itself.
+    /// What is known of it now, that is no news.
+    pub fn restate(&mut self, cause: &str, change: impl FnOnce(&mut Incident)) -> Result<(), Error> {
+        let Some(at) = self.open.iter().position(|incident| incident.cause == cause) else { return Ok(()) };
+        change(&mut self.open[at]);
+        store::update(self.connection, &self.open[at])
+    }
+
+    /// It goes on as part of another: people are not told of its end by itself.
     pub fn absorb(&mut self, cause: &str, into: &str) -> Result<(), Error> {
-        let Some(incident) = self.take(cause, &format!("part of: {into}"))? else { return Ok(()) };
+        self.restate(cause, |incident| incident.part_of = Some(into.to_owned()))?;
+        let Some(incident) = self.take(cause, &format!("it is part of {into} now"))? else { return Ok(()) };
         let happening = Happening::IncidentResolved { incident: Box::new(incident.clone()) };
         store::append(self.connection, self.now, Some(&incident.group), &happening).map(|_| ())
     }
@@ -94,9 +109,9 @@ impl<'a> Docket<'a> {
     }
 
     /// Nobody is told of it before then.
-    pub fn mute(&mut self, id: IncidentId, until: Timestamp) -> Result<bool, Error> {
+    pub fn mute(&mut self, id: IncidentId, until: Timestamp, by: &str) -> Result<bool, Error> {
         let Some(at) = self.open.iter().position(|incident| incident.id == id) else { return Ok(false) };
-        self.open[at].muted_until = Some(until);
+        (self.open[at].muted_until, self.open[at].muted_by) = (Some(until), Some(by.to_owned()));
         let incident = self.open[at].clone();
         store::update(self.connection, &incident)?;
         let happening = Happening::IncidentMuted { incident: Box::new(incident.clone()) };
@@ -184,8 +199,10 @@ impl Draft<'_> {
             opened: now,
             acknowledged: None,
             muted_until: None,
+            muted_by: None,
             resolved: None,
             resolution: None,
+            part_of: None,
         }
     }
 }
@@ -275,9 +292,9 @@ mod tests {
         docket.begin(incident("a")).unwrap();
         let id = docket.going_on()[0].id;
         assert!(docket.acknowledge(id, "somebody", "looking").unwrap());
-        assert!(docket.mute(id, at(99)).unwrap());
+        assert!(docket.mute(id, at(99), "somebody").unwrap());
         assert!(docket.settle(id, "accepted").unwrap());
-        for nothing in [docket.acknowledge(id, "x", ""), docket.mute(id, at(9)), docket.settle(id, "x")] {
+        for nothing in [docket.acknowledge(id, "x", ""), docket.mute(id, at(9), "x"), docket.settle(id, "x")] {
             assert!(!nothing.unwrap(), "it is over");
         }
         let kept = store::find(store.connection(), id).unwrap().unwrap();

@@ -212,10 +212,16 @@ pub struct Incident {
     pub acknowledged: Option<Acknowledgement>,
     /// Nobody is told before then.
     pub muted_until: Option<Timestamp>,
+    /// Who has said so.
+    #[serde(default)]
+    pub muted_by: Option<String>,
     /// When it was over.
     pub resolved: Option<Timestamp>,
     /// Why it was over: `as before`, `accepted by NAME`, `compliant`.
     pub resolution: Option<String>,
+    /// What it goes on as part of, if it is over only for that: `a port that keeps changing`.
+    #[serde(default)]
+    pub part_of: Option<String>,
 }
 
 /// Something to know, with its name: `rule`, `why`, `evidence`, `error`, `owner`.

@@ -1,6 +1,8 @@
 //! Incidents in words, for people who are no specialists: what happened, since when, whether that was expected, why it
 //! matters, what to do. A port number is a convention and no proof, so services are named as what a port usually is.
 
+mod many;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -10,8 +12,9 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::docket::Notice;
-use crate::incident::{Incident, KEPT_AGAIN, Mark, POLICY, PortChange, Trigger};
+use crate::incident::{Acknowledgement, Incident, KEPT_AGAIN, Mark, POLICY, PortChange, Trigger};
 use crate::message::{Line, Message, Occasion};
+pub use many::Matter;
 
 /// Where and how messages are to be read.
 #[derive(Debug, Clone)]
@@ -42,37 +45,15 @@ impl Reader {
         }
     }
 
-    /// What to say of many at once. There is at least one.
-    pub fn summary(&self, id: String, notices: &[Notice], now: Timestamp) -> Message {
-        let incidents: Vec<Incident> = notices.iter().map(|notice| notice.incident.clone()).collect();
-        let groups: BTreeSet<&str> = incidents.iter().map(|incident| incident.group.as_str()).collect();
-        let groups = Vec::from_iter(groups).join(", ");
-        let line = |notice: &Notice| Line {
-            name: notice.occasion.name().to_owned(),
-            text: title(&notice.incident, notice.occasion, now),
-        };
-        let occasion = notices.first().map_or(Occasion::Test, |notice| notice.occasion);
-        Message {
-            id,
-            at: now,
-            occasion,
-            thread: format!("many-{}", now.as_second()),
-            severity: incidents.iter().map(|incident| incident.severity).max().unwrap_or(crate::Severity::Info),
-            title: format!("{} changes in {groups}", notices.len()),
-            lines: notices.iter().map(line).collect(),
-            incidents,
-            link: self.link.clone(),
-        }
-    }
-
     fn lines(&self, incident: &Incident, occasion: Occasion, now: Timestamp) -> Vec<Line> {
         let line = |name: &str, text: String| Line { name: name.to_owned(), text };
         let mut lines = vec![line("What", what(incident)), line("Since", self.since(incident, now))];
         if occasion == Occasion::Resolved {
             lines.extend(incident.resolution.as_ref().map(|why| line("Over", format!("{why}."))));
+            lines.extend(incident.acknowledged.as_ref().map(|it| line("Was in hand", said(it))));
             return lines;
         }
-        lines.extend(incident.acknowledged.as_ref().map(|it| line("In hand", format!("{} {}", it.by, it.note))));
+        lines.extend(incident.acknowledged.as_ref().map(|it| line("In hand", said(it))));
         lines.extend(incident.detail("evidence").map(|text| line("Evidence", text.to_owned())));
         lines.push(line("Expected", expected(incident)));
         lines.extend(unusual(incident).map(|text| line("Unusual", text)));
@@ -89,6 +70,11 @@ impl Reader {
             None => format!("{since}, {} ago.", span(now.duration_since(incident.since))),
         }
     }
+}
+
+/// `kim: I have a look`.
+pub fn said(Acknowledgement { by, note, .. }: &Acknowledgement) -> String {
+    if note.trim().is_empty() { by.clone() } else { format!("{by}: {}", note.trim()) }
 }
 
 /// Most important first, in a line.
@@ -168,7 +154,10 @@ fn what(incident: &Incident) -> String {
         Trigger::GatewayGone => format!("No host of {group} answers. What the hosts are now is not known."),
         Trigger::ScanLate => format!("The scan of {group} is overdue."),
         Trigger::ExceptionExpiring => expiry(incident),
-        Trigger::Unstable => format!("It has changed several times within the last 21 scans. Now: {listed}."),
+        Trigger::Unstable if incident.is_open() => {
+            format!("It has changed several times within the last 21 scans. Last seen: {listed}.")
+        }
+        Trigger::Unstable => format!("It changed several times, and then kept still: {listed}."),
         _ if incident.changes.is_empty() => format!("{}.", headline(incident)),
         _ => format!("{listed}."),
     }
@@ -435,14 +424,6 @@ mod tests {
             assert!(!message.title.is_empty() && message.title.len() <= 76, "{}", message.title);
             assert!(message.lines.iter().all(|line| !line.text.is_empty()), "{message:?}");
         }
-    }
-
-    #[test]
-    fn many_are_told_together() {
-        let notices: Vec<Notice> =
-            (0..7).map(|_| Notice { incident: incident(Trigger::Opened), occasion: Occasion::Opened }).collect();
-        let message = reader().summary("m".into(), &notices, at(5));
-        assert_eq!((message.title.as_str(), message.lines.len()), ("7 changes in dmz", 7));
     }
 
     #[test]

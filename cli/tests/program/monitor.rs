@@ -31,7 +31,7 @@ fn database(folder: &Path) -> String {
     let cut = ledger.set(23, 23, Some(open), second);
     store::write_runs(&transaction, host, &cut, second).unwrap();
     let change = PortChange { endpoint: Endpoint::tcp(host, 23), was: Some(State::Closed), is: State::Open };
-    store::append(&transaction, second, Some("dmz"), &Happening::Port(change)).unwrap();
+    store::append(&transaction, second, Some("dmz"), &Happening::Port { change, since: Some(second) }).unwrap();
     let mut docket = Docket::new(&transaction, second).unwrap();
     let (trigger, severity, cause) = (Trigger::Opened, Severity::Critical, "port".to_owned());
     let draft = Draft { group: "dmz", trigger, cause, severity, since: second };
@@ -112,10 +112,13 @@ fn people_speak_of_incidents() {
     assert_eq!(list.status.code(), Some(1));
     assert!(shown.contains("critical  open") && shown.ends_with("Port 23 (Telnet) opened on 192.0.2.7\n"), "{shown}");
     assert!(run(&format!("ack 1 --by alex --note looking --db {db}")).status.success());
-    assert!(run(&format!("mute 1 --for 2h --db {db}")).status.success());
+    assert!(run(&format!("mute 1 --for 2h --by kim --db {db}")).status.success());
+    let shown = text(&run(&format!("incidents --db {db}")).stdout);
+    assert!(shown.contains("critical  muted") && shown.contains(" (muted until 20"), "{shown}");
+    assert!(shown.ends_with(" by kim; in hand: alex: looking)\n"), "{shown}");
     let open = lines(&format!("incidents --json --db {db}"));
     assert_eq!((&open[0]["acknowledged"]["by"], &open[0]["acknowledged"]["note"]), (&"alex".into(), &"looking".into()));
-    assert!(open[0]["muted_until"].is_string());
+    assert!(open[0]["muted_until"].is_string() && open[0]["muted_by"] == "kim");
     assert!(run(&format!("resolve 1 --by alex --why new --db {db}")).status.success());
     let calm = run(&format!("incidents --db {db}"));
     assert_eq!((calm.status.code(), text(&calm.stdout).as_str()), (Some(0), "nothing is going on\n"));
@@ -128,6 +131,38 @@ fn people_speak_of_incidents() {
         let said = text(&refused.stderr);
         assert_eq!(refused.status.code(), Some(2));
         assert!(said.contains("is over already") || said.contains("is not known"), "{said}");
+    }
+}
+
+#[test]
+fn several_incidents_are_spoken_of_at_once_or_none_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(folder.path());
+    let mut store = Store::existing(Path::new(&db)).unwrap();
+    let transaction = store.transaction().unwrap();
+    let now = Timestamp::now();
+    let mut docket = Docket::new(&transaction, now).unwrap();
+    for cause in ["second", "third", "fourth"] {
+        let (trigger, severity, cause) = (Trigger::Opened, Severity::Warning, cause.to_owned());
+        docket.begin(Draft { group: "dmz", trigger, cause, severity, since: now }.at(now)).unwrap();
+    }
+    transaction.commit().unwrap();
+    let open = |db: &str| lines(&format!("incidents --json --db {db}")).len();
+    assert_eq!(run(&format!("resolve 2 9 --db {db}")).status.code(), Some(2));
+    assert_eq!(open(&db), 4, "one of them is not known");
+    assert!(run(&format!("resolve 3 --db {db}")).status.success());
+    assert!(run(&format!("ack 2-99 --by kim --db {db}")).status.success(), "those of them that are open");
+    assert!(run(&format!("resolve 1 2-3 4 --db {db}")).status.success());
+    assert_eq!(open(&db), 0);
+    let words = store::take_words(store.connection()).unwrap();
+    let said: Vec<_> = words.iter().map(|(incident, occasion)| (incident.id.0, occasion.name())).collect();
+    let over = [(1, "resolved"), (2, "resolved"), (4, "resolved")];
+    assert_eq!(said, [[(3, "resolved"), (2, "acknowledged"), (4, "acknowledged")], over].concat());
+    assert!(words[1].0.is_open(), "as it was then");
+    for (wrong, why) in [("resolve 2-4", "no incident from 2 to 4 is open"), ("ack 7-3", "17-46"), ("ack", "INCIDENT")]
+    {
+        let refused = run(&format!("{wrong} --db {db}"));
+        assert!(refused.status.code() == Some(2) && text(&refused.stderr).contains(why), "{wrong}");
     }
 }
 

@@ -234,6 +234,27 @@ lab_test!(a_change_is_told_within_the_interval_and_ten_seconds, |lab| {
     service.end();
 });
 
+lab_test!(many_ports_at_once_are_told_in_one_message_and_one_end, |lab| {
+    let _ssh = lab.listen("127.0.0.1:22");
+    let mut hook = Hook::listen(lab, 9000);
+    let group = "[[group]]\nname = \"here\"\ntargets = \"127.0.0.1\"\nports = [\"22\", \"7001-7030\"]\nevery = \"1h\"\n\
+                 [detection]\nconfirm-every = \"50ms\"\n";
+    let place = Place::new(&settings(group, 9000));
+    let once = || assert!(run(&place.line("--once")).status.success());
+    once();
+    let mut open: Vec<_> = (7001..=7030).map(|port| lab.listen(&format!("127.0.0.1:{port}"))).collect();
+    once();
+    hook.hears("opened port/127.0.0.1:7001/tcp");
+    open.drain(..10);
+    once();
+    hook.hears("updated port/127.0.0.1:7001/tcp");
+    drop(open);
+    once();
+    hook.hears("resolved port/127.0.0.1:7001/tcp");
+    hook.hears_no_more();
+    assert_eq!(incidents(&place).len(), 60, "each has its own beginning and end");
+});
+
 lab_test!(a_service_that_is_killed_tells_each_change_once, |lab| {
     let _ssh = lab.listen("127.0.0.1:22");
     let mut hook = Hook::listen(lab, 9000);

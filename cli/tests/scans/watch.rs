@@ -38,7 +38,7 @@ impl Place {
         fs::rename(self.path("new"), self.path("halfopen.toml")).unwrap();
     }
 
-    fn line(&self, more: &str) -> String {
+    pub(super) fn line(&self, more: &str) -> String {
         format!("watch -c {} {more}", self.path("halfopen.toml").display())
     }
 

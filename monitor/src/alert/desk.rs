@@ -1,13 +1,17 @@
 //! Makes messages of what happened: who is told, of how much at once, and when not. It has no clock and no memory but the database:
 //! what it does belongs to the transaction in which things happened.
 //!
-//! - Whoever was told that something began is told that it is over, in the same thread, whatever rules say by then.
-//! - Many at once are one message, and over when the last of them is.
+//! - An incident is in one thread of a channel, from when it is told to its end; many that begin at once are one thread.
+//! - Whoever was told that something began is told once that it is over, whatever rules say by then: which ends are still to be told is
+//!   asked of the database (`store::told`), not of whoever brought them about. A thread is over when the last of its incidents is.
 //! - What may not be told now (a quiet window, hours, a mute) is told when it may be, if it still goes on; what began and
-//!   ended in a quiet window is told at its end.
+//!   ended in a quiet window is told at its end, to people.
+//! - Machines want to know of each end. People do not, where it was muted, or goes on as part of another.
+
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
 use super::rules::{Rule, recipients};
@@ -16,7 +20,8 @@ use crate::docket::Notice;
 use crate::incident::{Incident, IncidentId, Severity};
 use crate::message::{Line, Message, Occasion};
 use crate::store::outbox::{self, Channels};
-use crate::store::{self, Error, millis, time};
+use crate::store::told::{self, Told};
+use crate::store::{self, Error, millis};
 use crate::wording::{Reader, SINGLY};
 
 /// Who is told, and in which words.
@@ -33,12 +38,13 @@ pub struct Desk {
 /// Whether people are not to be disturbed about a group.
 pub type Quiet<'a> = &'a dyn Fn(&str) -> bool;
 
-/// What a channel has been told of an incident.
+/// What is to be said in a thread.
 #[derive(Debug, Clone)]
-struct Told {
-    channel: ChannelName,
+struct Story {
+    occasion: Occasion,
     thread: String,
-    at: Timestamp,
+    /// At least one.
+    incidents: Vec<Incident>,
 }
 
 impl Desk {
@@ -50,12 +56,11 @@ impl Desk {
         quiet: Quiet<'_>,
         now: Timestamp,
     ) -> Result<(), Error> {
-        for channel in self.channels.keys() {
-            let mut news = Vec::new();
-            for notice in notices {
-                news.extend(self.news(connection, channel, notice, quiet, now)?);
-            }
-            self.tell(connection, channel, news, now)?;
+        if notices.is_empty() {
+            return Ok(());
+        }
+        for teller in self.tellers(connection, quiet, now) {
+            teller.announce(notices)?;
         }
         Ok(())
     }
@@ -63,17 +68,8 @@ impl Desk {
     /// Tells what could not be told before, and reminds of what goes on.
     pub fn tick(&self, connection: &Connection, quiet: Quiet<'_>, now: Timestamp) -> Result<(), Error> {
         let open = store::open_incidents(connection)?;
-        for channel in self.channels.keys() {
-            let mut news = self.after_quiet(connection, channel, quiet, now)?;
-            if news.len() > 1 && self.is_read_by_people(channel) {
-                self.tell_together(connection, channel, &std::mem::take(&mut news), now)?;
-            }
-            for incident in open.iter().filter(|it| may_be_told(it, quiet, now)) {
-                if !news.iter().any(|it| it.incident.id == incident.id) {
-                    news.extend(self.overdue(connection, channel, incident, now)?);
-                }
-            }
-            self.tell(connection, channel, news, now)?;
+        for teller in self.tellers(connection, quiet, now) {
+            teller.tick(&open)?;
         }
         Ok(())
     }
@@ -83,185 +79,291 @@ impl Desk {
         self.rules.iter().filter_map(|rule| rule.remind).min()
     }
 
-    /// What one channel is to be told of a notice now, if anything.
-    fn news(
-        &self,
-        connection: &Connection,
-        channel: &ChannelName,
-        notice: &Notice,
-        quiet: Quiet<'_>,
+    fn tellers<'a>(
+        &'a self,
+        connection: &'a Connection,
+        quiet: Quiet<'a>,
         now: Timestamp,
-    ) -> Result<Option<Notice>, Error> {
+    ) -> impl Iterator<Item = Teller<'a>> {
+        let teller = move |(channel, settings)| Teller { desk: self, connection, channel, settings, quiet, now };
+        self.channels.iter().map(teller)
+    }
+}
+
+/// What one channel is told at one time.
+struct Teller<'a> {
+    desk: &'a Desk,
+    connection: &'a Connection,
+    channel: &'a ChannelName,
+    settings: &'a Settings,
+    quiet: Quiet<'a>,
+    now: Timestamp,
+}
+
+impl Teller<'_> {
+    fn announce(&self, notices: &[Notice]) -> Result<(), Error> {
+        let mut news = Vec::new();
+        for notice in notices {
+            news.extend(self.news(notice)?);
+        }
+        let stories = self.stories(news)?;
+        self.tell(&stories)?;
+        let over = self.ends()?;
+        match over.len() > SINGLY && self.settings.is_read_by_people() {
+            true => self.tell_together(&over),
+            false => self.tell(&over),
+        }
+    }
+
+    fn tick(&self, open: &[Incident]) -> Result<(), Error> {
+        let late = self.after_quiet()?;
+        let mut told: BTreeSet<IncidentId> = late.iter().map(|notice| notice.incident.id).collect();
+        let (fresh, rest) = parted(late, Occasion::Opened);
+        let mut stories = self.ends()?;
+        match self.settings.is_read_by_people() && stories.len() + fresh.len() + rest.len() > 1 {
+            true => {
+                stories.extend(self.stories(rest)?);
+                stories.extend(fresh.into_iter().map(single));
+                self.tell_together(&stories)?;
+            }
+            false => {
+                self.tell(&self.stories([fresh, rest].concat())?)?;
+                self.tell(&stories)?;
+            }
+        }
+        let mut due = Vec::new();
+        for incident in open.iter().filter(|it| self.may_be_told(it)) {
+            if told.insert(incident.id) {
+                due.extend(self.overdue(incident)?);
+            }
+        }
+        self.tell(&self.stories(due)?)
+    }
+
+    /// What is to be told of a notice now, if anything.
+    fn news(&self, notice: &Notice) -> Result<Option<Notice>, Error> {
         let Notice { incident, occasion } = notice;
-        let told = told(connection, channel, incident.id)?.is_some();
-        let concerned = recipients(&self.rules, incident, *occasion, now).contains(&channel);
-        let counts = self.counts_incidents(channel);
-        let is_muted = is_muted(incident, now);
-        match (occasion, told) {
-            // A mute is for people, to the end; machines keep count.
-            (Occasion::Resolved, true) if is_muted && self.is_read_by_people(channel) => {
-                mark_over(connection, channel, incident.id, now)?;
-            }
-            // A machine that keeps count is told at once that it is over: that disturbs nobody.
-            (Occasion::Resolved, true) if quiet(&incident.group) && !counts => {
-                wait(connection, channel, incident, now)?;
-            }
-            (Occasion::Resolved | Occasion::Acknowledged, true) => return Ok(Some(notice.clone())),
-            (Occasion::Resolved | Occasion::Acknowledged, false) => {}
+        let told = told::told(self.connection, self.channel, incident.id)?;
+        let concerned = recipients(&self.desk.rules, incident, *occasion, self.now).contains(&self.channel);
+        match occasion {
+            // What is over is found by itself.
+            Occasion::Resolved => {}
+            Occasion::Acknowledged if told.is_none() || self.is_muted(incident) => {}
+            Occasion::Acknowledged => return Ok(Some(notice.clone())),
             _ if !concerned => {}
-            _ if quiet(&incident.group) => wait(connection, channel, incident, now)?,
-            _ if is_muted => {}
-            (Occasion::Updated, false) => return Ok(Some(Notice { occasion: Occasion::Opened, ..notice.clone() })),
+            _ if (self.quiet)(&incident.group) => {
+                told::wait(self.connection, self.channel, incident.id, self.now)?;
+            }
+            _ if self.is_muted(incident) => {}
+            Occasion::Updated if told.is_none() => {
+                return Ok(Some(Notice { occasion: Occasion::Opened, ..notice.clone() }));
+            }
             _ => return Ok(Some(notice.clone())),
         }
         Ok(None)
     }
 
-    /// Of what had to wait for the end of a quiet window: that it goes on, or that it is over.
-    fn after_quiet(
-        &self,
-        connection: &Connection,
-        channel: &ChannelName,
-        quiet: Quiet<'_>,
-        now: Timestamp,
-    ) -> Result<Vec<Notice>, Error> {
+    /// Of what had to wait for the end of a quiet window: that it goes on, or has been.
+    fn after_quiet(&self) -> Result<Vec<Notice>, Error> {
         let mut news = Vec::new();
-        for id in waiting(connection, channel)? {
-            let Some(incident) = store::find(connection, id)?.filter(|it| !quiet(&it.group)) else { continue };
-            wait_no_more(connection, channel, id)?;
-            match (incident.is_open(), told(connection, channel, id)?) {
-                (false, _) => news.push(Notice { incident, occasion: Occasion::Resolved }),
-                (true, None) if !is_muted(&incident, now) => {
-                    news.extend(self.overdue(connection, channel, &incident, now)?);
-                }
-                _ => {}
+        for id in told::waiting(self.connection, self.channel)? {
+            let found = store::find(self.connection, id)?;
+            let Some(incident) = found.filter(|it| !(self.quiet)(&it.group)) else { continue };
+            told::wait_no_more(self.connection, self.channel, id)?;
+            let is_known = told::told(self.connection, self.channel, id)?.is_some();
+            let has_been = !is_known && self.settings.is_read_by_people() && !is_silent(&incident);
+            match (incident.is_open(), is_known) {
+                (false, _) if has_been => news.push(Notice { incident, occasion: Occasion::Resolved }),
+                (true, _) if self.is_muted(&incident) => {}
+                (true, false) => news.extend(self.overdue(&incident)?),
+                (true, true) => news.push(Notice { incident, occasion: Occasion::Updated }),
+                (false, _) => {}
             }
         }
         Ok(news)
     }
 
-    /// What a channel should have been told of an open incident by now.
-    fn overdue(
-        &self,
-        connection: &Connection,
-        channel: &ChannelName,
-        incident: &Incident,
-        now: Timestamp,
-    ) -> Result<Option<Notice>, Error> {
-        let rules =
-            || self.rules.iter().filter(|it| it.to.contains(channel) && it.is_about(incident) && it.is_open(now));
+    /// What should have been told of an open incident by now.
+    fn overdue(&self, incident: &Incident) -> Result<Option<Notice>, Error> {
+        let is_meant = |it: &&Rule| it.to.contains(self.channel) && it.is_about(incident) && it.is_open(self.now);
+        let rules = || self.desk.rules.iter().filter(is_meant);
         let notice = |occasion| Notice { incident: incident.clone(), occasion };
-        let Some(told) = told(connection, channel, incident.id)? else {
+        let Some(told) = told::told(self.connection, self.channel, incident.id)? else {
             return Ok(rules().next().map(|_| notice(Occasion::Opened)));
         };
         let again = rules().filter_map(|rule| rule.remind).min();
-        let due = again.is_some_and(|every| told.at + every <= now) && incident.acknowledged.is_none();
-        let leads = due && leads(connection, &told, incident.id)?;
-        Ok(leads.then(|| notice(Occasion::Reminder)))
+        let due = again.is_some_and(|every| told.at + every <= self.now) && incident.acknowledged.is_none();
+        Ok(due.then(|| notice(Occasion::Reminder)))
     }
 
-    /// Makes messages of what a channel is to be told, and puts them into the outbox.
-    fn tell(
-        &self,
-        connection: &Connection,
-        channel: &ChannelName,
-        news: Vec<Notice>,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let (fresh, rest): (Vec<_>, Vec<_>) = news.into_iter().partition(|it| it.occasion == Occasion::Opened);
-        // Who counts incidents gets each in a thread of its own: else the end of one could overtake the beginning of many.
-        match fresh.len() > SINGLY && !self.counts_incidents(channel) {
-            true => self.tell_together(connection, channel, &fresh, now)?,
-            false => fresh.iter().try_for_each(|notice| self.tell_of(connection, channel, notice, None, now))?,
-        }
-        let (over, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|it| it.occasion == Occasion::Resolved);
-        match over.len() > SINGLY && self.is_read_by_people(channel) {
-            true => self.tell_together(connection, channel, &over, now)?,
-            false => over.iter().try_for_each(|notice| self.follow_up(connection, channel, notice, now))?,
-        }
-        rest.iter().try_for_each(|notice| self.follow_up(connection, channel, notice, now))
-    }
-
-    fn counts_incidents(&self, channel: &ChannelName) -> bool {
-        self.channels.get(channel).is_some_and(Settings::counts_incidents)
-    }
-
-    fn is_read_by_people(&self, channel: &ChannelName) -> bool {
-        self.channels.get(channel).is_some_and(Settings::is_read_by_people)
-    }
-
-    /// One message about one incident.
-    fn tell_of(
-        &self,
-        connection: &Connection,
-        channel: &ChannelName,
-        notice: &Notice,
-        thread: Option<String>,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let message = self.reader.message(String::new(), notice, now);
-        let thread = thread.unwrap_or_else(|| message.thread.clone());
-        let message = identified(Message { thread, ..message });
-        outbox::enqueue(connection, channel, &message, now)?;
-        remember(connection, channel, &notice.incident, &message.thread, now)
-    }
-
-    /// One message about several.
-    fn tell_together(
-        &self,
-        connection: &Connection,
-        channel: &ChannelName,
-        notices: &[Notice],
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let first = notices.first().map_or(0, |first| first.incident.id.0);
-        self.tell_thread(connection, channel, notices, format!("many-{first}"), now)
-    }
-
-    /// What has become of an incident of which they know; of those who were told of together when it is true of all.
-    fn follow_up(
-        &self,
-        connection: &Connection,
-        channel: &ChannelName,
-        notice: &Notice,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let Some(told) = told(connection, channel, notice.incident.id)? else {
-            return self.tell_of(connection, channel, notice, None, now);
+    /// What is said of these, each in its thread.
+    fn stories(&self, news: Vec<Notice>) -> Result<Vec<Story>, Error> {
+        let (fresh, rest) = parted(news, Occasion::Opened);
+        // Who counts incidents gets each in a thread of its own, and groups them for people by itself.
+        let mut stories = match fresh.len() > SINGLY && !self.settings.counts_incidents() {
+            true => vec![together(fresh)],
+            false => fresh.into_iter().map(single).collect(),
         };
-        let all = together(connection, &told)?;
-        if all.len() <= 1 {
-            return self.tell_of(connection, channel, notice, Some(told.thread), now);
+        for notice in rest {
+            let Some(Told { thread, .. }) = told::told(self.connection, self.channel, notice.incident.id)? else {
+                stories.push(single(notice));
+                continue;
+            };
+            // Who says two things of one incident has said them one after the other.
+            let is_new = |it: &Story| it.incidents.iter().all(|incident| incident.id != notice.incident.id);
+            let is_same = |it: &&mut Story| it.thread == thread && it.occasion == notice.occasion && is_new(it);
+            match stories.iter_mut().find(is_same) {
+                Some(story) => story.incidents.push(notice.incident),
+                None => stories.push(Story { thread, ..single(notice) }),
+            }
         }
-        let notices = all.into_iter().map(|incident| Notice { incident, occasion: notice.occasion });
-        let (open, over): (Vec<_>, Vec<_>) = notices.partition(|it| it.incident.is_open());
-        match notice.occasion {
-            Occasion::Resolved => {
-                mark_over(connection, channel, notice.incident.id, now)?;
-                if open.is_empty() { self.tell_thread(connection, channel, &over, told.thread, now) } else { Ok(()) }
+        let whole = stories.into_iter().map(|story| self.whole(story));
+        Ok(whole.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
+    }
+
+    /// What several were told of together is told of all of them, and that somebody takes care of it when it is true of all.
+    fn whole(&self, story: Story) -> Result<Option<Story>, Error> {
+        let is_of_all = |story: &Story| match story.occasion {
+            Occasion::Acknowledged | Occasion::Reminder => true,
+            Occasion::Updated => story.incidents.len() > 1,
+            _ => false,
+        };
+        if self.settings.counts_incidents() || !is_of_all(&story) {
+            return Ok(Some(story));
+        }
+        let incidents = told::members(self.connection, self.channel, &story.thread)?;
+        if incidents.len() <= 1 {
+            return Ok(Some(story));
+        }
+        let is_loose = |it: &Incident| it.is_open() && it.acknowledged.is_none();
+        let is_early = story.occasion == Occasion::Acknowledged && incidents.iter().any(is_loose);
+        Ok((!is_early).then_some(Story { incidents, ..story }))
+    }
+
+    /// What is over and was not told so. Of a thread that goes on, machines are told what is left of it.
+    fn ends(&self) -> Result<Vec<Story>, Error> {
+        let mut over: Vec<Story> = Vec::new();
+        for (incident, thread) in told::ended(self.connection, self.channel)? {
+            if self.waits_to_end(&incident) {
+                continue;
             }
-            Occasion::Acknowledged if open.iter().any(|it| it.incident.acknowledged.is_none()) => Ok(()),
-            Occasion::Acknowledged | Occasion::Reminder => {
-                self.tell_thread(connection, channel, &open, told.thread, now)
+            told::end(self.connection, self.channel, incident.id, self.now)?;
+            match over.iter_mut().find(|story| story.thread == thread && !self.settings.counts_incidents()) {
+                Some(story) => story.incidents.push(incident),
+                None => over.push(Story { occasion: Occasion::Resolved, thread, incidents: vec![incident] }),
             }
-            _ => self.tell_of(connection, channel, notice, Some(told.thread), now),
+        }
+        let ends = over.into_iter().map(|story| self.end_of(story));
+        Ok(ends.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
+    }
+
+    /// A machine that keeps count is told at once: that disturbs nobody.
+    fn waits_to_end(&self, incident: &Incident) -> bool {
+        let is_silent = self.settings.is_read_by_people() && is_silent(incident);
+        (self.quiet)(&incident.group) && !self.settings.keeps_state() && !is_silent
+    }
+
+    fn end_of(&self, story: Story) -> Result<Option<Story>, Error> {
+        if self.settings.counts_incidents() {
+            return Ok(Some(story));
+        }
+        let incidents = told::members(self.connection, self.channel, &story.thread)?;
+        let is_for_people = self.settings.is_read_by_people();
+        match told::goes_on(self.connection, self.channel, &story.thread)? {
+            true if is_for_people => Ok(None),
+            true => Ok(Some(Story { occasion: Occasion::Updated, incidents, ..story })),
+            false if is_for_people && incidents.iter().all(is_silent) => Ok(None),
+            false => Ok(Some(Story { incidents, ..story })),
         }
     }
 
-    /// One message about all of a thread that this is true of.
-    fn tell_thread(
-        &self,
-        connection: &Connection,
-        channel: &ChannelName,
-        notices: &[Notice],
-        thread: String,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let summary = self.reader.summary(String::new(), notices, now);
-        let message = identified(Message { thread, ..summary });
-        outbox::enqueue(connection, channel, &message, now)?;
-        notices.iter().try_for_each(|notice| remember(connection, channel, &notice.incident, &message.thread, now))
+    /// A message for each, but none word for word as another.
+    fn tell(&self, stories: &[Story]) -> Result<(), Error> {
+        let mut ids = BTreeSet::new();
+        stories.iter().try_for_each(|story| {
+            let message = self.message(story);
+            if ids.insert(message.id.clone()) {
+                self.post(&message)?;
+            }
+            self.remember(story, &story.thread)
+        })
     }
+
+    fn message(&self, story: &Story) -> Message {
+        let message = match &story.incidents[..] {
+            [one] => self.desk.reader.message(String::new(), &Notice::of(one, story.occasion), self.now),
+            several => self.desk.reader.thread(story.occasion, several, self.now),
+        };
+        identified(Message { thread: story.thread.clone(), ..message })
+    }
+
+    /// One message for all: what begins in it is one thread from now on.
+    fn tell_together(&self, stories: &[Story]) -> Result<(), Error> {
+        let [_, _, ..] = stories else { return self.tell(stories) };
+        let begun = stories.iter().filter(|story| story.occasion == Occasion::Opened);
+        let begun: Vec<&Incident> = begun.flat_map(|story| &story.incidents).collect();
+        let thread = match &begun[..] {
+            [] => format!("summary-{}", millis(self.now)),
+            [one] => own_thread(one),
+            [first, ..] => shared_thread(first),
+        };
+        let told: Vec<_> = stories.iter().map(|story| (story.occasion, &story.incidents[..])).collect();
+        let message = self.desk.reader.summary(&told, self.now);
+        self.post(&identified(Message { thread: thread.clone(), ..message }))?;
+        stories.iter().try_for_each(|story| self.remember(story, &thread))
+    }
+
+    fn post(&self, message: &Message) -> Result<(), Error> {
+        outbox::enqueue(self.connection, self.channel, message, self.now).map(|_| ())
+    }
+
+    fn remember(&self, story: &Story, thread: &str) -> Result<(), Error> {
+        match story.occasion {
+            Occasion::Opened => story
+                .incidents
+                .iter()
+                .try_for_each(|incident| told::begin(self.connection, self.channel, incident.id, thread, self.now)),
+            _ => told::touch(self.connection, self.channel, &story.thread, self.now),
+        }
+    }
+
+    fn may_be_told(&self, incident: &Incident) -> bool {
+        !(self.quiet)(&incident.group) && !self.is_muted(incident)
+    }
+
+    fn is_muted(&self, incident: &Incident) -> bool {
+        incident.muted_until.is_some_and(|until| self.now < until)
+    }
+}
+
+/// Whether people are not told that it is over: it was muted then, or it goes on as part of something else.
+fn is_silent(incident: &Incident) -> bool {
+    let was_muted = |over| incident.muted_until.is_some_and(|until| over < until);
+    incident.part_of.is_some() || incident.resolved.is_some_and(was_muted)
+}
+
+fn parted(news: Vec<Notice>, occasion: Occasion) -> (Vec<Notice>, Vec<Notice>) {
+    news.into_iter().partition(|notice| notice.occasion == occasion)
+}
+
+fn single(notice: Notice) -> Story {
+    Story { occasion: notice.occasion, thread: own_thread(&notice.incident), incidents: vec![notice.incident] }
+}
+
+/// What begins at once.
+fn together(notices: Vec<Notice>) -> Story {
+    let incidents: Vec<Incident> = notices.into_iter().map(|notice| notice.incident).collect();
+    let thread = incidents.first().map_or_else(String::new, shared_thread);
+    Story { occasion: Occasion::Opened, thread, incidents }
+}
+
+fn own_thread(incident: &Incident) -> String {
+    format!("incident-{}", incident.id.0)
+}
+
+/// An incident begins once at a channel, so no other thread there has that name.
+fn shared_thread(first: &Incident) -> String {
+    format!("many-{}", first.id.0)
 }
 
 /// A message to try a channel with.
@@ -284,104 +386,27 @@ fn identified(message: Message) -> Message {
     Message { id: message_id(&message), ..message }
 }
 
-/// `msg_` and 26 characters: the same for the same thread, occasion and time, and for no other.
+/// `msg_` and 26 characters: the same for the same thread, occasion, time and text, and for no other.
 pub fn message_id(message: &Message) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     let named = format!("{}\n{}\n{}\n{}", message.thread, message.occasion.name(), message.at, message.title);
-    let digest = Sha256::digest(named.as_bytes());
+    let digest = Sha256::digest((named + "\n" + &message.text()).as_bytes());
     let characters = digest.iter().take(26).map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
     format!("msg_{}", characters.collect::<String>())
-}
-
-fn may_be_told(incident: &Incident, quiet: Quiet<'_>, now: Timestamp) -> bool {
-    !quiet(&incident.group) && !is_muted(incident, now)
-}
-
-fn is_muted(incident: &Incident, now: Timestamp) -> bool {
-    incident.muted_until.is_some_and(|until| now < until)
-}
-
-fn told(connection: &Connection, channel: &ChannelName, id: IncidentId) -> Result<Option<Told>, Error> {
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, time(row.get(1)?)));
-    let found = connection
-        .prepare_cached("SELECT thread, at FROM told WHERE channel = ?1 AND incident = ?2")?
-        .query_row(params![channel.as_str(), id.0], row)
-        .optional()?;
-    Ok(found.map(|(thread, at)| Told { channel: channel.clone(), thread, at }))
-}
-
-fn remember(
-    connection: &Connection,
-    channel: &ChannelName,
-    incident: &Incident,
-    thread: &str,
-    now: Timestamp,
-) -> Result<(), Error> {
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO told (channel, incident, thread, at, is_over) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![channel.as_str(), incident.id.0, thread, millis(now), !incident.is_open()])?;
-    Ok(())
-}
-
-fn mark_over(connection: &Connection, channel: &ChannelName, id: IncidentId, now: Timestamp) -> Result<(), Error> {
-    connection
-        .prepare_cached("UPDATE told SET is_over = 1, at = ?3 WHERE channel = ?1 AND incident = ?2")?
-        .execute(params![channel.as_str(), id.0, millis(now)])?;
-    Ok(())
-}
-
-/// All that was told in a thread.
-fn together(connection: &Connection, told: &Told) -> Result<Vec<Incident>, Error> {
-    let ids = thread(connection, told)?;
-    let found: Vec<_> = ids.into_iter().map(|id| store::find(connection, id)).collect::<Result<_, _>>()?;
-    Ok(found.into_iter().flatten().collect())
-}
-
-fn thread(connection: &Connection, told: &Told) -> Result<Vec<IncidentId>, Error> {
-    let mut rows =
-        connection.prepare_cached("SELECT incident FROM told WHERE channel = ?1 AND thread = ?2 ORDER BY incident")?;
-    let rows = rows.query_map(params![told.channel.as_str(), told.thread], |row| row.get(0).map(IncidentId))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// Whether an incident speaks for its thread: the first in it that is not over. Only that one is reminded of.
-fn leads(connection: &Connection, told: &Told, id: IncidentId) -> Result<bool, Error> {
-    let first: Option<i64> = connection
-        .prepare_cached("SELECT MIN(incident) FROM told WHERE channel = ?1 AND thread = ?2 AND is_over = 0")?
-        .query_row(params![told.channel.as_str(), told.thread], |row| row.get(0))?;
-    Ok(first == Some(id.0))
-}
-
-fn wait(connection: &Connection, channel: &ChannelName, incident: &Incident, now: Timestamp) -> Result<(), Error> {
-    connection
-        .prepare_cached("INSERT OR IGNORE INTO waiting (channel, incident, since) VALUES (?1, ?2, ?3)")?
-        .execute(params![channel.as_str(), incident.id.0, millis(now)])?;
-    Ok(())
-}
-
-fn wait_no_more(connection: &Connection, channel: &ChannelName, id: IncidentId) -> Result<(), Error> {
-    connection
-        .prepare_cached("DELETE FROM waiting WHERE channel = ?1 AND incident = ?2")?
-        .execute(params![channel.as_str(), id.0])?;
-    Ok(())
-}
-
-fn waiting(connection: &Connection, channel: &ChannelName) -> Result<Vec<IncidentId>, Error> {
-    let mut rows = connection.prepare_cached("SELECT incident FROM waiting WHERE channel = ?1 ORDER BY incident")?;
-    let rows = rows.query_map([channel.as_str()], |row| row.get(0).map(IncidentId))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::alert::rules::tests::to;
+    use std::time::Duration;
+
+    use crate::channel::Answer;
     use crate::channel::tests::{at, incident, noon, settings};
+    use crate::docket::Docket;
     use crate::incident::{Acknowledgement, Trigger};
     use crate::store::Store;
-    use crate::store::outbox::{Filter, log};
+    use crate::store::outbox::{Filter, State, log};
 
     const PEOPLE: &str = "kind='ntfy'\ntopic='ports'";
     const PAGER: &str = "kind='command'\ncommand=['/bin/true']";
@@ -408,12 +433,27 @@ mod tests {
         }
 
         fn begun(&self, count: i64) -> Vec<Incident> {
-            let new = |id| {
-                let mut incident = incident(id);
-                store::insert(self.store.connection(), &mut incident).unwrap();
-                incident
-            };
-            (1..=count).map(new).collect()
+            (1..=count).map(|id| self.one(id)).collect()
+        }
+
+        fn one(&self, id: i64) -> Incident {
+            let mut incident = incident(id);
+            store::insert(self.store.connection(), &mut incident).unwrap();
+            incident
+        }
+
+        /// A channel takes what is due for it, and answers so.
+        fn answers(&self, channel: &str, answer: &Answer, now: &str) {
+            let (connection, channel) = (self.store.connection(), channel.parse().unwrap());
+            let delivery = outbox::due(connection, &channel, at(now)).unwrap().expect("something is due");
+            outbox::answered(connection, &self.desk.channels, &delivery, answer, Duration::ZERO, at(now)).unwrap();
+        }
+
+        /// All that is for a channel and was not overtaken.
+        fn heard(&self, channel: &str) -> Vec<Message> {
+            let filter = Filter { channel: Some(channel.parse().unwrap()), ..Filter::default() };
+            let all = log(self.store.connection(), &filter).unwrap().into_iter();
+            all.filter(|entry| entry.state != State::Overtaken).map(|entry| entry.message).collect()
         }
 
         fn ended(&self, incident: &mut Incident, now: &str) {
@@ -474,7 +514,7 @@ mod tests {
 
     #[test]
     fn many_are_one_message_and_over_when_the_last_is() {
-        let mut bench = Bench::with(PAGER);
+        let mut bench = Bench::with(PEOPLE);
         let mut many = bench.begun(6);
         let opened = bench.announce(&many, Occasion::Opened, false, "2026-03-01T12:00:00Z");
         assert_eq!(occasions(&opened), [(Occasion::Opened, 6)]);
@@ -485,6 +525,168 @@ mod tests {
         bench.ended(&mut many[5], "2026-03-01T14:00:00Z");
         let over = bench.announce(&many[5..], Occasion::Resolved, false, "2026-03-01T14:00:00Z");
         assert_eq!((occasions(&over), &over[0].thread), (vec![(Occasion::Resolved, 6)], &opened[0].thread));
+    }
+
+    #[test]
+    fn programs_are_told_what_is_left_of_many_and_once_that_all_are_over() {
+        let mut bench = Bench::with(PAGER);
+        let mut many = bench.begun(30);
+        let opened = bench.announce(&many, Occasion::Opened, false, "2026-03-01T12:00:00Z");
+        let mut end = |bench: &mut Bench, some: std::ops::Range<usize>, now: &str| {
+            many[some.clone()].iter_mut().for_each(|incident| bench.ended(incident, now));
+            bench.announce(&many[some], Occasion::Resolved, false, now)
+        };
+        let left = end(&mut bench, 0..7, "2026-03-01T13:00:00Z");
+        assert_eq!(occasions(&left), [(Occasion::Updated, 30)]);
+        assert_eq!(left[0].title, "7 of 30 over: 30 ports opened on 192.0.2.10");
+        let over = end(&mut bench, 7..30, "2026-03-01T14:00:00Z");
+        assert_eq!(occasions(&over), [(Occasion::Resolved, 30)]);
+        assert_eq!(over[0].title, "Over after 2 h 1 min: 30 ports opened on 192.0.2.10");
+        assert!([&left[0], &over[0]].iter().all(|message| message.thread == opened[0].thread));
+        assert_eq!(bench.tick(false, "2026-03-01T15:00:00Z"), []);
+    }
+
+    #[test]
+    fn what_became_part_of_another_is_over_for_programs_alone() {
+        for (channel, expected) in [(PEOPLE, 0), (PAGER, 1), (COUNTING, 1)] {
+            let mut bench = Bench::with(channel);
+            let one = bench.begun(1);
+            bench.announce(&one, Occasion::Opened, false, "2026-03-01T12:00:00Z");
+            let mut docket = Docket::new(bench.store.connection(), noon()).unwrap();
+            docket.absorb(&one[0].cause, "a port that keeps changing").unwrap();
+            assert!(docket.notices().is_empty());
+            let over = bench.tick(false, "2026-03-01T12:01:00Z");
+            assert_eq!(over.len(), expected, "{channel}: {over:?}");
+            assert!(over.iter().all(|it| it.occasion == Occasion::Resolved && it.thread == "incident-1"));
+            assert!(over.iter().all(|it| it.text().contains("Over: it is part of a port that keeps changing now.")));
+            assert_eq!(bench.tick(false, "2026-03-01T12:02:00Z"), []);
+        }
+    }
+
+    #[test]
+    fn people_hear_nothing_of_what_is_muted_and_programs_that_it_is_over() {
+        for (channel, expected) in [(PEOPLE, vec![]), (PAGER, vec![(Occasion::Resolved, 1)])] {
+            let mut bench = Bench::with(channel);
+            let mut one = bench.begun(1);
+            bench.announce(&one, Occasion::Opened, false, "2026-03-01T12:00:00Z");
+            one[0].muted_until = Some(at("2026-03-01T16:00:00Z"));
+            let acknowledged = Acknowledgement { at: noon(), by: "kim".into(), note: String::new() };
+            one[0].acknowledged = Some(acknowledged);
+            assert_eq!(bench.announce(&one, Occasion::Acknowledged, false, "2026-03-01T12:01:00Z"), []);
+            bench.ended(&mut one[0], "2026-03-01T12:02:00Z");
+            let over = bench.announce(&one, Occasion::Resolved, false, "2026-03-01T12:02:00Z");
+            assert_eq!(occasions(&over), expected);
+            assert_eq!(bench.tick(false, "2026-03-01T17:00:00Z"), [], "nor when the time is over");
+        }
+    }
+
+    #[test]
+    fn a_window_that_begins_meanwhile_delays_an_end_and_loses_none() {
+        for channel in [PEOPLE, PAGER] {
+            let mut bench = Bench::with(channel);
+            let mut two = bench.begun(2);
+            bench.announce(&two[..1], Occasion::Opened, false, "2026-03-01T12:00:00Z");
+            bench.announce(&two[1..], Occasion::Opened, true, "2026-03-01T13:00:00Z");
+            two.iter_mut().for_each(|incident| bench.ended(incident, "2026-03-01T14:00:00Z"));
+            assert_eq!(bench.announce(&two, Occasion::Resolved, true, "2026-03-01T14:00:00Z"), []);
+            assert_eq!(bench.tick(true, "2026-03-01T15:00:00Z"), []);
+            let after = bench.tick(false, "2026-03-01T16:00:00Z");
+            // What nobody was told to have begun is no news to a program.
+            let incidents = if channel == PEOPLE { 2 } else { 1 };
+            assert_eq!(occasions(&after), [(Occasion::Resolved, incidents)]);
+            assert_eq!(bench.tick(false, "2026-03-01T17:00:00Z"), []);
+        }
+    }
+
+    #[test]
+    fn who_stands_in_is_told_of_the_end_once() {
+        let ops = format!("{PEOPLE}\nfailover='pager'\nfailover-after=1");
+        let mut bench = Bench::new(vec![to("ops")], &[("ops", &ops), ("pager", PAGER)]);
+        let mut one = bench.begun(1);
+        bench.announce(&one, Occasion::Opened, false, "2026-03-01T12:00:00Z");
+        bench.answers("ops", &Answer::Later("500".into(), None), "2026-03-01T12:00:01Z");
+        bench.ended(&mut one[0], "2026-03-01T13:00:00Z");
+        bench.announce(&one, Occasion::Resolved, false, "2026-03-01T13:00:00Z");
+        // It works again for one message, and then not.
+        bench.answers("ops", &Answer::Accepted("200".into()), "2026-03-01T13:00:01Z");
+        bench.answers("ops", &Answer::Never("400".into()), "2026-03-01T13:00:09Z");
+        let heard = bench.heard("pager");
+        assert_eq!(occasions(&heard), [(Occasion::Opened, 1), (Occasion::Resolved, 1)], "{heard:?}");
+        assert!(heard.iter().all(|message| message.thread == "incident-1"));
+    }
+
+    #[test]
+    fn who_stands_in_late_is_told_what_has_followed_since() {
+        let ops = format!("{PAGER}\nfailover='pager'");
+        let mut bench = Bench::new(vec![to("ops")], &[("ops", &ops), ("pager", PAGER)]);
+        let mut one = bench.begun(1);
+        bench.announce(&one, Occasion::Opened, false, "2026-03-01T12:00:00Z");
+        bench.ended(&mut one[0], "2026-03-01T13:00:00Z");
+        bench.announce(&one, Occasion::Resolved, false, "2026-03-01T13:00:00Z");
+        bench.answers("ops", &Answer::Never("400".into()), "2026-03-01T13:00:01Z");
+        bench.answers("ops", &Answer::Never("400".into()), "2026-03-01T13:00:02Z");
+        assert_eq!(occasions(&bench.heard("pager")), [(Occasion::Opened, 1), (Occasion::Resolved, 1)]);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+        /// Whatever begins and ends in whatever way, a thread of a program begins once, ends once, and says nothing afterwards.
+        #[test]
+        fn each_thread_has_one_beginning_and_one_end(
+            steps in proptest::collection::vec((0..5_u8, 1..9_usize, proptest::bool::weighted(0.2)), 1..30)
+        ) {
+            for channel in [PAGER, COUNTING, PEOPLE] {
+                let mut bench = Bench::with(channel);
+                let (mut hour, mut open) = (0, Vec::new());
+                let mut number = 0;
+                for &(step, many, quiet) in &steps {
+                    hour += 1;
+                    let now = (noon() + SignedDuration::from_hours(hour)).to_string();
+                    let some = many.min(open.len());
+                    match step {
+                        0 => {
+                            let new: Vec<Incident> = (0..many).map(|_| { number += 1; bench.one(number) }).collect();
+                            bench.announce(&new, Occasion::Opened, quiet, &now);
+                            open.extend(new);
+                        }
+                        1 => {
+                            let mut ended: Vec<Incident> = open.drain(..some).collect();
+                            ended.iter_mut().for_each(|incident| bench.ended(incident, &now));
+                            bench.announce(&ended, Occasion::Resolved, quiet, &now);
+                        }
+                        2 => {
+                            let mut docket = Docket::new(bench.store.connection(), at(&now)).unwrap();
+                            open.drain(..some).for_each(|incident| docket.absorb(&incident.cause, "another").unwrap());
+                        }
+                        3 => open.iter_mut().take(some).for_each(|incident| {
+                            incident.muted_until = Some(at(&now) + SignedDuration::from_hours(3));
+                            store::update(bench.store.connection(), incident).unwrap();
+                        }),
+                        _ => { bench.announce(&open[..some].to_vec(), Occasion::Updated, quiet, &now); }
+                    }
+                    bench.tick(quiet, &now);
+                }
+                for mut incident in open.drain(..) {
+                    bench.ended(&mut incident, "2027-01-01T00:00:00Z");
+                }
+                bench.tick(false, "2027-01-01T00:00:00Z");
+                let mut threads: std::collections::BTreeMap<String, Vec<Occasion>> = Default::default();
+                for message in bench.heard("ops") {
+                    threads.entry(message.thread).or_default().push(message.occasion);
+                }
+                for (thread, said) in threads {
+                    let count = |occasion| said.iter().filter(|&&it| it == occasion).count();
+                    proptest::prop_assert!(count(Occasion::Resolved) <= 1, "{channel} {thread}: {said:?}");
+                    if channel != PEOPLE {
+                        proptest::prop_assert_eq!((said[0], said.last()), (Occasion::Opened, Some(&Occasion::Resolved)), "{} {}: {:?}", channel, thread, said);
+                        proptest::prop_assert_eq!(count(Occasion::Opened), 1);
+                    }
+                }
+                let going_on: i64 = bench.store.connection().query_row("SELECT COUNT(*) FROM told WHERE is_over = 0", [], |row| row.get(0)).unwrap();
+                proptest::prop_assert_eq!(going_on, 0);
+            }
+        }
     }
 
     #[test]

@@ -158,6 +158,11 @@ impl Settings {
         matches!(self.kind, Kind::Ntfy(_) | Kind::Smtp(_) | Kind::Slack(_) | Kind::Discord(_) | Kind::Teams(_))
     }
 
+    /// Whether it shows as going on what it was not told to be over, so that to be told is no disturbance.
+    pub fn keeps_state(&self) -> bool {
+        matches!(self.kind, Kind::Alertmanager(_) | Kind::PagerDuty(_))
+    }
+
     /// Whether it keeps incidents apart by itself and groups them for people, so that nothing is to be summed up for it.
     pub fn counts_incidents(&self) -> bool {
         matches!(self.kind, Kind::Alertmanager(_))
@@ -269,8 +274,10 @@ pub(crate) mod tests {
             opened: at("2026-03-01T11:59:10Z"),
             acknowledged: None,
             muted_until: None,
+            muted_by: None,
             resolved: None,
             resolution: None,
+            part_of: None,
         }
     }
 

@@ -467,6 +467,85 @@ mod tests {
         assert_eq!(waiting(&watcher), ["Unencrypted port 23 (Telnet) is open on 192.0.2.1"]);
     }
 
+    /// What each thread was told.
+    fn threads(watcher: &Watcher) -> BTreeMap<String, Vec<&'static str>> {
+        let entries = outbox::log(watcher.watch.store().connection(), &outbox::Filter::default()).unwrap();
+        let mut threads: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
+        for entry in entries.iter().filter(|entry| entry.state != outbox::State::Overtaken) {
+            threads.entry(entry.message.thread.clone()).or_default().push(entry.message.occasion.name());
+        }
+        threads
+    }
+
+    #[test]
+    fn whatever_was_told_to_have_begun_is_told_to_be_over_once() {
+        let mut watcher = watcher(CHANNEL);
+        let mut at_second = (0..).step_by(300);
+        let mut see = |watcher: &mut Watcher, open: &[u16]| {
+            let second = at_second.next().unwrap();
+            sees(watcher, open, second);
+            watcher.tick(at(second + 60)).unwrap();
+            second
+        };
+        see(&mut watcher, &[22]);
+        // It keeps changing: what was told of it becomes part of that.
+        for round in 0..6 {
+            see(&mut watcher, if round % 2 == 0 { &[22, 23] } else { &[22] });
+        }
+        see(&mut watcher, &[23]);
+        let told = threads(&watcher);
+        assert_eq!(told["incident-1"], ["opened", "resolved"]);
+        assert_eq!(told["incident-2"], ["opened", "resolved"], "{told:?}");
+        assert_eq!((&told["incident-3"][..], &told["incident-4"][..]), (&["opened"][..], &["opened"][..]), "{told:?}");
+        // No rule names the channel any more, and then the group is gone.
+        let channel_alone = CHANNEL.split("[[alert]]").next().unwrap();
+        let last = see(&mut watcher, &[23]);
+        watcher.reload(&settings(channel_alone), at(last + 70)).unwrap();
+        let mut without = settings(channel_alone);
+        without.groups.clear();
+        watcher.reload(&without, at(last + 80)).unwrap();
+        watcher.tick(at(last + 90)).unwrap();
+        assert!(threads(&watcher).values().all(|said| said[..] == ["opened", "resolved"]), "{:?}", threads(&watcher));
+    }
+
+    #[test]
+    fn who_acknowledges_and_resolves_at_once_is_told_in_one_message_with_their_words() {
+        let mut watcher = watcher(CHANNEL);
+        sees(&mut watcher, &[22], 0);
+        sees(&mut watcher, &[22, 23], 300);
+        let connection = watcher.watch.store().connection();
+        let id = store::open_incidents(connection).unwrap()[0].id;
+        let mut docket = crate::docket::Docket::new(connection, at(310)).unwrap();
+        for (note, occasion) in
+            [("looking", Some(Occasion::Acknowledged)), ("a new printer", Some(Occasion::Acknowledged))]
+        {
+            docket.acknowledge(id, "kim", note).unwrap();
+            store::leave_word(connection, id, occasion.unwrap()).unwrap();
+        }
+        watcher.tick(at(311)).unwrap();
+        let messages = |watcher: &Watcher| {
+            let entries = outbox::log(watcher.watch.store().connection(), &outbox::Filter::default()).unwrap();
+            let left = entries.into_iter().filter(|entry| entry.state != outbox::State::Overtaken);
+            left.map(|entry| entry.message).collect::<Vec<_>>()
+        };
+        let told = messages(&watcher);
+        assert!(
+            told[1].text().contains("In hand: kim: looking\n")
+                && told[2].text().contains("In hand: kim: a new printer\n")
+        );
+        assert_ne!(told[1].id, told[2].id);
+        let connection = watcher.watch.store().connection();
+        let mut docket = crate::docket::Docket::new(connection, at(312)).unwrap();
+        docket.acknowledge(id, "somebody", "").unwrap();
+        store::leave_word(connection, id, Occasion::Acknowledged).unwrap();
+        docket.settle(id, "accepted by somebody").unwrap();
+        store::leave_word(connection, id, Occasion::Resolved).unwrap();
+        watcher.tick(at(313)).unwrap();
+        let told = messages(&watcher);
+        assert_eq!(threads(&watcher)["incident-1"], ["opened", "resolved"], "nobody has read the others yet");
+        assert!(told[1].text().ends_with("Over: accepted by somebody.\nWas in hand: somebody\n"), "{}", told[1].text());
+    }
+
     #[test]
     fn in_a_quiet_window_alerts_wait_for_its_end() {
         let window =

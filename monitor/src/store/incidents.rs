@@ -43,17 +43,19 @@ pub fn find(connection: &Connection, id: IncidentId) -> Result<Option<Incident>,
     rows.query_row([id.0], incident).optional()?.transpose()
 }
 
-/// Leaves word of what a person has done, for the service to pass on.
+/// Leaves word of what a person has done, with the incident as it is now, for the service to pass on.
 pub fn leave_word(connection: &Connection, id: IncidentId, occasion: Occasion) -> Result<(), Error> {
     let occasion = serde_json::to_string(&occasion).map_err(|error| Error::Row("an occasion", error))?;
-    connection.execute("INSERT INTO said (incident, occasion) VALUES (?1, ?2)", params![id.0, occasion])?;
+    let statement = "INSERT INTO said (incident, occasion, body) SELECT id, ?2, body FROM incident WHERE id = ?1";
+    connection.execute(statement, params![id.0, occasion])?;
     Ok(())
 }
 
 /// Takes the word that was left, in its order.
 pub fn take_words(connection: &Connection) -> Result<Vec<(Incident, Occasion)>, Error> {
     let mut rows = connection.prepare_cached(
-        "SELECT body, occasion FROM said JOIN incident ON incident.id = said.incident ORDER BY said.id",
+        "SELECT COALESCE(said.body, incident.body), occasion FROM said JOIN incident ON incident.id = said.incident
+         ORDER BY said.id",
     )?;
     let rows = rows.query_map([], |row| Ok((incident(row)?, row.get::<_, String>(1)?)))?;
     let mut words = Vec::new();
@@ -100,8 +102,10 @@ mod tests {
             opened: Timestamp::UNIX_EPOCH,
             acknowledged: None,
             muted_until: None,
+            muted_by: None,
             resolved: None,
             resolution: None,
+            part_of: None,
         }
     }
 
