@@ -95,6 +95,8 @@ pub struct Watch {
     /// the machine's, as do those who wait for it.
     last: Timestamp,
     requests: u64,
+    /// Settings may have changed while nobody watched.
+    is_new: bool,
 }
 
 impl std::fmt::Debug for Watch {
@@ -139,6 +141,7 @@ impl Watch {
             turns,
             last,
             requests,
+            is_new: true,
         };
         watch.recall()?;
         Ok(watch)
@@ -167,11 +170,7 @@ impl Watch {
 
     /// From now on these groups are watched. What is not watched any more is unknown from now on.
     pub fn reload(&mut self, groups: BTreeMap<String, Watched>, zone: TimeZone, now: Timestamp) -> Result<(), Error> {
-        let gone: Vec<String> = self.coverages.keys().filter(|name| !groups.contains_key(*name)).cloned().collect();
-        for name in gone {
-            let done = self.unwatch(&name, now);
-            self.or_recall(done)?;
-        }
+        self.unwatch_all_but(&groups, now)?;
         self.unjudged = groups.keys().cloned().collect();
         (self.groups, self.zone) = (groups, zone);
         Ok(())
@@ -226,6 +225,10 @@ impl Watch {
     pub fn tick(&mut self, now: Timestamp) -> Result<(), Error> {
         let done = self.pass_on(now);
         self.or_recall(done)?;
+        if std::mem::take(&mut self.is_new) {
+            let groups = self.groups.clone();
+            self.unwatch_all_but(&groups, now)?;
+        }
         self.turn(now);
         for group in self.groups.keys().cloned().collect::<Vec<_>>() {
             let done = self.pass_time(&group, now);
@@ -390,11 +393,22 @@ impl Watch {
         Ok(transaction.commit()?)
     }
 
+    /// Groups that there are not any more: those that were scanned, and those of which something was told.
+    fn unwatch_all_but(&mut self, groups: &BTreeMap<String, Watched>, now: Timestamp) -> Result<(), Error> {
+        let told = store::open_incidents(self.store.connection())?.into_iter().map(|incident| incident.group);
+        let known: BTreeSet<String> = self.coverages.keys().cloned().chain(told).collect();
+        for name in known.iter().filter(|name| !groups.contains_key(*name)) {
+            let done = self.unwatch(name, now);
+            self.or_recall(done)?;
+        }
+        Ok(())
+    }
+
     /// Nothing is known any more of what only that group covered.
     fn unwatch(&mut self, group: &str, wall: Timestamp) -> Result<(), Error> {
         let now = self.later(wall);
         let transaction = self.store.transaction()?;
-        let Some(covered) = self.coverages.remove(group) else { return Ok(()) };
+        let covered = self.coverages.remove(group).unwrap_or_default();
         forget(&transaction, &mut self.known, &covered, &self.coverages, now)?;
         let mut docket = Docket::new(&transaction, now)?;
         let causes = docket.going_on().iter().filter(|incident| incident.group == group);

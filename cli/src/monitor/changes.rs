@@ -1,4 +1,4 @@
-//! `halfopen changes`: which ports and hosts became different, the oldest first.
+//! `halfopen changes`: which ports and hosts became different, in the order in which that became sure, with when it was first seen.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -72,7 +72,7 @@ fn text(events: &[Event], since: Timestamp) -> String {
     let mut out = String::new();
     for event in events {
         let group = event.group.as_deref().unwrap_or_default();
-        let _ = writeln!(out, "{}  {group:<12}  {}", shown(event.at), words(&event.what));
+        let _ = writeln!(out, "{}  {group:<12}  {}", shown(event.since()), words(&event.what));
     }
     if events.is_empty() {
         let _ = writeln!(out, "nothing changed since {}", shown(since));
@@ -83,7 +83,7 @@ fn text(events: &[Event], since: Timestamp) -> String {
 /// `192.0.2.7  23/tcp telnet  closed -> open`.
 fn words(what: &Happening) -> String {
     match what {
-        Happening::Port(change) => {
+        Happening::Port { change, .. } => {
             let port = change.endpoint.port;
             let name = tcp_name(port.number).unwrap_or_default();
             let was = change.was.map_or("unknown", |was| was.name());
@@ -94,7 +94,7 @@ fn words(what: &Happening) -> String {
             let open = if ports.is_empty() { "no open port".to_owned() } else { format!("open: {}", ports.join(", ")) };
             format!("{host}  appeared, {open}")
         }
-        Happening::Down { host } => format!("{host}  does not answer any more"),
+        Happening::Down { host, .. } => format!("{host}  does not answer any more"),
         Happening::Up { host } => format!("{host}  answers again"),
         other => other.name().to_owned(),
     }
@@ -102,17 +102,18 @@ fn words(what: &Happening) -> String {
 
 fn csv(events: &[Event]) -> String {
     let mut out = String::from("time,group,type,host,port,was,is\n");
-    for Event { at, group, what, .. } in events {
+    for event in events {
+        let (Event { group, what, .. }, time) = (event, event.since());
         let (host, name) = (what.host().map(|host| host.to_string()).unwrap_or_default(), what.name());
         let group = quoted(group.as_deref().unwrap_or_default());
         let rest = match what {
-            Happening::Port(change) => {
+            Happening::Port { change, .. } => {
                 let was = change.was.map_or("", |was| was.name());
                 format!("{},{was},{}", change.endpoint.port.number, change.is)
             }
             _ => ",,".to_owned(),
         };
-        let _ = writeln!(out, "{at},{group},{name},{host},{rest}");
+        let _ = writeln!(out, "{time},{group},{name},{host},{rest}");
     }
     out
 }

@@ -305,9 +305,9 @@ fn state(host: Option<&KnownHost>, port: u16) -> &'static str {
 
 fn change(what: &Happening) -> Option<&'static str> {
     match what {
-        Happening::Port(PortChange { is: State::Open, .. }) => Some("port_opened"),
-        Happening::Port(PortChange { is: State::Closed, .. }) => Some("port_closed"),
-        Happening::Port(PortChange { is: State::Filtered, .. }) => Some("port_filtered"),
+        Happening::Port { change: PortChange { is: State::Open, .. }, .. } => Some("port_opened"),
+        Happening::Port { change: PortChange { is: State::Closed, .. }, .. } => Some("port_closed"),
+        Happening::Port { change: PortChange { is: State::Filtered, .. }, .. } => Some("port_filtered"),
         Happening::Appeared { .. } => Some("host_appeared"),
         Happening::Down { .. } => Some("host_down"),
         Happening::Up { .. } => Some("host_up"),

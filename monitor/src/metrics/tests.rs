@@ -117,7 +117,7 @@ fn what_the_database_says_is_said_strictly_in_the_format() {
     let mut counts = Counts::new(&path, at(10)).unwrap();
     let transaction = store.transaction().unwrap();
     let change = PortChange { endpoint: Endpoint::tcp(HOST, 443), was: Some(State::Filtered), is: State::Open };
-    store::append(&transaction, at(11), Some("dmz"), &Happening::Port(change)).unwrap();
+    store::append(&transaction, at(11), Some("dmz"), &Happening::Port { change, since: None }).unwrap();
     store::add_scan(&transaction, &account("dmz", "failed", 20), None).unwrap();
     store::add_scan(&transaction, &account("a \"b\"\\", "skipped", 20), None).unwrap();
     transaction.commit().unwrap();
@@ -187,7 +187,7 @@ fn it_is_asked_on_the_loopback_while_others_write() {
     assert!(!ask().keys().any(|name| name.contains("EX-12")));
     metrics.expect(Some(policy()));
     let writing = store.transaction().unwrap();
-    store::append(&writing, at(12), Some("dmz"), &Happening::Down { host: HOST }).unwrap();
+    store::append(&writing, at(12), Some("dmz"), &Happening::Down { host: HOST, since: None }).unwrap();
     let before = ask();
     assert!(before.keys().any(|name| name.contains("EX-12")));
     writing.commit().unwrap();

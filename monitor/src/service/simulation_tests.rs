@@ -241,13 +241,13 @@ impl World {
         for event in store::events(self.post.connection(), &wanted).unwrap() {
             self.seen_events = event.id;
             let (sights, needed) = match &event.what {
-                Happening::Port(change) => {
+                Happening::Port { change, .. } => {
                     let at = change.endpoint;
                     let is_open = change.is == State::Open;
                     let needed = if is_open { detection.open_after } else { detection.close_after };
                     (self.sights(at.address, at.port.number, change.is), needed)
                 }
-                Happening::Down { host } => (self.silences(*host), detection.down_after),
+                Happening::Down { host, .. } => (self.silences(*host), detection.down_after),
                 _ => continue,
             };
             assert!(sights >= needed.into(), "{:?} at {}: seen {sights} times", event.what, self.time);

@@ -31,7 +31,14 @@ pub struct Event {
 pub enum Happening {
     /// A port became different, and that is sure.
     #[serde(rename = "port.changed")]
-    Port(PortChange),
+    Port {
+        /// Where, what it was, and what it is.
+        #[serde(flatten)]
+        change: PortChange,
+        /// When it was first seen so; an earlier version did not write it down.
+        #[serde(default)]
+        since: Option<Timestamp>,
+    },
     /// A host answered for the first time, with what was open then.
     #[serde(rename = "host.appeared")]
     Appeared {
@@ -45,6 +52,9 @@ pub enum Happening {
     Down {
         /// Which.
         host: IpAddr,
+        /// When it was first missed; an earlier version did not write it down.
+        #[serde(default)]
+        since: Option<Timestamp>,
     },
     /// A host answers again.
     #[serde(rename = "host.up")]
@@ -105,11 +115,21 @@ pub enum Happening {
     },
 }
 
+impl Event {
+    /// When it came about, as far as is known: a change is seen before it is sure.
+    pub fn since(&self) -> Timestamp {
+        match self.what {
+            Happening::Port { since, .. } | Happening::Down { since, .. } => since.unwrap_or(self.at),
+            _ => self.at,
+        }
+    }
+}
+
 impl Happening {
     /// `port.changed`, `incident.opened`, ...
     pub fn name(&self) -> &'static str {
         match self {
-            Happening::Port(_) => "port.changed",
+            Happening::Port { .. } => "port.changed",
             Happening::Appeared { .. } => "host.appeared",
             Happening::Down { .. } => "host.down",
             Happening::Up { .. } => "host.up",
@@ -127,8 +147,8 @@ impl Happening {
     /// At which host, if at one.
     pub fn host(&self) -> Option<IpAddr> {
         match self {
-            Happening::Port(change) | Happening::Blinked { change } => Some(change.endpoint.address),
-            Happening::Appeared { host, .. } | Happening::Down { host } | Happening::Up { host } => Some(*host),
+            Happening::Port { change, .. } | Happening::Blinked { change } => Some(change.endpoint.address),
+            Happening::Appeared { host, .. } | Happening::Down { host, .. } | Happening::Up { host } => Some(*host),
             Happening::Baseline { .. } | Happening::ScanFailed { .. } => None,
             Happening::IncidentOpened { incident }
             | Happening::IncidentUpdated { incident }
@@ -140,19 +160,22 @@ impl Happening {
 
     fn port(&self) -> Option<u16> {
         match self {
-            Happening::Port(change) | Happening::Blinked { change } => Some(change.endpoint.port.number),
+            Happening::Port { change, .. } | Happening::Blinked { change } => Some(change.endpoint.port.number),
             _ => None,
         }
     }
 
     /// Whether a port or a host became different.
     pub fn is_change(&self) -> bool {
-        matches!(self, Happening::Port(_) | Happening::Appeared { .. } | Happening::Down { .. } | Happening::Up { .. })
+        matches!(
+            self,
+            Happening::Port { .. } | Happening::Appeared { .. } | Happening::Down { .. } | Happening::Up { .. }
+        )
     }
 
     /// What the port has become, if it is about one.
     pub fn state(&self) -> Option<State> {
-        if let Happening::Port(change) = self { Some(change.is) } else { None }
+        if let Happening::Port { change, .. } = self { Some(change.is) } else { None }
     }
 }
 
@@ -229,8 +252,8 @@ mod tests {
         let change = PortChange { endpoint: Endpoint::tcp(host, 23), was: Some(State::Closed), is: State::Open };
         let all = [
             Happening::Baseline { hosts: 1, open: 2 },
-            Happening::Port(change),
-            Happening::Down { host },
+            Happening::Port { change, since: Some(Timestamp::UNIX_EPOCH) },
+            Happening::Down { host, since: None },
             Happening::ScanFailed { error: "no route".into() },
         ];
         for (second, what) in all.iter().enumerate() {

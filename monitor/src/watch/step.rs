@@ -71,7 +71,7 @@ impl Step<'_> {
         if !self.memory.has_baseline && snapshot.complete {
             self.baseline(snapshot)?;
         }
-        self.restless()
+        self.restless(snapshot)
     }
 
     /// All suspicions are decided.
@@ -92,6 +92,7 @@ impl Step<'_> {
         for cause in causes::of_changes(self.known, findings, self.settings) {
             self.changed(cause, count, &ever_open)?;
         }
+        self.refresh_unrest()?;
         self.compare_with_before()
     }
 
@@ -113,11 +114,11 @@ impl Step<'_> {
         }
     }
 
-    /// From now on the port is so.
+    /// The port is so since it was first seen so.
     fn write(&mut self, sure: &Sure) -> Result<(), Error> {
         let Endpoint { address, port } = sure.change.endpoint;
-        self.set(address, port.number, port.number, Some(sure.fact.clone()))?;
-        self.append(&Happening::Port(sure.change))
+        self.set(address, port.number, port.number, Some(sure.fact.clone()), sure.since)?;
+        self.append(&Happening::Port { change: sure.change, since: Some(sure.since) })
     }
 
     fn tell_of_port(&mut self, sure: &Sure, marks: Vec<Mark>) -> Result<(), Error> {
@@ -279,10 +280,10 @@ impl Step<'_> {
 
     fn went_down(&mut self, host: IpAddr, since: Timestamp) -> Result<(), Error> {
         if let Some(known) = self.known.get_mut(&host) {
-            (known.up, known.since) = (false, self.now);
+            (known.up, known.since) = (false, since);
         }
-        store::write_presence(self.connection, host, false, self.now)?;
-        self.append(&Happening::Down { host })?;
+        store::write_presence(self.connection, host, false, since)?;
+        self.append(&Happening::Down { host, since: Some(since) })?;
         if self.is_deferred {
             self.memory.deferred_hosts.insert(host);
             return Ok(());
@@ -318,13 +319,14 @@ impl Step<'_> {
     }
 
     /// Ports that became unstable, and those that are not any more.
-    fn restless(&mut self) -> Result<(), Error> {
+    fn restless(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         for endpoint in self.memory.unstable().collect::<Vec<_>>() {
             let cause = cause_of_unrest(endpoint);
             if self.is_deferred || self.docket.of_cause(&cause).is_some() {
                 continue;
             }
-            let is = self.state(endpoint).unwrap_or(State::Filtered);
+            let seen = snapshot.fact(endpoint.address, endpoint.port.number).map(|fact| fact.state);
+            let is = seen.or(self.state(endpoint)).unwrap_or(State::Filtered);
             self.docket.absorb(&cause_of_port(endpoint), "a port that keeps changing")?;
             let (trigger, severity) = (Trigger::Unstable, Severity::Warning);
             let draft = Draft { group: self.group, trigger, cause, severity, since: self.now };
@@ -342,6 +344,20 @@ impl Step<'_> {
             let is = incident.changes.first().and_then(|change| self.state(change.endpoint));
             let why = is.map_or_else(|| "it keeps still".to_owned(), |is| format!("it keeps still, and is {is}"));
             self.docket.resolve(&incident.cause, &why)?;
+        }
+        Ok(())
+    }
+
+    /// What is said of a port that keeps changing is what it is now, not what it was when that began.
+    fn refresh_unrest(&mut self) -> Result<(), Error> {
+        let is_ours = |incident: &&Incident| incident.trigger == Trigger::Unstable && incident.group == self.group;
+        let restless: Vec<_> = self.docket.going_on().iter().filter(is_ours).cloned().collect();
+        for Incident { cause, mut changes, .. } in restless {
+            let before = changes.clone();
+            changes.iter_mut().for_each(|change| change.is = self.state(change.endpoint).unwrap_or(change.is));
+            if changes != before {
+                self.docket.restate(&cause, |incident| incident.changes = changes)?;
+            }
         }
         Ok(())
     }
@@ -390,7 +406,7 @@ impl Step<'_> {
             }
             gaps.extend(next.filter(|&next| next <= *last).map(|next| (next, *last)));
             for (first, last) in gaps {
-                self.set(host, first, last, Some(fact.clone()))?;
+                self.set(host, first, last, Some(fact.clone()), self.now)?;
             }
         }
         Ok(())
@@ -407,13 +423,36 @@ impl Step<'_> {
         forget(self.connection, self.known, &before, coverages, self.now)?;
         let is_watched = |host, port| coverages.values().any(|coverage| coverage.contains(host, port));
         self.memory.forget(is_watched);
+        self.lose_sight(coverages)
+    }
+
+    /// Of what is not watched any more nobody can say when it is over. Violations of the policy are judged by themselves.
+    fn lose_sight(&mut self, coverages: &BTreeMap<String, Coverage>) -> Result<(), Error> {
+        let is_port = |change: &PortChange| {
+            let Endpoint { address, port } = change.endpoint;
+            coverages.values().any(|coverage| coverage.contains(address, port.number))
+        };
+        let is_host = |host| coverages.values().any(|coverage| coverage.ports(host).is_some());
+        let is_ours = |it: &&Incident| it.group == self.group && it.trigger != Trigger::PolicyViolated;
+        for incident in self.docket.going_on().iter().filter(is_ours).cloned().collect::<Vec<_>>() {
+            let seen: Vec<PortChange> = incident.changes.iter().copied().filter(is_port).collect();
+            let is_lost = match incident.host {
+                _ if !incident.changes.is_empty() => seen.is_empty(),
+                host => host.is_some_and(|host| !is_host(host)),
+            };
+            match is_lost {
+                true => self.docket.resolve(&incident.cause, "it is not watched any more")?,
+                false if seen != incident.changes => self.docket.restate(&incident.cause, |it| it.changes = seen)?,
+                false => {}
+            }
+        }
         Ok(())
     }
 
-    fn set(&mut self, host: IpAddr, first: u16, last: u16, fact: Option<Fact>) -> Result<(), Error> {
+    fn set(&mut self, host: IpAddr, first: u16, last: u16, fact: Option<Fact>, since: Timestamp) -> Result<(), Error> {
         let Some(known) = self.known.get_mut(&host) else { return Ok(()) };
-        let cut = known.tcp.set(first, last, fact, self.now);
-        store::write_runs(self.connection, host, &cut, self.now)
+        let cut = known.tcp.set(first, last, fact, since);
+        store::write_runs(self.connection, host, &cut, since)
     }
 
     pub(super) fn state(&self, endpoint: Endpoint) -> Option<State> {

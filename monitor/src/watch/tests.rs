@@ -398,6 +398,95 @@ fn what_is_not_asked_any_more_is_unknown_and_what_is_new_is_no_change() {
 }
 
 #[test]
+fn the_history_begins_when_a_change_was_first_seen() {
+    let mut play = Play::new(&[(1, &[22, 24]), (2, &[22])]);
+    play.told();
+    play.site.open.get_mut(&host(1)).unwrap().insert(26);
+    play.site.down.insert(host(2));
+    play.scan();
+    let (first_seen, connection) = (play.now + Duration::from_secs(1), play.watch.store().connection());
+    let incidents = store::open_incidents(connection).unwrap();
+    assert!(incidents.iter().all(|it| it.since == first_seen && it.opened > first_seen), "{incidents:?}");
+    let past = store::history(connection, host(1), Some(26), Timestamp::MIN).unwrap();
+    assert_eq!((past[0].until, past[1].since), (Some(first_seen), first_seen));
+    let presences = store::presences(connection, host(2)).unwrap();
+    assert_eq!((presences[0].until, presences[1].since), (Some(first_seen), first_seen));
+    let changes = events(connection, &Selection { changes: true, ..Selection::default() }).unwrap();
+    assert!(changes.iter().all(|event| event.since() == first_seen && event.at > first_seen), "{changes:?}");
+    assert_eq!(changes.len(), 2);
+    play.restart();
+}
+
+#[test]
+fn a_port_that_kept_changing_is_said_to_be_what_it_is() {
+    let mut play = Play::new(&[(1, &[22, 24])]);
+    let unrest = |play: &Play| {
+        let all = store::latest(play.watch.store().connection(), Timestamp::MIN).unwrap();
+        all.into_iter().find(|incident| incident.trigger == Trigger::Unstable)
+    };
+    for scan in 0..9 {
+        let open = play.site.open.get_mut(&host(1)).unwrap();
+        if scan % 2 == 0 {
+            open.remove(&24)
+        } else {
+            open.insert(24)
+        };
+        play.scan();
+        let seen = unrest(&play).map(|incident| incident.changes[0].is);
+        assert!(seen.is_none_or(|seen| seen == play.site.state(host(1), 24)), "scan {scan}");
+    }
+    let before = unrest(&play).unwrap();
+    play.site.walled.insert(host(1), BTreeSet::from([24]));
+    play.scans(25);
+    let over = unrest(&play).unwrap();
+    assert_eq!((before.changes[0].is, over.changes[0].is), (State::Closed, State::Filtered));
+    assert_eq!(over.resolution.as_deref(), Some("it keeps still, and is filtered"));
+}
+
+#[test]
+fn what_is_not_watched_any_more_is_over() {
+    let mut play = Play::new(&[(1, &[22, 24]), (2, &[22]), (3, &[22])]);
+    play.site.open.get_mut(&host(1)).unwrap().insert(26);
+    play.site.down.insert(host(2));
+    play.site.walled.insert(host(3), (20..=27).collect());
+    play.scan();
+    assert_eq!(play.told().len(), 3);
+    // Of the third host a part goes on to be watched.
+    play.site.ports = PORTS.filter(|&port| port > 24).map(|port| (host(3), port)).collect();
+    play.scan();
+    let mut told = play.told();
+    told.sort();
+    assert_eq!(
+        told,
+        ["Over after 5 min: 192.0.2.2 does not answer any more", "Over after 5 min: Port 26 opened on 192.0.2.1"]
+    );
+    play.site.walled.clear();
+    play.scan();
+    assert_eq!(play.told(), ["Over after 10 min: Firewall change at 192.0.2.3: 3 ports fell silent"]);
+}
+
+#[test]
+fn a_group_that_was_never_scanned_ends_with_all_that_was_told_of_it() {
+    for while_it_runs in [true, false] {
+        let (desk, store) = (Desk::default(), Store::in_memory().unwrap());
+        let mut watch = Watch::open(store, groups(), TimeZone::UTC, Box::new(desk.clone())).unwrap();
+        let now: Timestamp = "2026-01-05T08:00:00Z".parse().unwrap();
+        for _ in 0..3 {
+            let request = watch.regular("lan", now);
+            watch.scanned(now, now, &request, &Outcome::Failed("permission denied".into())).unwrap();
+        }
+        if while_it_runs {
+            watch.reload(BTreeMap::new(), TimeZone::UTC, now).unwrap();
+        } else {
+            let store = watch.into_store();
+            let mut watch = Watch::open(store, BTreeMap::new(), TimeZone::UTC, Box::new(desk.clone())).unwrap();
+            watch.tick(now).unwrap();
+        }
+        assert_eq!(*desk.told.lock().unwrap(), ["Scans of lan fail", "Over after 0 s: Scans of lan fail"]);
+    }
+}
+
+#[test]
 fn a_clock_that_goes_back_does_no_harm() {
     let mut play = Play::new(&[(1, &[22])]);
     play.now -= Duration::from_secs(86400);
