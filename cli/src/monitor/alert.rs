@@ -180,7 +180,7 @@ fn log(store: &Store, filter: &Filter, json: bool) -> Result<u8, Failure> {
 fn told(entry: &Entry) -> String {
     let attempts = entry.attempts.len();
     let head = format!(
-        "{:<5} {}  {:<12} {:<8} {}\n",
+        "{:<5} {}  {:<12} {:<9} {}\n",
         entry.id.0,
         shown(entry.made),
         entry.channel,

@@ -663,7 +663,7 @@ mod tests {
                             incident.muted_until = Some(at(&now) + SignedDuration::from_hours(3));
                             store::update(bench.store.connection(), incident).unwrap();
                         }),
-                        _ => { bench.announce(&open[..some].to_vec(), Occasion::Updated, quiet, &now); }
+                        _ => { bench.announce(&open[..some], Occasion::Updated, quiet, &now); }
                     }
                     bench.tick(quiet, &now);
                 }

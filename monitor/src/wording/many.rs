@@ -54,7 +54,10 @@ impl Reader {
         lines: Vec<Line>,
         now: Timestamp,
     ) -> Message {
-        let severity = incidents.iter().map(|incident| incident.severity).max().unwrap_or(Severity::Info);
+        // Of what is left, as long as anything is.
+        let left = incidents.iter().filter(|incident| incident.is_open()).map(|incident| incident.severity).max();
+        let worst = || incidents.iter().map(|incident| incident.severity).max();
+        let severity = left.or_else(worst).unwrap_or(Severity::Info);
         let (id, thread, link) = (String::new(), String::new(), self.link.clone());
         Message { id, at: now, occasion, thread, severity, title, lines, incidents, link }
     }
@@ -65,10 +68,11 @@ impl Reader {
         let mut lines = places(shown);
         lines.push(line("Since", self.since_first(incidents, now)));
         lines.extend((!over.is_empty()).then(|| line("Over", endings(&over))));
-        lines.extend(in_hand(shown));
         if occasion == Occasion::Resolved {
+            lines.extend(in_hand("Was in hand", shown));
             return lines;
         }
+        lines.extend(in_hand("In hand", shown));
         lines.push(line("Expected", expected(shown)));
         lines.extend(urgent(shown));
         lines.push(line("What to do", TO_DO.to_owned()));
@@ -215,9 +219,13 @@ fn endings(over: &[&Incident]) -> String {
     reasons.iter().take(LISTED).map(one).chain(more).collect::<Vec<_>>().join(", ") + "."
 }
 
-fn in_hand(incidents: &[&Incident]) -> Option<Line> {
-    let words: BTreeSet<String> = incidents.iter().filter_map(|it| it.acknowledged.as_ref()).map(super::said).collect();
-    (!words.is_empty()).then(|| line("In hand", Vec::from_iter(words).join("; ")))
+/// `1 of 21: kim: I have a look`.
+fn in_hand(name: &str, incidents: &[&Incident]) -> Option<Line> {
+    let said: Vec<String> = incidents.iter().filter_map(|it| it.acknowledged.as_ref()).map(super::said).collect();
+    let (count, all) = (said.len(), incidents.len());
+    let some = if count < all { format!("{count} of {all}: ") } else { String::new() };
+    let words = Vec::from_iter(BTreeSet::from_iter(said)).join("; ");
+    (count > 0).then(|| line(name, some + &words))
 }
 
 fn expected(incidents: &[&Incident]) -> String {
@@ -272,7 +280,7 @@ mod tests {
     use super::*;
     use crate::docket::Draft;
     use crate::endpoint::Endpoint;
-    use crate::incident::PortChange;
+    use crate::incident::{Acknowledgement, PortChange};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -316,6 +324,9 @@ mod tests {
     #[test]
     fn what_is_over_says_so_first_and_counts() {
         let mut all = opened(7001..=7006);
+        all[0].severity = Severity::Critical;
+        let (by, note) = ("kim".to_owned(), "looking".to_owned());
+        all[5].acknowledged = Some(Acknowledgement { at: at(9), by, note });
         for incident in &mut all[..4] {
             *incident = over(incident.clone(), 60, "it is closed again");
         }
@@ -323,15 +334,14 @@ mod tests {
         assert_eq!(of(Occasion::Updated, &all).title, "4 of 6 over: 6 ports opened on 192.0.2.7");
         assert_eq!(of(Occasion::Reminder, &all).title, "Still 2 of 6, after 2 h: 6 ports opened on 192.0.2.7");
         assert!(of(Occasion::Reminder, &all).text().starts_with("192.0.2.7: opened: 7005-7006.\n"));
+        assert!(of(Occasion::Reminder, &all).text().contains("In hand: 1 of 2: kim: looking\n"));
+        assert_eq!(of(Occasion::Reminder, &all).severity, Severity::Warning, "the critical one is over");
         all[4] = over(all[4].clone(), 120, "accepted by kim");
         all[5] = over(all[5].clone(), 3600, "it is closed again");
         let end = of(Occasion::Resolved, &all);
         assert_eq!(end.title, "Over after 1 h: 6 ports opened on 192.0.2.7");
-        assert!(
-            end.text().ends_with("for 1 h.\nOver: it is closed again (5), accepted by kim (1).\n"),
-            "{}",
-            end.text()
-        );
+        let last = "for 1 h.\nOver: it is closed again (5), accepted by kim (1).\nWas in hand: 1 of 6: kim: looking\n";
+        assert!(end.text().ends_with(last), "{}", end.text());
     }
 
     #[test]
