@@ -240,16 +240,19 @@ lab_test!(many_ports_at_once_are_told_in_one_message_and_one_end, |lab| {
     let group = "[[group]]\nname = \"here\"\ntargets = \"127.0.0.1\"\nports = [\"22\", \"7001-7030\"]\nevery = \"1h\"\n\
                  [detection]\nconfirm-every = \"50ms\"\n";
     let place = Place::new(&settings(group, 9000));
-    let once = || assert!(run(&place.line("--once")).status.success());
-    once();
+    let once = |incidents_are_open: bool| {
+        let code = if incidents_are_open { 5 } else { 0 };
+        assert_eq!(run(&place.line("--once")).status.code(), Some(code));
+    };
+    once(false);
     let mut open: Vec<_> = (7001..=7030).map(|port| lab.listen(&format!("127.0.0.1:{port}"))).collect();
-    once();
+    once(true);
     hook.hears("opened port/127.0.0.1:7001/tcp");
     open.drain(..10);
-    once();
+    once(true);
     hook.hears("updated port/127.0.0.1:7001/tcp");
     drop(open);
-    once();
+    once(false);
     hook.hears("resolved port/127.0.0.1:7001/tcp");
     hook.hears_no_more();
     assert_eq!(incidents(&place).len(), 60, "each has its own beginning and end");
