@@ -27,3 +27,28 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "user_version", LATEST.max(done as i64))?;
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Occasion;
+    use crate::store::{outbox, take_words};
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_taken_on() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        STEPS[..2].iter().for_each(|step| connection.execute_batch(step).unwrap());
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        let incident = crate::channel::tests::incident(1);
+        let body = serde_json::to_string(&incident).unwrap();
+        let earlier = body.replace(",\"muted_by\":null", "").replace(",\"part_of\":null", "");
+        assert_ne!(earlier, body);
+        let add = "INSERT INTO incident (cause, is_open, opened, body) VALUES ('x', 1, 0, ?1)";
+        connection.execute(add, [earlier]).unwrap();
+        connection.execute("INSERT INTO said (incident, occasion) VALUES (1, '\"resolved\"')", []).unwrap();
+        migrate(&mut connection).unwrap();
+        assert_eq!(version(&connection).unwrap(), LATEST);
+        assert_eq!(take_words(&connection).unwrap(), [(incident, Occasion::Resolved)]);
+        assert_eq!(outbox::backlog(&connection).unwrap().0, 0);
+    }
+}
