@@ -82,9 +82,9 @@ fn the_log_says_what_became_of_each() {
     let all = run(&format!("alert log --db {db}"));
     let said = text(&all.stdout);
     assert_eq!(said.lines().count(), 3, "{said}");
-    assert!(said.contains("ops          sent     halfopen: a test of ops"), "{said}");
+    assert!(said.contains("ops          sent      halfopen: a test of ops"), "{said}");
     assert!(
-        said.contains("deaf         dead     halfopen: a test of deaf\n      after 1 attempt: 410 Gone\n"),
+        said.contains("deaf         dead      halfopen: a test of deaf\n      after 1 attempt: 410 Gone\n"),
         "{said}"
     );
     assert!(text(&all.stderr).contains("`halfopen alert test deaf` enables it"), "{all:?}");
