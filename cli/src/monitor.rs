@@ -9,6 +9,8 @@ pub(crate) mod incidents;
 pub(crate) mod listeners;
 pub(crate) mod policy;
 pub(crate) mod scanner;
+mod sound;
+mod understood;
 pub(crate) mod watch;
 
 use std::env;
