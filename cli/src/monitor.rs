@@ -29,7 +29,7 @@ use crate::failure::Failure;
 /// Which database.
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
-    /// The monitor's database [default: that of --settings, else $HALFOPEN_DB, else ~/.local/state/halfopen/monitor.db]
+    /// The monitor's database; else that of -c, $HALFOPEN_DB, or ~/.local/state/halfopen/monitor.db
     #[arg(long, value_name = "FILE")]
     db: Option<PathBuf>,
 
