@@ -23,11 +23,11 @@ pub(super) fn told(settings: &Settings, now: Timestamp) -> String {
         format!("scope: {scope}\n"),
         view.policy(),
         view.metrics(),
-        list("groups", view.groups()),
-        list("alerts", view.alerts()),
-        list("channels", view.channels()),
+        list("groups", &view.groups()),
+        list("alerts", &view.alerts()),
+        list("channels", &view.channels()),
         view.dead_man(),
-        list("windows", settings.windows.iter().map(|window| view.window(window)).collect()),
+        list("windows", &settings.windows.iter().map(|window| view.window(window)).collect::<Vec<_>>()),
     ];
     parts.concat()
 }
@@ -134,7 +134,7 @@ impl View<'_> {
 }
 
 /// A heading and what is below it, if there is something.
-fn list(name: &str, items: Vec<String>) -> String {
+fn list(name: &str, items: &[String]) -> String {
     let lines: String = items.iter().map(|item| format!("  {item}\n")).collect();
     if lines.is_empty() { lines } else { format!("{name}:\n{lines}") }
 }
