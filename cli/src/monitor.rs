@@ -9,13 +9,18 @@ pub(crate) mod incidents;
 pub(crate) mod listeners;
 pub(crate) mod policy;
 pub(crate) mod scanner;
+mod sound;
+mod understood;
 pub(crate) mod watch;
 
 use std::env;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use halfopen_monitor::Store;
+use halfopen_monitor::settings::Settings;
+use halfopen_monitor::store;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
@@ -24,27 +29,58 @@ use crate::failure::Failure;
 /// Which database.
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
-    /// The monitor's database; else $HALFOPEN_DB, or ~/.local/state/halfopen/monitor.db
+    /// The monitor's database; else that of -c, $HALFOPEN_DB, or ~/.local/state/halfopen/monitor.db
     #[arg(long, value_name = "FILE")]
     db: Option<PathBuf>,
+
+    /// The monitor's settings, to find its database
+    #[arg(short = 'c', long, visible_alias = "config", value_name = "FILE")]
+    settings: Option<PathBuf>,
 }
 
 impl StoreArgs {
     /// Which file it is.
-    pub(crate) fn path(&self) -> PathBuf {
-        let named = self.db.clone().or_else(|| env::var_os("HALFOPEN_DB").filter(|it| !it.is_empty()).map(Into::into));
-        named.unwrap_or_else(default_path)
+    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
+        self.path_by(self.settings.as_deref())
+    }
+
+    /// The same, by these settings.
+    fn path_by(&self, settings: Option<&Path>) -> Result<PathBuf, Failure> {
+        let set = || env::var_os("HALFOPEN_DB").filter(|it| !it.is_empty()).map(PathBuf::from);
+        match (&self.db, settings) {
+            (Some(db), _) => Ok(db.clone()),
+            (None, Some(settings)) => Ok(Settings::store_of(settings)?),
+            (None, None) => Ok(set().unwrap_or_else(default_path)),
+        }
     }
 
     /// To look into.
     pub(crate) fn read(&self) -> Result<Store, Failure> {
-        Ok(Store::read_only(&self.path())?)
+        Ok(Store::read_only(&self.path()?)?)
     }
 
     /// To change something.
     pub(crate) fn write(&self) -> Result<Store, Failure> {
-        Ok(Store::existing(&self.path())?)
+        Ok(Store::existing(&self.path()?)?)
     }
+}
+
+/// Nothing is known of what was typed: what is.
+pub(crate) fn unknown(what: &str, name: &str, known: &[String]) -> Failure {
+    /// More would be a wall of text.
+    const NAMED: usize = 12;
+    let more = known.len().checked_sub(NAMED).filter(|&more| more > 0);
+    let more = more.map_or_else(String::new, |more| format!(" and {more} more"));
+    let names = known.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let there = if known.is_empty() { "none is known yet".to_owned() } else { format!("known are {names}{more}") };
+    Failure::Setting(format!("no {what} is named {name}; {there}"))
+}
+
+/// Something is known of a host.
+pub(crate) fn check_host(store: &Store, host: IpAddr) -> Result<(), Failure> {
+    let known = store::hosts(store.connection())?;
+    let names = || Vec::from_iter(known.iter().map(IpAddr::to_string));
+    if known.contains(&host) { Ok(()) } else { Err(unknown("watched host", &host.to_string(), &names())) }
 }
 
 /// Where the database is if nobody says: the folder that systemd gives a service, else that of the user's state.

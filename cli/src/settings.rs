@@ -268,7 +268,7 @@ pub(crate) fn check(args: &TargetArgs) -> Result<(), Failure> {
 }
 
 /// The builder of a plan with the ports.
-fn ports(args: &TargetArgs) -> Result<PlanBuilder, Failure> {
+pub(crate) fn ports(args: &TargetArgs) -> Result<PlanBuilder, Failure> {
     let plan = Plan::builder().port_names(&ServiceNames);
     let plan = each(plan, &args.ports, |plan, text| Ok(plan.ports(text)?))?;
     let plan = each(plan, args.top_ports.as_slice(), |plan, &count| Ok(plan.ports(&top(count))?))?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use halfopen_results::record::State;
-use halfopen_services::{Risk, Service, by_port};
+use halfopen_services::{Risk, plaintext};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -151,12 +151,10 @@ impl PortChange {
         }
     }
 
-    /// Whether what is usually there sends everything in the clear, and should not: web pages often only say where they are encrypted.
+    /// Whether what is usually there sends everything in the clear, and is no harmless thing: web pages often only say where they are
+    /// encrypted. Messages name what is better in any case.
     pub fn is_plaintext(&self) -> bool {
-        let port = self.endpoint.port;
-        let is_it =
-            |service: &Service| service.is_plaintext() && service.is_usual_at(port) && service.risk != Risk::Low;
-        by_port(port).is_some_and(is_it)
+        plaintext(self.endpoint.port).is_some_and(|service| service.risk != Risk::Low)
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use halfopen_results::record::State;
-use halfopen_services::{Port, Service, by_port, registered};
+use halfopen_services::{Port, Service, by_port, plaintext, registered};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -59,6 +59,7 @@ impl Reader {
         lines.extend(unusual(incident).map(|text| line("Unusual", text)));
         lines.extend(matters(incident).map(|text| line("Why it matters", text)));
         lines.push(line("What to do", advice(incident)));
+        lines.extend(unencrypted(incident).map(|text| line("Unencrypted", text)));
         lines.extend(incident.detail("owner").map(|text| line("Owner", text.to_owned())));
         lines
     }
@@ -242,6 +243,18 @@ fn service(incident: &Incident) -> Option<&'static Service> {
     incident.changes.last().and_then(|change| by_port(change.endpoint.port))
 }
 
+/// `telnet (port 23): use ssh.`: what of the ports that are open is usually plaintext.
+fn unencrypted(incident: &Incident) -> Option<String> {
+    let open = incident.changes.iter().filter(|change| change.is == State::Open).map(|change| change.endpoint.port);
+    let instead = |port: Port| {
+        let service = plaintext(port)?;
+        Some(format!("{} (port {}): use {}", service.name, port.number, service.instead?))
+    };
+    let ports: BTreeSet<Port> = open.collect();
+    let texts: Vec<_> = ports.into_iter().filter_map(instead).take(10).collect();
+    (!texts.is_empty()).then(|| texts.join("; ") + ".")
+}
+
 fn matters(incident: &Incident) -> Option<String> {
     let is_open = incident.changes.last().is_some_and(|change| change.is == State::Open);
     match incident.trigger {
@@ -293,6 +306,11 @@ fn advice(incident: &Incident) -> String {
     text.to_owned()
 }
 
+/// `41 µs`, `1.5 ms`: neighbours answer within a small part of a millisecond.
+pub fn round_trip(micros: u64) -> String {
+    if micros < 1000 { format!("{micros} \u{b5}s") } else { format!("{:.1} ms", micros as f64 / 1000.0) }
+}
+
 /// `45 s`, `12 min`, `3 h 20 min`, `2 days`.
 pub fn span(time: SignedDuration) -> String {
     let seconds = time.as_secs().max(0);
@@ -333,6 +351,11 @@ mod tests {
     }
 
     #[test]
+    fn round_trips_have_figures_that_tell() {
+        assert_eq!([41, 999, 1500].map(round_trip), ["41 \u{b5}s", "999 \u{b5}s", "1.5 ms"]);
+    }
+
+    #[test]
     fn an_opened_port_in_plain_words() {
         let mut incident = incident(Trigger::Opened).with("evidence", "seen 2 times, syn-ack");
         incident.marks = vec![Mark::NeverSeen];
@@ -349,6 +372,7 @@ mod tests {
             "Unusual: this port was never open",
             "Why it matters: Worms",
             "What to do: Switch it off and use ssh.",
+            "Unencrypted: telnet (port 23): use ssh.",
         ] {
             assert!(text.contains(part), "{part:?} in {text}");
         }

@@ -39,7 +39,7 @@ pub use near::near;
 pub use port::{BadPort, Port, Protocol};
 pub use ranking::{RANKED, top_ports};
 pub use registry::{Registered, registered, registered_as, registry, tcp_name};
-pub use service::{Risk, Service, Wire, by_port, named, services};
+pub use service::{Risk, Service, Wire, by_port, named, plaintext, services};
 
 /// What every reader of a port's name should know.
 pub const CONVENTION: &str = "A port number is a convention, not proof: any program can listen on any port. Only speaking to it shows what it is.";

@@ -85,6 +85,12 @@ pub fn by_port(port: Port) -> Option<&'static Service> {
     Some(&services()[usize::from(places[at].1)])
 }
 
+/// The plaintext service that is usually on a port, where there is something better to name: what scans, policies, drafts, alerts and
+/// listeners speak of. One list, so that all of them say the same.
+pub fn plaintext(port: Port) -> Option<&'static Service> {
+    by_port(port).filter(|service| service.is_plaintext() && service.instead.is_some() && service.is_usual_at(port))
+}
+
 /// The service of a name or alias. Letters' case does not matter.
 pub fn named(name: &str) -> Option<&'static Service> {
     let (places, name) = (table::by_alias(), name.to_ascii_lowercase());
@@ -197,6 +203,14 @@ mod tests {
     fn is_word(text: &str) -> bool {
         let legal = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         legal && text.bytes().any(|b| b.is_ascii_alphabetic()) && !text.starts_with('-') && !text.ends_with('-')
+    }
+
+    #[test]
+    fn the_list_of_what_is_plaintext() {
+        let instead = |port| plaintext(Port::tcp(port)).and_then(|service| service.instead);
+        assert_eq!([23, 21, 80].map(instead), [Some("ssh"), Some("sftp or ftps"), Some("https")]);
+        // Encrypted; not where it usually is; nothing better to name; nothing is known of it.
+        assert_eq!([443, 2323, 113, 4].map(instead), [None; 4]);
     }
 
     #[test]

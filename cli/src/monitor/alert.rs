@@ -1,7 +1,8 @@
 //! `halfopen alert`: tries a channel, shows what was delivered and what was not, and has it tried again.
 
+use std::collections::BTreeSet;
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use halfopen_monitor::Store;
@@ -40,14 +41,12 @@ pub(crate) struct AlertArgs {
 enum Command {
     /// Send a message that says it is a test, now and once
     ///
-    /// A channel that was not used any more because its other end said that it is gone is used again when it takes this.
+    /// The channel is that of --settings, else of halfopen.toml in this folder. One that was not used any more because its other end
+    /// said that it is gone is used again when it takes this.
     Test {
         /// The channel: NAME of [channel.NAME]
         #[arg(value_name = "CHANNEL")]
         channel: ChannelName,
-        /// The file that says what is watched, when, and who is told
-        #[arg(short = 'c', long, value_name = "FILE", default_value = "halfopen.toml")]
-        settings: PathBuf,
         #[command(flatten)]
         store: StoreArgs,
     },
@@ -92,28 +91,40 @@ const NOT_TAKEN: u8 = 1;
 /// Does what was asked.
 pub(crate) fn run(args: &AlertArgs) -> Result<u8, Failure> {
     match &args.command {
-        Command::Test { channel, settings, store } => test(channel, settings, store),
+        Command::Test { channel, store } => test(channel, store),
         Command::Log { channel, failed, since, json, store } => {
             let filter = Filter { channel: channel.clone(), failed: *failed, since: *since };
-            log(&store.read()?, &filter, *json)
+            let open = store.read()?;
+            filter.channel.iter().try_for_each(|name| check_channel(&open, store, name))?;
+            log(&open, &filter, *json)
         }
-        Command::Replay { id, dead: _, channel, store } => replay(store.write()?, id.map(DeliveryId), channel.as_ref()),
+        Command::Replay { id, dead: _, channel, store } => {
+            let open = store.write()?;
+            channel.iter().try_for_each(|name| check_channel(&open, store, name))?;
+            replay(open, id.map(DeliveryId), channel.as_ref())
+        }
     }
 }
 
-fn test(name: &ChannelName, path: &Path, store: &StoreArgs) -> Result<u8, Failure> {
+/// Where settings are if nobody says.
+const SETTINGS: &str = "halfopen.toml";
+
+fn test(name: &ChannelName, store: &StoreArgs) -> Result<u8, Failure> {
+    let path = store.settings.as_deref().unwrap_or(Path::new(SETTINGS));
     let file = path.to_string_lossy();
     let text =
         std::fs::read_to_string(path).map_err(|source| Failure::Open { name: file.clone().into_owned(), source })?;
     let zone = TimeZone::system();
-    let alerting = Alerting::read(&text, &zone).map_err(|wrong| Failure::Setting(wrong.named(&file, &text)))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let alerting =
+        Alerting::read_in(&text, &zone, folder).map_err(|wrong| Failure::Setting(wrong.named(&file, &text)))?;
     let Some(settings) = alerting.channels.get(name) else { return Err(unknown(name, &alerting, &file)) };
     settings.warnings().iter().for_each(|warning| screen::warning(&format!("channel.{name}: {warning}")));
     let message = alert::trial(name, &Reader { zone, link: None }, Timestamp::now());
     let answer = alert::deliver(settings, &message, 1, &|variable| env::var(variable).ok());
     let taken = answer.is_accepted();
     if taken {
-        enable(name, &place(store, path, &text))?;
+        enable(name, &store.path_by(Some(path))?)?;
     }
     let verdict = if taken { "took it" } else { verdict(&answer) };
     screen::print(&format!("{name} {verdict}: {}\n", answer.text())).map_err(failure::stdout)?;
@@ -135,12 +146,16 @@ fn unknown(name: &ChannelName, alerting: &Alerting, file: &str) -> Failure {
     Failure::Setting(format!("{file}: no channel is named {name}; {known}"))
 }
 
-/// The database that was named, or that the settings name, or the usual one.
-fn place(store: &StoreArgs, settings: &Path, text: &str) -> PathBuf {
-    let table: toml::Table = text.parse().unwrap_or_default();
-    let named = table.get("store").and_then(toml::Value::as_str).filter(|_| store.db.is_none());
-    let folder = settings.parent().unwrap_or(Path::new(""));
-    named.map_or_else(|| store.path(), |named| folder.join(named))
+/// It was written to, or the settings have it.
+fn check_channel(open: &Store, store: &StoreArgs, name: &ChannelName) -> Result<(), Failure> {
+    let mut known: BTreeSet<ChannelName> = outbox::channels(open.connection())?.into_iter().collect();
+    let settings = store.settings.as_deref().and_then(|path| std::fs::read_to_string(path).ok());
+    let alerting = settings.and_then(|text| Alerting::read(&text, &TimeZone::system()).ok());
+    known.extend(alerting.into_iter().flat_map(|alerting| alerting.channels.into_keys()));
+    match known.contains(name) {
+        true => Ok(()),
+        false => Err(super::unknown("channel", name.as_str(), &Vec::from_iter(known.iter().map(ToString::to_string)))),
+    }
 }
 
 /// Where there is no database yet, nothing is disabled.

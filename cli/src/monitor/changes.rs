@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use clap::Args;
+use halfopen_monitor::Store;
 use halfopen_monitor::store::{self, Event, Happening, Selection};
 use halfopen_services::tcp_name;
 use jiff::Timestamp;
 
-use super::{StoreArgs, moment, shown};
+use super::{StoreArgs, check_host, moment, shown, unknown};
 use crate::failure::{self, DONE, Failure};
 use crate::screen;
 
@@ -51,6 +52,8 @@ pub(crate) struct ChangesArgs {
 /// Prints them.
 pub(crate) fn run(args: &ChangesArgs) -> Result<u8, Failure> {
     let store = args.store.read()?;
+    args.group.iter().try_for_each(|name| check_group(&store, name))?;
+    args.host.iter().try_for_each(|&host| check_host(&store, host))?;
     let wanted = Selection {
         since: Some(args.since),
         group: args.group.clone(),
@@ -66,6 +69,11 @@ pub(crate) fn run(args: &ChangesArgs) -> Result<u8, Failure> {
     };
     screen::print(&printed).map_err(failure::stdout)?;
     Ok(DONE)
+}
+
+fn check_group(store: &Store, name: &str) -> Result<(), Failure> {
+    let known = store::groups(store.connection())?;
+    if known.iter().any(|group| group == name) { Ok(()) } else { Err(unknown("group", name, &known)) }
 }
 
 fn text(events: &[Event], since: Timestamp) -> String {

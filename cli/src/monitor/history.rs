@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 use halfopen_monitor::store::{self, Past, Presence};
+use halfopen_monitor::wording::round_trip;
 use halfopen_services::tcp_name;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{StoreArgs, moment, shown};
+use super::{StoreArgs, check_host, moment, shown};
 use crate::failure::{self, DONE, Failure};
 use crate::screen;
 
@@ -63,6 +64,7 @@ enum Line {
 pub(crate) fn run(args: &HistoryArgs) -> Result<u8, Failure> {
     let store = args.store.read()?;
     let Subject { host, port } = args.subject;
+    check_host(&store, host)?;
     let since = args.since.unwrap_or(Timestamp::MIN);
     let ports = store::history(store.connection(), host, port, since)?;
     let hosts = store::presences(store.connection(), host)?;
@@ -71,7 +73,7 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<u8, Failure> {
     let printed = match () {
         () if args.json => lines.iter().map(|line| serde_json::to_string(line).unwrap_or_default() + "\n").collect(),
         () if args.csv => csv(&lines),
-        () => text(&lines, host),
+        () => text(&lines, args.subject),
     };
     screen::print(&printed).map_err(failure::stdout)?;
     Ok(DONE)
@@ -84,9 +86,10 @@ fn subject(text: &str) -> Result<Subject, String> {
     subject.ok_or_else(|| "expected an address such as 192.0.2.7, perhaps with a port: 192.0.2.7:443".into())
 }
 
-fn text(lines: &[Line], host: IpAddr) -> String {
+fn text(lines: &[Line], Subject { host, port }: Subject) -> String {
     if lines.is_empty() {
-        return format!("nothing is known of {host}\n");
+        let port = port.map_or_else(String::new, |port| format!(", tcp/{port}"));
+        return format!("nothing is known of {host}{port} for that time\n");
     }
     let mut out = String::new();
     for line in lines {
@@ -112,7 +115,7 @@ fn ports(past: &Past) -> String {
 
 fn why(past: &Past) -> String {
     let ttl = past.ttl.map_or_else(String::new, |ttl| format!(", ttl {ttl}"));
-    let rtt = past.rtt_us.map_or_else(String::new, |rtt| format!(", {:.2} ms", rtt as f64 / 1000.0));
+    let rtt = past.rtt_us.map_or_else(String::new, |rtt| format!(", {}", round_trip(rtt)));
     format!("{}{ttl}{rtt}", past.reason)
 }
 

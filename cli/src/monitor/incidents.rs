@@ -24,7 +24,7 @@ Examples:
   halfopen incidents
   halfopen incidents --since 7d --json
 
-Exit codes: 0 nothing is going on, 1 something is (or a runtime error), 2 usage error.";
+Exit codes: 0 nothing is going on, 5 something is (as `halfopen watch --once`), 1 runtime error, 2 usage error.";
 
 const ACK_HELP: &str = "\
 Examples:
@@ -131,7 +131,7 @@ pub(crate) struct ResolveArgs {
 }
 
 /// The exit code for "something is going on".
-const GOING_ON: u8 = 1;
+const GOING_ON: u8 = super::watch::INCIDENTS;
 
 /// Lists them.
 pub(crate) fn run(args: &IncidentsArgs) -> Result<u8, Failure> {

@@ -18,11 +18,12 @@ use halfopen_monitor::service::conductor::Tally;
 use halfopen_monitor::service::lock::{self, Lock};
 use halfopen_monitor::service::watching::Watcher;
 use halfopen_monitor::service::{self, End, Link, Notifier, Parts, scanner};
-use halfopen_monitor::settings::{Group, Settings};
+use halfopen_monitor::settings::{Group, Settings, Sound};
 use jiff::Timestamp;
 use toml::de::DeValue;
 
-use crate::args::{self, ScanArgs, ShowArg};
+use super::{sound, understood};
+use crate::args::{self, ScanArgs, ShowArg, TargetArgs};
 use crate::failure::{self, DONE, Failure};
 use crate::port_names::ServiceNames;
 use crate::privileges::{self, Keep};
@@ -61,7 +62,7 @@ Rights: as `halfopen scan`. Only the process that scans keeps them; what keeps t
 #[command(after_help = EXAMPLES)]
 pub(crate) struct WatchArgs {
     /// The file that says what is watched, when, and who is told
-    #[arg(short = 'c', long, value_name = "FILE", default_value = "halfopen.toml")]
+    #[arg(short = 'c', long, visible_alias = "config", value_name = "FILE", default_value = "halfopen.toml")]
     settings: PathBuf,
 
     /// Scan every group once, now, confirm what looks different, and end
@@ -78,12 +79,15 @@ pub(crate) struct WatchArgs {
 }
 
 /// Every group was scanned, and something is not as it should be.
-const INCIDENTS: u8 = 5;
+pub(super) const INCIDENTS: u8 = 5;
 const FAILED: u8 = 1;
 
 /// Watches.
 pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
-    let mut settings = read(&args.settings)?;
+    let path = std::path::absolute(&args.settings).unwrap_or_else(|_| args.settings.clone());
+    let load = || sound::read(&path);
+    let Sound { mut settings, warnings } = load()?;
+    warnings.iter().for_each(|warning| screen::warning(warning));
     match settings.read_policy(&system_resolver) {
         // A service that scans is better than none; it tries again.
         Err(Error::Resolve(what)) if !args.check && !args.once => {
@@ -92,7 +96,7 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
         read => read.map_err(super::policy::failed)?,
     }
     if args.check {
-        screen::print(&told(&settings)).map_err(failure::stdout)?;
+        screen::print(&understood::told(&settings, Timestamp::now())).map_err(failure::stdout)?;
         return Ok(DONE);
     }
     // Before anything else: what it takes to scan goes with the next step.
@@ -109,12 +113,13 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
     let watching = Watcher::open(store, &settings, Timestamp::now())?.with_post_office(&settings)?;
     let build =
         Build { version: env!("CARGO_PKG_VERSION").into(), commit: version::commit().unwrap_or_default().into() };
-    let parts = Parts { settings, check: &check, watching, link, notifier, once, build };
+    let parts = Parts { settings, load: &load, watching, link, notifier, once, build };
     let end = service::run(parts)?;
     Ok(code(end, once))
 }
 
-/// The file, with every group held against what `halfopen scan` takes. Absolute: who looks at it later may be elsewhere.
+/// The file, with every group held against what `halfopen scan` takes, and without a look at what it names: that is for `sound`, and
+/// not for the process that scans. Absolute: who looks at it later may be elsewhere.
 pub(super) fn read(path: &Path) -> Result<Settings, document::Error> {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     Settings::read(&absolute, &check)
@@ -171,7 +176,8 @@ fn keep(settings: &Settings) -> Keep {
 fn files(settings: &Settings) -> Vec<PathBuf> {
     let folder = settings.path.parent().unwrap_or(Path::new(""));
     let named = each_of_a_channel(settings, |key, value| key.ends_with("-file").then(|| folder.join(value)));
-    [settings.path.clone()].into_iter().chain(settings.policy.clone()).chain(named).collect()
+    let tops = [&settings.scope, &settings.policy].into_iter().flatten().cloned();
+    [settings.path.clone()].into_iter().chain(tops).chain(named).collect()
 }
 
 fn runs_programs(settings: &Settings) -> bool {
@@ -188,33 +194,6 @@ fn each_of_a_channel<T>(settings: &Settings, each: impl Fn(&str, &str) -> Option
         _ => None,
     });
     texts.collect()
-}
-
-/// What a file says, for whoever checks it.
-fn told(settings: &Settings) -> String {
-    let now = Timestamp::now();
-    let group = |group: &Group| {
-        let next = group.schedule.first(Some(now), now, 0).map(|due| due.at.to_zoned(settings.zone.clone()));
-        let next = next.map_or_else(|| "never".into(), |at| at.strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string());
-        format!("  {}  {}; scanned now, next at {next}\n", group.name, group.schedule)
-    };
-    let (groups, windows) = (&settings.groups, &settings.windows);
-    let window = |window: &halfopen_monitor::windows::Window| format!("  {}  {}\n", window.name, window.kind.name());
-    let policy = settings.expected.as_ref().map_or_else(String::new, |policy| {
-        let (rules, exceptions) = (policy.rules().len(), policy.exceptions().len());
-        format!("policy: {} (rules: {rules}, exceptions: {exceptions})\n", policy.name())
-    });
-    let metrics =
-        settings.metrics.map_or_else(String::new, |metrics| format!("metrics: http://{}/metrics\n", metrics.listen));
-    let listed = windows.iter().map(window).collect::<String>();
-    let windows = if windows.is_empty() { String::new() } else { format!("windows:\n{listed}") };
-    format!(
-        "{}: sound\nstore: {}\nscope: {}\n{policy}{metrics}groups:\n{}{windows}",
-        settings.path.display(),
-        settings.store.display(),
-        settings.scope.as_ref().map_or_else(|| "none".into(), |scope| scope.display().to_string()),
-        groups.iter().map(group).collect::<String>(),
-    )
 }
 
 /// Whether `halfopen scan` takes a group, without looking up any name.
@@ -234,7 +213,36 @@ pub(super) fn check(group: &Group) -> Result<(), (&'static str, String)> {
     if !has_ports && !group.targets.iter().all(|target| names_a_port(target)) {
         return Err(("name", "ports are missing; give ports, top-ports, or address:port pairs as targets".into()));
     }
-    Ok(())
+    check_plan(group)
+}
+
+/// Something is left to scan, as far as that can be told without looking up names.
+fn check_plan(group: &Group) -> Result<(), (&'static str, String)> {
+    if group.targets.iter().any(|target| !is_numeric(target)) {
+        return Ok(());
+    }
+    let mut without_exclude = group.clone();
+    without_exclude.exclude.clear();
+    match (plan(group), plan(&without_exclude)) {
+        (Some(Err(_)), Some(Ok(_))) => {
+            Err(("exclude", "nothing of the targets is left to scan; leave out less, or take the group out".into()))
+        }
+        (Some(Err(error @ Failure::Engine(halfopen::Error::EmptyPlan(_)))), _) => Err(("targets", error.to_string())),
+        _ => Ok(()),
+    }
+}
+
+/// What a group is about, of addresses alone: names are looked up when it is scanned.
+pub(super) fn plan(group: &Group) -> Option<Result<Plan, Failure>> {
+    let args = scan_args(group).ok()?.targets;
+    let numeric = |texts: &[String]| texts.iter().filter(|text| is_numeric(text)).cloned().collect::<Vec<_>>();
+    let targets = numeric(&group.targets);
+    let built = || {
+        let builder = settings::ports(&args)?.blocklist(!args.no_blocklist);
+        let builder = numeric(&group.exclude).iter().try_fold(builder, |plan, text| plan.exclude(text))?;
+        Ok(targets.iter().try_fold(builder, |plan, text| plan.targets(text))?.build()?)
+    };
+    (!targets.is_empty()).then(built)
 }
 
 fn names_a_port(target: &str) -> bool {
@@ -249,8 +257,38 @@ fn is_numeric(text: &str) -> bool {
 
 /// Options that would take the results away from the monitor, or change what a scan is about.
 fn check_options(group: &Group) -> Result<(), String> {
-    let args = scan_args(group)?;
-    let ScanArgs { targets, probing, output, permit, then, .. } = &args;
+    let mut alone = group.clone();
+    [&mut alone.exclude, &mut alone.ports, &mut alone.exclude_ports].into_iter().for_each(Vec::clear);
+    alone.top_ports = None;
+    let args = scan_args(&alone)?;
+    if let Some((option, key)) = owned(&args.targets) {
+        return Err(format!("{option} has no place here; the group's own `{key}` says that"));
+    }
+    if args.targets.targets.len() != group.targets.len() {
+        return Err("there is a word that belongs to no option; targets have a key of their own".into());
+    }
+    match refused(&args) {
+        Some("--scope") => Err("--scope has no place here; `scope` at the top of the file holds for all groups".into()),
+        Some(option) => Err(format!("{option} has no place here: the monitor reads the results by itself")),
+        None => check_interface(args.network.interface.as_deref())
+            .and_then(|()| settings::Settings::new(scan_args(group)?).map(drop).map_err(|failure| failure.to_string())),
+    }
+}
+
+/// An option of which the group has a key.
+fn owned(targets: &TargetArgs) -> Option<(&'static str, &'static str)> {
+    let owned = [
+        ("--ports", "ports", !targets.ports.is_empty()),
+        ("--top-ports", "top-ports", targets.top_ports.is_some()),
+        ("--exclude", "exclude", !targets.exclude.is_empty()),
+        ("--exclude-ports", "exclude-ports", !targets.exclude_ports.is_empty()),
+    ];
+    owned.into_iter().find(|(.., is_there)| *is_there).map(|(option, key, _)| (option, key))
+}
+
+/// An option that is the monitor's own.
+fn refused(args: &ScanArgs) -> Option<&'static str> {
+    let ScanArgs { targets, probing, output, permit, then, .. } = args;
     let refused = [
         ("--output", output.output.len() != 1 || output.output_all.is_some()),
         ("--show", output.show != [ShowArg::All]),
@@ -264,20 +302,23 @@ fn check_options(group: &Group) -> Result<(), String> {
         ("--input", !targets.input.is_empty()),
         ("--scope", permit.scope.is_some()),
     ];
-    let targets_in_options = targets.targets.len() != group.targets.len();
-    match refused.iter().find(|(_, is_there)| *is_there) {
-        Some(("--scope", _)) => {
-            Err("--scope has no place here; `scope` at the top of the file holds for all groups".into())
-        }
-        Some((option, _)) => Err(format!("{option} has no place here: the monitor reads the results by itself")),
-        None if targets_in_options => {
-            Err("there is a word that belongs to no option; targets have a key of their own".into())
-        }
-        None => settings::Settings::new(args).map(drop).map_err(|failure| failure.to_string()),
+    refused.into_iter().find(|(_, is_there)| *is_there).map(|(option, _)| option)
+}
+
+/// One that Linux could have (IFNAMSIZ, `dev_valid_name` of net/core/dev.c): whether there is one now is another matter.
+fn check_interface(name: Option<&str>) -> Result<(), String> {
+    let possible = |name: &str| {
+        (1..16).contains(&name.len())
+            && ![".", ".."].contains(&name)
+            && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+    };
+    match name.filter(|name| !possible(name)) {
+        Some(name) => Err(format!("--interface {name:?} can be none; give a name such as eth0, as `ip link` shows it")),
+        None => Ok(()),
     }
 }
 
-fn scan_args(group: &Group) -> Result<ScanArgs, String> {
+pub(super) fn scan_args(group: &Group) -> Result<ScanArgs, String> {
     let words = scanner::MANNER.iter().map(ToString::to_string).chain(group.words()).collect();
     args::scan(words).map_err(|failure| {
         let text = failure.to_string();
@@ -329,6 +370,31 @@ mod tests {
                 "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"--scope\", \"x\"]",
                 "f:7: options: --scope has no place here; `scope`",
             ),
+            (
+                "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"-p\", \"80\"]",
+                "f:7: options: --ports has no place here; the group's own `ports` says that",
+            ),
+            (
+                "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"--top-ports\", \"9\"]",
+                "f:7: options: --top-ports has no place here; the group's own `top-ports`",
+            ),
+            (
+                "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"--exclude\", \"192.0.2.1\"]",
+                "f:7: options: --exclude has no place here; the group's own `exclude`",
+            ),
+            (
+                "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"--exclude-ports\", \"22\"]",
+                "f:7: options: --exclude-ports has no place here; the group's own `exclude-ports`",
+            ),
+            (
+                "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"--interface\", \"eth/0\"]",
+                "f:7: options: --interface \"eth/0\" can be none",
+            ),
+            (
+                "targets = \"192.0.2.0/30\"\nports = \"22\"\nexclude = \"192.0.2.0/24\"",
+                "f:7: exclude: nothing of the targets is left to scan",
+            ),
+            ("targets = \"192.0.2.1\"\nports = \"22\"\nexclude-ports = \"1-100\"", "f:5: targets: "),
             (
                 "targets = \"192.0.2.1\"\nports = \"22\"\noptions = [\"192.0.2.9\"]",
                 "f:7: options: there is a word that belongs to no option",

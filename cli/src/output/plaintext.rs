@@ -1,13 +1,13 @@
 //! What of the open ports is usually plaintext, and what to use instead: a line for the account of a scan. Taken are the
-//! usual ports of services that strangers should not reach and that have a better one; by number alone, which proves
-//! nothing. What services are is known to `halfopen_services`.
+//! usual ports of services that have a better one; by number alone, which proves nothing. Which these are is known to
+//! `halfopen_services`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use halfopen::{Event, State, Suspect, Suspicion, Verdict};
-use halfopen_services::{Port, Risk, Service, by_port};
+use halfopen_services::{Port, Service, plaintext};
 use serde::{Deserialize, Serialize};
 
 use super::text::count;
@@ -67,15 +67,8 @@ impl Plaintext {
     }
 }
 
-/// The plaintext service that is usually on a port, if it is worth a word.
 fn service(port: u16) -> Option<&'static Service> {
-    let worth = |service: &&Service| {
-        service.is_plaintext()
-            && service.risk > Risk::Low
-            && service.instead.is_some()
-            && service.is_usual_at(Port::tcp(port))
-    };
-    by_port(Port::tcp(port)).filter(worth)
+    plaintext(Port::tcp(port))
 }
 
 #[cfg(test)]
@@ -107,12 +100,21 @@ mod tests {
         insta::assert_snapshot!(said, @"plaintext: 21 ftp on 2 hosts, use sftp or ftps; 23 telnet on 1 host, use ssh; 512 exec on 1 host, use ssh; 2 more such ports; see halfopen explain 21 23 512");
     }
 
-    /// Nearly every machine has a web server; other ports than the usual ones say too little.
+    #[test]
+    fn the_web_without_encryption_comes_last() {
+        let said = line([open(1, 80), open(2, 80), open(1, 23)]).unwrap();
+        assert_eq!(
+            said,
+            "plaintext: 23 telnet on 1 host, use ssh; 80 http on 2 hosts, use https; see halfopen explain 23 80"
+        );
+    }
+
+    /// Other ports than the usual ones say too little.
     #[test]
     fn what_is_not_worth_a_word() {
         let closed =
             Event::Verdict(Verdict { target: Target { port: 23, ..samples::closed().target }, ..samples::closed() });
-        assert_eq!(line([open(1, 80), open(1, 443), open(1, 53), open(1, 2323), open(1, 4), closed]), None);
+        assert_eq!(line([open(1, 443), open(1, 2323), open(1, 4), closed]), None);
     }
 
     #[test]

@@ -53,6 +53,29 @@ pub(crate) struct PermitArgs {
     pub(crate) yes: bool,
 }
 
+/// A scope that is looked at without a scan: by whoever checks settings that name it.
+#[derive(Debug)]
+pub(crate) struct Examined(Scope);
+
+impl Examined {
+    /// Reads the file.
+    pub(crate) fn read(path: &Path) -> Result<Examined, Failure> {
+        Scope::read(path).map(Examined)
+    }
+
+    /// Why it does not allow a plan's addresses, if it does not.
+    pub(crate) fn refusal(&self, plan: &Plan) -> Option<String> {
+        self.0.allows_targets(plan).err().map(|refusal| refusal.what)
+    }
+
+    /// That it has ended, or will soon.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        let now = Timestamp::now();
+        let ended = self.0.holds(now).err().map(|refusal| refusal.what);
+        ended.or_else(|| self.0.notice(now)).into_iter().collect()
+    }
+}
+
 /// What allows a scan.
 #[derive(Debug)]
 pub(crate) struct Permit {

@@ -60,7 +60,54 @@ fn a_history_is_intervals() {
     let last = csv.lines().last().unwrap();
     assert_eq!(last, "192.0.2.7,tcp,23,23,open,syn-ack,63,1500,2026-01-31T13:00:00Z,");
     assert_eq!(csv.lines().count(), 3);
-    assert_eq!(text(&run(&format!("history 192.0.2.9 --db {db}")).stdout), "nothing is known of 192.0.2.9\n");
+    let never = text(&run(&format!("history {HOST}:999 --since 2026-02-01 --db {db}")).stdout);
+    assert!(never.starts_with("host"), "{never}");
+}
+
+/// What nobody has heard of is a mistake, and told with what there is.
+#[test]
+fn what_is_not_known_is_an_error_that_names_what_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(folder.path());
+    for (line, expected) in [
+        ("history 192.0.2.9", "error: no watched host is named 192.0.2.9; known are 192.0.2.7\n"),
+        ("changes --host 192.0.2.9", "error: no watched host is named 192.0.2.9; known are 192.0.2.7\n"),
+        ("changes --group lan", "error: no group is named lan; known are dmz\n"),
+        ("alert log --channel ops", "error: no channel is named ops; none is known yet\n"),
+    ] {
+        let output = run(&format!("{line} --db {db}"));
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(2), expected), "{line}");
+    }
+}
+
+/// As the service finds it: every command takes the settings for it.
+#[test]
+fn the_store_is_found_by_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    database(folder.path());
+    let path = folder.path().join("halfopen.toml");
+    // Nothing else in it need be sound.
+    std::fs::write(&path, "store = \"monitor.db\"\n[channel.x]\nkind = \"nonsense\"\n").unwrap();
+    for (line, expected) in [
+        (format!("history {HOST}"), 0),
+        ("changes --since 1d".into(), 0),
+        ("events".into(), 0),
+        ("incidents".into(), 5),
+        ("ack 1".into(), 0),
+        ("mute 1".into(), 0),
+        ("alert log".into(), 0),
+        ("alert replay --dead".into(), 0),
+        ("db check".into(), 0),
+        ("resolve 1".into(), 0),
+    ] {
+        for option in ["-c", "--settings", "--config"].iter().take(if line.contains('1') { 1 } else { 3 }) {
+            let output = run(&format!("{line} {option} {}", path.display()));
+            assert_eq!(output.status.code(), Some(expected), "{line} {option}: {}", text(&output.stderr));
+        }
+    }
+    let missing = run("incidents -c /nowhere/halfopen.toml");
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(text(&missing.stderr).starts_with("error: cannot open /nowhere/halfopen.toml: "), "{missing:?}");
 }
 
 #[test]
@@ -71,7 +118,7 @@ fn changes_and_events_are_found() {
     assert!(changes.ends_with("192.0.2.7  23/tcp telnet  closed -> open\n"), "{changes}");
     let csv = text(&run(&format!("changes --since 2026-01-01 --csv --group dmz --host {HOST} --db {db}")).stdout);
     assert_eq!(csv.lines().nth(1), Some("2026-01-31T13:00:00Z,dmz,port.changed,192.0.2.7,23,closed,open"));
-    let none = text(&run(&format!("changes --since 2026-01-01 --group lan --db {db}")).stdout);
+    let none = text(&run(&format!("changes --since 2026-02-01 --group dmz --db {db}")).stdout);
     assert!(none.starts_with("nothing changed"), "{none}");
     assert_eq!(lines(&format!("changes --since 2026-01-01 --json --db {db}")).len(), 1);
     let events = lines(&format!("events --db {db}"));
@@ -109,7 +156,7 @@ fn people_speak_of_incidents() {
     let db = database(folder.path());
     let list = run(&format!("incidents --db {db}"));
     let shown = text(&list.stdout);
-    assert_eq!(list.status.code(), Some(1));
+    assert_eq!(list.status.code(), Some(5));
     assert!(shown.contains("critical  open") && shown.ends_with("Port 23 (Telnet) opened on 192.0.2.7\n"), "{shown}");
     assert!(run(&format!("ack 1 --by alex --note looking --db {db}")).status.success());
     assert!(run(&format!("mute 1 --for 2h --by kim --db {db}")).status.success());

@@ -79,7 +79,9 @@ fn people_are_told_what_is_wrong_and_why() {
     let expected = "\
 violated web (warning): Only the web.
   192.0.2.1 tcp/23 (Telnet) is open, and must not be open, as no rule names it; exception EX-1 ended at 2020-01-01T00:00:00Z
-    telnet usually is unencrypted: use ssh
+    telnet (tcp/23) usually is unencrypted: use ssh
+permitted, and plaintext
+  192.0.2.1: http (tcp/80) usually is unencrypted: use https
 exception EX-1 of netops has ended, at 2020-01-01T00:00:00Z: mend what it was for, or renew it
 policy.toml: violated, 1 port violated
 known: of the ports that rules name 2 of 2; of all others 1 of 65,533
@@ -127,6 +129,7 @@ fn a_port_is_explained() {
 192.0.2.1 tcp/80: expected open, warning otherwise
   by rule web, policy.toml:2
   why: Only the web.
+  http usually is unencrypted: use https
   also about this host: rule net (line 17, 256 addresses), which would have it closed
 ";
     assert_eq!((code, said.as_str()), (0, expected));

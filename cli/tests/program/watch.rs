@@ -8,7 +8,6 @@ use super::{halfopen, text};
 
 const SETTINGS: &str = r#"
 store = "/var/lib/halfopen/monitor.db"
-scope = "scope.toml"
 time-zone = "UTC"
 
 [[group]]
@@ -16,7 +15,20 @@ name = "dmz"
 targets = ["192.0.2.0/28", "www.example.org"]
 ports = ["1-1024", "https"]
 every = "5m"
+exclude-ports = ["22"]
 options = ["--max-rate", "1k"]
+
+[[alert]]
+on = ["opened", "policy-violated"]
+groups = ["dmz"]
+ports = ["1-1024"]
+severity = "warning"
+remind = "4h"
+to = ["ops"]
+
+[channel.ops]
+kind = "command"
+command = ["/bin/true"]
 
 [[window]]
 name = "patch night"
@@ -39,12 +51,77 @@ fn a_sound_file_is_told_in_short() {
     let (code, said) = check(SETTINGS);
     assert_eq!(code, Some(0), "{said}");
     let lines: Vec<_> = said.lines().collect();
+    let head = ["HERE/halfopen.toml: sound", "store: /var/lib/halfopen/monitor.db", "scope: none", "groups:"];
+    assert_eq!(lines[..4], head);
+    assert_eq!(lines[4], "  dmz  192.0.2.0/28 www.example.org; ports 1-1024,https without 22");
+    let next = "    every 5m; next at the start, then ";
+    assert!(lines[5].starts_with(next) && lines[5].ends_with(" UTC"), "{said}");
     assert_eq!(
-        lines[..3],
-        ["HERE/halfopen.toml: sound", "store: /var/lib/halfopen/monitor.db", "scope: HERE/scope.toml"]
+        lines[6..11],
+        [
+            "alerts:",
+            "  opened, policy-violated of dmz; ports [\"1-1024\"]; warning or worse; again every 4h: to ops",
+            "channels:",
+            "  ops  command",
+            "windows:"
+        ]
     );
-    assert!(lines[4].starts_with("  dmz  every 5m; scanned now, next at ") && lines[4].ends_with(" UTC"), "{said}");
-    assert_eq!(lines[5..], ["windows:", "  patch night  maintenance"]);
+    let window = lines[11];
+    assert!(window.starts_with("  patch night  maintenance; ") && window.contains(" until Sun "), "{said}");
+}
+
+/// What the file names must be there, and a running service refuses what a check refuses.
+#[test]
+fn what_the_file_names_is_looked_at() {
+    for (from, to, expected) in [
+        (
+            "time-zone",
+            "scope = \"none.toml\"\ntime-zone",
+            "error: HERE/halfopen.toml:3: scope = \"none.toml\": cannot open HERE/none.toml: ",
+        ),
+        (
+            "time-zone",
+            "policy = \"none.toml\"\ntime-zone",
+            "error: HERE/halfopen.toml:3: policy = \"none.toml\": cannot open HERE/none.toml: ",
+        ),
+        ("\"/bin/true\"", "\"/nowhere/x\"", "error: HERE/halfopen.toml:23: channel.ops: command: /nowhere/x: "),
+        (
+            "kind = \"command\"\ncommand = [\"/bin/true\"]",
+            "kind = \"slack\"\nurl-file = \"hook\"",
+            "error: HERE/halfopen.toml:23: channel.ops: url-file HERE/hook: No such file",
+        ),
+        (
+            "[[window]]",
+            "[channel.other]\nkind = \"command\"\ncommand = [\"/bin/true\"]\n[[window]]",
+            "warning: channel.other: no alert goes there",
+        ),
+        (
+            "\"--max-rate\", \"1k\"",
+            "\"-e\", \"nosuch0\"",
+            "warning: group dmz: there is no interface nosuch0 now; there are ",
+        ),
+    ] {
+        let (code, said) = check(&SETTINGS.replace(from, to));
+        let is_warning = expected.starts_with("warning");
+        assert_eq!(code, Some(if is_warning { 0 } else { 2 }), "{said}");
+        assert!(said.lines().any(|line| line.starts_with(expected)), "{said}\nexpected: {expected}");
+    }
+}
+
+#[test]
+fn groups_keep_to_the_scope() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    fs::write(place("halfopen.toml"), SETTINGS.replace("time-zone", "scope = \"scope.toml\"\ntime-zone")).unwrap();
+    let check = |networks: &str| {
+        let scope = format!("networks = [{networks:?}]\ncontact = \"noc@example.org\"\nreference = \"4711\"\n");
+        fs::write(place("scope.toml"), scope).unwrap();
+        let output = halfopen().args(["watch", "--check", "--config"]).arg(place("halfopen.toml")).output().unwrap();
+        (output.status.code(), text(&output.stderr))
+    };
+    assert_eq!(check("192.0.2.0/24"), (Some(0), String::new()));
+    let (code, said) = check("192.0.2.0/29");
+    assert!(code == Some(2) && said.contains("halfopen.toml:3: scope") && said.contains("group dmz"), "{said}");
 }
 
 #[test]
@@ -74,14 +151,14 @@ fn what_is_wrong_is_told_with_its_line() {
         (
             "every = \"5m\"",
             "evry = \"5m\"",
-            "error: HERE/halfopen.toml:10: [[group]]: no such key: evry; did you mean every?",
+            "error: HERE/halfopen.toml:9: [[group]]: no such key: evry; did you mean every?",
         ),
         ("\"--max-rate\"", "\"--max-rat\"", "error: HERE/halfopen.toml:11: options: unexpected argument '--max-rat'"),
-        ("192.0.2.0/28", "192.0.2.0/33", "error: HERE/halfopen.toml:8: targets: "),
+        ("192.0.2.0/28", "192.0.2.0/33", "error: HERE/halfopen.toml:7: targets: "),
         (
             "[[window]]",
             "[[windows]]",
-            "error: HERE/halfopen.toml:13: settings: no such key: windows; did you mean window?",
+            "error: HERE/halfopen.toml:25: settings: no such key: windows; did you mean window?",
         ),
     ] {
         let (code, said) = check(&SETTINGS.replace(from, to));

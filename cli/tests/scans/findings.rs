@@ -25,13 +25,14 @@ lab_test!(a_line_for_each_finding, |lab| {
     assert!(lines[2].starts_with("2,048 targets on 2 hosts in "), "{said}");
     assert!(lines[2].ends_with(" s: 4 open, 2,044 closed"), "{said}");
     assert!(lines[3].contains(" of them to measure the loss") && lines[3].contains(", 2,048 replies"), "{said}");
-    assert_eq!(lines[4..], ["SYN scan over raw_ip@lo, seed 7"], "{said}");
+    let plaintext = "plaintext: 80 http on 2 hosts, use https; see halfopen explain 80";
+    assert_eq!(lines[4..], ["SYN scan over raw_ip@lo, seed 7", plaintext], "{said}");
 });
 
 lab_test!(what_is_plaintext_is_said, |lab| {
     let _listeners = ["127.0.0.1:22", "127.0.0.1:23", "127.0.0.1:80", "[::1]:23"].map(|address| lab.listen(address));
     let said = text(&run("scan 127.0.0.1 ::1 -p 1-1024").stderr);
-    let line = "plaintext: 23 telnet on 2 hosts, use ssh; see halfopen explain 23";
+    let line = "plaintext: 23 telnet on 2 hosts, use ssh; 80 http on 1 host, use https; see halfopen explain 23 80";
     assert!(said.lines().any(|said| said == line), "{said}");
     let quiet = run("scan 127.0.0.1 ::1 -p 1-1024 --quiet");
     assert_eq!(text(&quiet.stderr), "");

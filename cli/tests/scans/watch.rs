@@ -204,6 +204,10 @@ lab_test!(a_service_scans_on_schedule_reloads_and_ends, |lab| {
     let said = service.wait_for("the settings before stay in force");
     assert!(said.contains("halfopen.toml:2: [[group]]: targets are missing"), "{said}");
     service.wait_for("here: scanned in");
+    // So is what names a file that is not there.
+    place.write(&format!("{GROUP}every = \"1s\"\n[channel.ops]\nkind = \"slack\"\nurl-file = \"none\"\n"));
+    let said = service.wait_for("halfopen.toml:9: channel.ops: url-file ");
+    assert!(said.contains("the settings before stay in force"), "{said}");
     // A change is noticed without a signal.
     place.write(&format!("{}every = \"1s\"\n", GROUP.replace("here", "renamed")));
     service.wait_for("was read again: it has changed");

@@ -12,4 +12,5 @@ pub use dead_man::DeadMan;
 pub use desk::{Desk, Quiet, message_id, trial};
 pub use post_office::{PostOffice, Speaker, deliver};
 pub use rules::{Ports, Rule, recipients};
+pub(crate) use settings::place;
 pub use settings::{Alerting, DeadManSettings, Wrong};

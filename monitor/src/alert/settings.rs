@@ -1,7 +1,7 @@
 //! `[channel.*]`, `[[alert]]` and `[dead-man]` of the settings: read from the text of the file, with the line of what is wrong.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -50,7 +50,7 @@ pub struct DeadManSettings {
 }
 
 impl DeadManSettings {
-    pub(super) fn place(&self) -> Place<'_> {
+    pub(crate) fn place(&self) -> Place<'_> {
         Place::new("url", self.url_file.as_ref(), self.url_env.as_ref())
     }
 
@@ -113,12 +113,17 @@ impl Wrong {
 impl Alerting {
     /// Reads these tables and no other.
     pub fn read(text: &str, zone: &TimeZone) -> Result<Alerting, Wrong> {
+        Alerting::read_in(text, zone, Path::new(""))
+    }
+
+    /// The same of a file in this folder, which the files that it names are relative to.
+    pub fn read_in(text: &str, zone: &TimeZone, folder: &Path) -> Result<Alerting, Wrong> {
         let table = DeTable::parse(text)
             .map_err(|error| Wrong { place: error.span().unwrap_or_default(), what: error.message().to_owned() })?;
         let table = table.get_ref();
-        let channels = channels(table)?;
+        let channels = channels(table, folder)?;
         let rules = rules(table, zone, &channels)?;
-        let dead_man = table.get("dead-man").map(dead_man).transpose()?;
+        let dead_man = table.get("dead-man").map(|value| dead_man(&rooted(value, folder))).transpose()?;
         Ok(Alerting { channels, rules, dead_man })
     }
 
@@ -151,13 +156,26 @@ impl Alerting {
     }
 }
 
-fn channels(table: &DeTable<'_>) -> Result<Channels, Wrong> {
+/// The table with its files (`NAME-file`) where they are, seen from a folder.
+fn rooted<'de>(value: &Spanned<DeValue<'de>>, folder: &Path) -> Spanned<DeValue<'de>> {
+    let mut value = value.clone();
+    if let DeValue::Table(table) = value.get_mut() {
+        for (_, file) in table.iter_mut().filter(|(key, _)| key.get_ref().ends_with("-file")) {
+            if let DeValue::String(text) = file.get_mut() {
+                *text = folder.join(&**text).to_string_lossy().into_owned().into();
+            }
+        }
+    }
+    value
+}
+
+fn channels(table: &DeTable<'_>, folder: &Path) -> Result<Channels, Wrong> {
     let Some(all) = table.get("channel") else { return Ok(Channels::new()) };
     let wrong = || Wrong { place: all.span(), what: "channel: each has a name, as in [channel.ops]".into() };
     let named = all.get_ref().as_table().ok_or_else(wrong)?;
     let one = |(key, value): (&Spanned<std::borrow::Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
         let name: ChannelName = key.get_ref().parse().map_err(|what| Wrong { place: key.span(), what })?;
-        let settings = read::<Settings>(value, &format!("channel.{name}"))?;
+        let settings = read::<Settings>(&rooted(value, folder), &format!("channel.{name}"))?;
         Ok((name, settings))
     };
     let channels: Channels = named.iter().map(one).collect::<Result<_, _>>()?;
@@ -227,7 +245,7 @@ fn read<'de, T: Deserialize<'de>>(value: &Spanned<DeValue<'de>>, name: &str) -> 
 }
 
 /// Where the key stands that a text is about: the first of its words that is one.
-fn place(value: &Spanned<DeValue<'_>>, what: &str) -> Range<usize> {
+pub(crate) fn place(value: &Spanned<DeValue<'_>>, what: &str) -> Range<usize> {
     let part = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_');
     let key = |word: &str| {
         value.get_ref().as_table()?.iter().find(|(key, _)| key.get_ref() == word).map(|(key, _)| key.span())
@@ -307,6 +325,16 @@ every = '5m'
         assert_eq!(change("'5m'", "'5s'"), "halfopen.toml:25: dead-man: every is at least 10s");
         assert!(wrong("x = \n").starts_with("halfopen.toml:1: "));
         assert_eq!(wrong("channel = 7"), "halfopen.toml:1: channel: each has a name, as in [channel.ops]");
+    }
+
+    #[test]
+    fn files_are_relative_to_the_settings() {
+        let text =
+            "[channel.ops]\nkind = 'slack'\nurl-file = 'hook'\n[channel.pager]\nkind = 'slack'\nurl-file = '/x/hook'\n";
+        let alerting = Alerting::read_in(text, &TimeZone::UTC, Path::new("/nowhere")).unwrap();
+        let said = |name: &str| alerting.channels[name].open(&|_| None).unwrap_err();
+        assert!(said("ops").contains("/nowhere/hook: "), "{}", said("ops"));
+        assert!(said("pager").contains("/x/hook: "), "{}", said("pager"));
     }
 
     #[test]

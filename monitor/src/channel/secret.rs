@@ -83,7 +83,7 @@ impl<'a> Place<'a> {
         };
         let text = text.trim();
         match text.is_empty() {
-            true => Err(format!("{}: {} is empty", self.name, self.whence())),
+            true => Err(format!("{}: {} is empty", self.key(), self.whence())),
             false => Ok(Some(Secret::new(text))),
         }
     }
@@ -100,6 +100,10 @@ impl<'a> Place<'a> {
         let mode = fs::metadata(file).ok()?.permissions().mode();
         let open = mode & 0o007 != 0;
         open.then(|| format!("{} can be read by everybody on this machine: chmod o= {0}", file.display()))
+    }
+
+    fn key(&self) -> String {
+        format!("{}-{}", self.name, if self.file.is_some() { "file" } else { "env" })
     }
 
     fn whence(&self) -> String {

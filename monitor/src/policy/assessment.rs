@@ -85,6 +85,18 @@ pub struct Tally {
     pub of: u64,
 }
 
+/// What of an assessment counts, by what was asked for: every form of a report goes by it, as does the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measure {
+    fail_on: Severity,
+    /// Less is known of the ports that rules name than was asked for.
+    lacks: bool,
+    /// Nothing may be down.
+    minds_down: bool,
+    /// Nothing at all was looked at.
+    is_blind: bool,
+}
+
 /// What it all comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -152,21 +164,44 @@ impl<'a> Assessment<'a> {
         hosts
     }
 
-    /// What it all comes to: violations of this severity or a worse one count, and so much is to be known of the ports that
-    /// rules name.
-    pub fn verdict(&self, fail_on: Severity, min_coverage: f64) -> Verdict {
-        let matters = |check: &Check| self.rule(check).severity >= fail_on;
-        let over = |standing: &Standing| standing.ended || standing.stale;
+    /// What counts: violations of this severity or a worse one, and what is not known as long as less than this share is known of the
+    /// ports that rules name.
+    pub fn measure(&self, fail_on: Severity, min_coverage: f64) -> Measure {
+        let lacks = self.listed().share() < min_coverage;
+        // Where no rule names a port, what is said of all others is all there is.
+        let is_blind = self.listed().of == 0 && self.unlisted().known == 0;
+        Measure { fail_on, lacks, minds_down: min_coverage >= 1.0, is_blind }
+    }
+
+    /// What it all comes to.
+    pub fn verdict(&self, measure: &Measure) -> Verdict {
         match () {
-            () if self.with(Outcome::Violated).any(matters) => Verdict::Violated,
-            () if self.listed().share() < min_coverage || !self.hosts_down().is_empty() && min_coverage >= 1.0 => {
-                Verdict::Inconclusive
-            }
-            // Where no rule names a port, what is said of all others is all there is.
-            () if self.listed().of == 0 && self.unlisted().known == 0 => Verdict::Inconclusive,
-            () if self.exceptions.iter().any(over) => Verdict::Exceptions,
+            () if self.checks.iter().any(|check| self.is_failure(check, measure)) => Verdict::Violated,
+            () if measure.is_blind || self.checks.iter().any(|check| check.is_gap(measure)) => Verdict::Inconclusive,
+            () if self.exceptions.iter().any(Standing::is_over) => Verdict::Exceptions,
             () => Verdict::Compliant,
         }
+    }
+
+    /// Whether a check is why the policy is violated.
+    pub fn is_failure(&self, check: &Check, measure: &Measure) -> bool {
+        check.outcome == Outcome::Violated && self.rule(check).severity >= measure.fail_on
+    }
+}
+
+impl Check {
+    /// Whether it is why nobody can tell. That not all of 65,535 ports were asked is no reason, unless nothing else was.
+    pub fn is_gap(&self, measure: &Measure) -> bool {
+        let matters =
+            self.listed && measure.lacks || self.known == Known::Down && measure.minds_down || measure.is_blind;
+        self.outcome == Outcome::Unknown && matters
+    }
+}
+
+impl Standing {
+    /// Whether it is of no use any more.
+    pub fn is_over(&self) -> bool {
+        self.ended || self.stale
     }
 }
 

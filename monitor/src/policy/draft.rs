@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use halfopen_results::Coverage;
 use halfopen_results::record::State;
-use halfopen_services::{Port, by_port};
+use halfopen_services::{Port, plaintext};
 
 use super::MOST_HOSTS;
 use super::knowledge::{Knowledge, Known};
@@ -93,8 +93,7 @@ fn line(port: u16) -> String {
     let (port, quoted) = (Port::tcp(port), format!("\"tcp/{port}\","));
     let name = named(port);
     let name = name.split_once(" (").map_or("no usual service", |(_, name)| name.trim_end_matches(')'));
-    let plaintext = by_port(port).filter(|service| service.is_plaintext() && service.is_usual_at(port));
-    let instead = plaintext.and_then(|service| service.instead);
+    let instead = plaintext(port).and_then(|service| service.instead);
     let warning = instead.map_or_else(String::new, |instead| format!("; unencrypted: use {instead}"));
     format!("  {quoted:<12} # {name}{warning}\n")
 }

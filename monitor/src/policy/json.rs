@@ -1,5 +1,6 @@
 //! An assessment as one JSON object, for programs.
 
+use halfopen_services::Service;
 use serde_json::{Value, json as object};
 
 use super::assessment::{Assessment, Check, Outcome, Verdict};
@@ -42,8 +43,12 @@ fn check(assessment: &Assessment<'_>, check: &Check) -> Value {
         "severity": rule.severity,
         "why": rule.why,
         "exception": assessment.exception(check).map(|exception| &exception.id),
-        "plaintext": words::is_plaintext(check).map(|service| object!({ "service": service.name, "instead": service.instead })),
+        "plaintext": words::in_plaintext(check).into_iter().map(plaintext).collect::<Vec<_>>(),
     })
+}
+
+fn plaintext((port, service): (u16, &Service)) -> Value {
+    object!({ "port": port, "service": service.name, "instead": service.instead })
 }
 
 fn exception(assessment: &Assessment<'_>, index: usize) -> Value {

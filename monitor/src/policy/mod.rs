@@ -33,7 +33,7 @@ use crate::document::{self, Document};
 use crate::endpoint::Endpoint;
 use crate::incident::{Detail, Severity};
 
-pub use assessment::{Assessment, Check, Outcome, Tally, Verdict};
+pub use assessment::{Assessment, Check, Measure, Outcome, Tally, Verdict};
 pub use breaches::{Breach, reasons};
 pub use draft::draft;
 pub use expectation::{Expectation, Possible};
@@ -43,7 +43,7 @@ pub use junit::junit;
 pub use knowledge::{Knowledge, Known, OfHistory, OfScan};
 pub use ports::parse as parse_ports;
 pub use sarif::sarif;
-pub use words::{exception, is_plaintext, left, ports as ports_in_words, sentence};
+pub use words::{exception, in_plaintext, left, ports as ports_in_words, remarks, sentence};
 
 /// A policy.
 #[derive(Debug, Clone)]

@@ -1,17 +1,23 @@
 //! An assessment as SARIF 2.1.0, as code scanning services read it: every violation is a result at the line of the policy that it
-//! breaks, what is excepted is a result that is suppressed, and what is not known is open. What complies is left out.
+//! breaks, what is excepted is a result that is suppressed, and what is not known is open, unless nobody asked for it. What is plaintext is
+//! a remark (informational), whether it is permitted or not. What else complies is left out.
 
 use serde_json::{Value, json};
 
-use super::assessment::{Assessment, Check, Outcome};
+use super::assessment::{Assessment, Check, Measure, Outcome};
 use super::words;
 use super::{Exception, Rule};
 use crate::incident::Severity;
 
 /// The document.
-pub fn sarif(assessment: &Assessment<'_>) -> String {
-    let told = [Outcome::Violated, Outcome::Excepted, Outcome::Unknown];
-    let checks = assessment.checks.iter().filter(|check| told.contains(&check.outcome));
+pub fn sarif(assessment: &Assessment<'_>, measure: &Measure) -> String {
+    let is_told = |check: &&Check| match check.outcome {
+        Outcome::Violated | Outcome::Excepted => true,
+        Outcome::Unknown => check.listed || check.is_gap(measure),
+        Outcome::Compliant | Outcome::Absent => false,
+    };
+    let results = assessment.checks.iter().filter(is_told).map(|check| result(assessment, check));
+    let remarks = assessment.checks.iter().flat_map(|check| remarks(assessment, check));
     let document = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -26,7 +32,7 @@ pub fn sarif(assessment: &Assessment<'_>) -> String {
                 "endTimeUtc": assessment.at,
                 "toolExecutionNotifications": notifications(assessment),
             }],
-            "results": checks.map(|check| result(assessment, check)).collect::<Vec<_>>(),
+            "results": results.chain(remarks).collect::<Vec<_>>(),
         }],
     });
     format!("{document:#}\n")
@@ -66,19 +72,41 @@ fn result(assessment: &Assessment<'_>, check: &Check) -> Value {
         // Only what fails has a level.
         "level": if unknown { "none" } else { level(rule.severity) },
         "message": { "text": words::sentence(assessment, check) },
-        "locations": [{
-            "physicalLocation": {
-                "artifactLocation": { "uri": uri(assessment.policy.name()) },
-                "region": { "startLine": rule.line },
-            },
-            "logicalLocations": [{ "fullyQualifiedName": place, "kind": "resource" }],
-        }],
+        "locations": [location(assessment, rule, &place)],
         "partialFingerprints": { "rule/place/v1": format!("{} {place}", rule.id) },
     });
     if let (Outcome::Excepted, Some(exception)) = (check.outcome, assessment.exception(check)) {
         result["suppressions"] = json!([suppression(exception)]);
     }
     result
+}
+
+/// What of a check is plaintext.
+fn remarks(assessment: &Assessment<'_>, check: &Check) -> Vec<Value> {
+    let rule = assessment.rule(check);
+    let ports = words::in_plaintext(check).into_iter().map(|(port, _)| format!("{} tcp/{port}", check.host));
+    let remark = |(place, text): (String, String)| {
+        json!({
+            "ruleId": rule.id,
+            "ruleIndex": check.rule,
+            "kind": "informational",
+            "level": "none",
+            "message": { "text": format!("{}: {text}", check.host) },
+            "locations": [location(assessment, rule, &place)],
+            "partialFingerprints": { "plaintext/place/v1": place },
+        })
+    };
+    ports.zip(words::remarks(check)).map(remark).collect()
+}
+
+fn location(assessment: &Assessment<'_>, rule: &Rule, place: &str) -> Value {
+    json!({
+        "physicalLocation": {
+            "artifactLocation": { "uri": uri(assessment.policy.name()) },
+            "region": { "startLine": rule.line },
+        },
+        "logicalLocations": [{ "fullyQualifiedName": place, "kind": "resource" }],
+    })
 }
 
 fn suppression(exception: &Exception) -> Value {

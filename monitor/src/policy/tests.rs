@@ -194,6 +194,10 @@ fn exceptions_are_told_before_they_end() {
 }
 
 /// `HOST PORTS OUTCOME`, of what does not comply.
+fn verdict(assessment: &Assessment<'_>, fail_on: Severity, min_coverage: f64) -> Verdict {
+    assessment.verdict(&assessment.measure(fail_on, min_coverage))
+}
+
 fn outcomes(assessment: &Assessment<'_>) -> Vec<String> {
     let told = assessment.checks.iter().filter(|check| check.outcome != Outcome::Compliant);
     told.map(|check| format!("{} {} {}", check.host, ports_in_words(check), check.outcome.name())).collect()
@@ -239,7 +243,7 @@ fn suspect_answers_are_unknown() {
     host.ports.get_mut(&80).unwrap().suspect = Some("every-port".into());
     let assessment = Assessment::of(&policy, &OfScan::new(&forged), now());
     assert_eq!(assessment.checks[0].known, Known::Suspect);
-    assert_eq!(assessment.verdict(Severity::Info, 1.0), Verdict::Inconclusive);
+    assert_eq!(verdict(&assessment, Severity::Info, 1.0), Verdict::Inconclusive);
 }
 
 #[test]
@@ -252,7 +256,7 @@ fn hosts_that_are_down_are_unknown_unless_they_may_be() {
     let of = |text: &str| {
         let policy = policy(text);
         let assessment = Assessment::of(&policy, &OfScan::new(&down), now());
-        (outcomes(&assessment)[0].clone(), assessment.hosts_down(), assessment.verdict(Severity::Info, 1.0))
+        (outcomes(&assessment)[0].clone(), assessment.hosts_down(), verdict(&assessment, Severity::Info, 1.0))
     };
     assert_eq!(of(RULE), ("192.0.2.1 tcp/80 unknown".into(), vec![host(1)], Verdict::Inconclusive));
     let absent = ("192.0.2.1 tcp/80 absent".into(), vec![], Verdict::Compliant);
@@ -289,7 +293,7 @@ fn what_it_all_comes_to() {
     let of = |more: &str, findings: &[(u8, u16, State)], fail_on, min_coverage| {
         let policy = policy(&format!("{RULE}{more}"));
         let scan = scan("192.0.2.1", "1-65535", Show { closed: true, ..Show::OPEN }, findings);
-        Assessment::of(&policy, &OfScan::new(&scan), now()).verdict(fail_on, min_coverage)
+        verdict(&Assessment::of(&policy, &OfScan::new(&scan), now()), fail_on, min_coverage)
     };
     let good = [(1, 80, Open)];
     let bad = [(1, 80, Open), (1, 22, Closed)];
@@ -310,7 +314,7 @@ fn what_it_all_comes_to() {
         let found = if more == "severity-is-lower" {
             let policy = policy(&RULE.replace("critical", "warning"));
             let scan = scan("192.0.2.1", "1-65535", Show { closed: true, ..Show::OPEN }, findings);
-            Assessment::of(&policy, &OfScan::new(&scan), now()).verdict(fail_on, min_coverage)
+            verdict(&Assessment::of(&policy, &OfScan::new(&scan), now()), fail_on, min_coverage)
         } else {
             of(more, findings, fail_on, min_coverage)
         };
@@ -320,8 +324,8 @@ fn what_it_all_comes_to() {
     let half = scan("192.0.2.1", "80", Show::OPEN, &[(1, 80, Open)]);
     let assessment = Assessment::of(&policy, &OfScan::new(&half), now());
     assert_eq!(assessment.listed(), Tally { known: 1, of: 2 });
-    assert_eq!(assessment.verdict(Severity::Warning, 0.5), Verdict::Compliant);
-    assert_eq!(assessment.verdict(Severity::Warning, 0.51), Verdict::Inconclusive);
+    assert_eq!(verdict(&assessment, Severity::Warning, 0.5), Verdict::Compliant);
+    assert_eq!(verdict(&assessment, Severity::Warning, 0.51), Verdict::Inconclusive);
 }
 
 /// A policy and a scan in which everything occurs that can be told.
@@ -356,13 +360,65 @@ fn golden(name: &str, text: &str) {
 fn the_forms_of_a_report() {
     let (policy, scan) = everything();
     let assessment = Assessment::of(&policy, &OfScan::new(&scan), now());
-    let verdict = assessment.verdict(Severity::Warning, 1.0);
+    let measure = assessment.measure(Severity::Warning, 1.0);
+    let verdict = assessment.verdict(&measure);
     assert_eq!(verdict, Verdict::Violated);
     golden("report.json", &json(&assessment, verdict));
-    golden("report.xml", &junit(&assessment));
-    golden("report.sarif", &sarif(&assessment));
+    golden("report.xml", &junit(&assessment, &measure));
+    golden("report.sarif", &sarif(&assessment, &measure));
     let sentences: String = assessment.checks.iter().map(|check| sentence(&assessment, check) + "\n").collect();
     golden("sentences.txt", &sentences);
+}
+
+/// Failures and errors, by the numbers at the top of the document.
+fn complaints(assessment: &Assessment<'_>, measure: &Measure) -> (bool, bool) {
+    let junit = junit(assessment, measure);
+    let head = junit.lines().nth(1).unwrap().to_owned();
+    (!head.contains("failures=\"0\""), !head.contains("errors=\"0\""))
+}
+
+#[test]
+fn forms_complain_where_the_exit_code_does() {
+    let policy =
+        policy("[[rule]]\nid = \"a\"\nhosts = [\"192.0.2.1\"]\nopen = [\"tcp/80\"]\nnot-open = [\"tcp/22\"]\n");
+    let of = |ports: &str, findings: &[(u8, u16, State)], fail_on, min_coverage| {
+        let scan = scan("192.0.2.1", ports, Show::OPEN, findings);
+        let knowledge = OfScan::new(&scan);
+        let assessment = Assessment::of(&policy, &knowledge, now());
+        let measure = assessment.measure(fail_on, min_coverage);
+        (assessment.verdict(&measure), complaints(&assessment, &measure))
+    };
+    let sound = (1, 80, Open);
+    // Ports that were never asked, and that no rule names, are no error.
+    assert_eq!(of("22,80,113", &[sound], Severity::Warning, 1.0), (Verdict::Compliant, (false, false)));
+    assert_eq!(of("80,113", &[sound], Severity::Warning, 1.0), (Verdict::Inconclusive, (false, true)));
+    assert_eq!(of("80,113", &[sound], Severity::Warning, 0.0), (Verdict::Compliant, (false, false)));
+    let broken = [sound, (1, 22, Open)];
+    assert_eq!(of("22,80,113", &broken, Severity::Warning, 1.0), (Verdict::Violated, (true, false)));
+    assert_eq!(of("22,80,113", &broken, Severity::Critical, 1.0), (Verdict::Compliant, (false, false)));
+}
+
+#[test]
+fn what_is_plaintext_is_remarked_where_it_is_permitted() {
+    let policy = policy("[[rule]]\nid = \"a\"\nhosts = [\"192.0.2.1\"]\nopen = [\"tcp/22-23\"]\n");
+    let scan = scan("192.0.2.1", "22-23", Show::OPEN, &[(1, 22, Open), (1, 23, Open)]);
+    let knowledge = OfScan::new(&scan);
+    let assessment = Assessment::of(&policy, &knowledge, now());
+    let measure = assessment.measure(Severity::Info, 1.0);
+    assert_eq!(assessment.verdict(&measure), Verdict::Compliant);
+    let remark = "telnet (tcp/23) usually is unencrypted: use ssh";
+    let (junit, sarif) = (junit(&assessment, &measure), sarif(&assessment, &measure));
+    assert!(
+        junit.contains(&format!("<system-out>{remark}</system-out>")) && junit.contains("failures=\"0\""),
+        "{junit}"
+    );
+    assert!(
+        sarif.contains(&format!("192.0.2.1: {remark}")) && sarif.contains("\"kind\": \"informational\""),
+        "{sarif}"
+    );
+    assert!(!sarif.contains("\"kind\": \"fail\""), "{sarif}");
+    let json: serde_json::Value = serde_json::from_str(&json(&assessment, Verdict::Compliant)).unwrap();
+    assert_eq!(json["checks"][0]["plaintext"][0]["instead"], "ssh");
 }
 
 #[test]
@@ -379,7 +435,7 @@ fn a_draft_is_a_policy_that_what_it_is_from_meets() {
     golden("draft.toml", &text);
     let policy = Policy::of(&Document::new("draft.toml", text), &|_| Err(String::new())).unwrap();
     let assessment = Assessment::of(&policy, &knowledge, now());
-    assert_eq!(assessment.verdict(Severity::Info, 1.0), Verdict::Compliant);
+    assert_eq!(verdict(&assessment, Severity::Info, 1.0), Verdict::Compliant);
     assert_eq!(assessment.listed(), Tally { known: 5, of: 5 });
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use halfopen_results::record::State;
-use halfopen_services::{Port, Risk, Service, by_port};
+use halfopen_services::{Port, Service, plaintext, services};
 use jiff::SignedDuration;
 
 use super::assessment::{Assessment, Check, Outcome, Standing};
@@ -85,12 +85,22 @@ pub fn left(left: SignedDuration) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The plaintext service that usually is on an open port, if there is something better.
-pub fn is_plaintext(check: &Check) -> Option<&'static Service> {
-    let open = check.known == Known::May(State::Open.into()) && check.first == check.last;
-    let port = Port::tcp(check.first);
-    let worth = |service: &&Service| {
-        service.is_plaintext() && service.risk > Risk::Low && service.instead.is_some() && service.is_usual_at(port)
+/// What of a check's open ports is usually plaintext, and has something better: port and service.
+pub fn in_plaintext(check: &Check) -> Vec<(u16, &'static Service)> {
+    let open = check.known == Known::May(State::Open.into());
+    let ports = services().iter().flat_map(Service::tcp_ports).filter(|port| (check.first..=check.last).contains(port));
+    let mut found: Vec<_> =
+        ports.filter(|_| open).filter_map(|port| Some((port, plaintext(Port::tcp(port))?))).collect();
+    found.sort_by_key(|(port, _)| *port);
+    found.dedup_by_key(|(port, _)| *port);
+    found
+}
+
+/// `telnet (tcp/23) usually is unencrypted: use ssh`, for each.
+pub fn remarks(check: &Check) -> Vec<String> {
+    let remark = |(port, service): &(u16, &Service)| {
+        let instead = service.instead.unwrap_or_default();
+        format!("{} (tcp/{port}) usually is unencrypted: use {instead}", service.name)
     };
-    by_port(port).filter(|_| open).filter(worth)
+    in_plaintext(check).iter().map(remark).collect()
 }

@@ -41,7 +41,7 @@ use signal_hook::iterator::Signals;
 use crate::metrics::{Build, Metrics};
 use crate::policy::system_resolver;
 use crate::schedule;
-use crate::settings::{Check, Settings};
+use crate::settings::{Load, Settings, Sound};
 use crate::store;
 use conductor::{Conductor, Tally};
 use file::Watched;
@@ -67,8 +67,8 @@ enum Event {
 pub struct Parts<'a, W> {
     /// The settings in force.
     pub settings: Settings,
-    /// What is known of a group elsewhere.
-    pub check: Check<'a>,
+    /// How they are read again.
+    pub load: Load<'a>,
     /// Who makes something of the scans.
     pub watching: W,
     /// The way to the scanner.
@@ -130,7 +130,7 @@ const WAITING: usize = 1024;
 /// Runs until it is told to end. There must be no other thread yet, where rights were given up for one thread alone.
 pub fn run<W: Watching>(parts: Parts<'_, W>) -> Result<End, Error> {
     let (events, heard) = sync_channel(WAITING);
-    let Parts { settings, check, watching, mut link, mut notifier, once, build } = parts;
+    let Parts { settings, load, watching, mut link, mut notifier, once, build } = parts;
     let journal = Journal::new(settings.zone.clone());
     let watched = files(&settings);
     let mut conductor = Conductor::new(watching, &settings, seed(&settings.store), Timestamp::now())?;
@@ -144,7 +144,7 @@ pub fn run<W: Watching>(parts: Parts<'_, W>) -> Result<End, Error> {
     let metrics = if once { None } else { numbers(&settings, &build)? };
     let mut service = Service {
         settings,
-        check,
+        load,
         conductor,
         link,
         notifier,
@@ -165,7 +165,7 @@ pub fn run<W: Watching>(parts: Parts<'_, W>) -> Result<End, Error> {
 
 struct Service<'a, W> {
     settings: Settings,
-    check: Check<'a>,
+    load: Load<'a>,
     conductor: Conductor<W>,
     link: Link,
     notifier: Notifier,
@@ -267,7 +267,7 @@ impl<W: Watching> Service<'_, W> {
     }
 
     fn change(&mut self) -> Result<(), String> {
-        let mut settings = Settings::read(&self.settings.path, self.check).map_err(|error| error.to_string())?;
+        let Sound { mut settings, warnings } = (self.load)().map_err(|error| error.to_string())?;
         settings.read_policy(&system_resolver).map_err(|error| error.to_string())?;
         if settings.store != self.settings.store {
             let (path, store) = (settings.path.display(), settings.store.display());
@@ -284,6 +284,7 @@ impl<W: Watching> Service<'_, W> {
             self.watched = files(&settings);
         }
         self.settings = settings;
+        warnings.iter().for_each(|warning| self.journal.say(Level::Warning, warning));
         Ok(())
     }
 

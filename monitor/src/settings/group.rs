@@ -15,7 +15,7 @@ use crate::schedule::{Schedule, Times};
 pub struct Group {
     /// What people call it.
     pub name: String,
-    /// As `halfopen scan` takes them, as are the next four.
+    /// As `halfopen scan` takes them, as are the next five.
     pub targets: Vec<String>,
     /// What is left out.
     pub exclude: Vec<String>,
@@ -23,6 +23,8 @@ pub struct Group {
     pub ports: Vec<String>,
     /// How many of the ranked ports.
     pub top_ports: Option<u64>,
+    /// Ports that are left out.
+    pub exclude_ports: Vec<String>,
     /// Further options.
     pub options: Vec<String>,
     /// When it is scanned.
@@ -69,7 +71,8 @@ impl Group {
         let top = self.top_ports.map(|count| ["--top-ports".to_owned(), count.to_string()]);
         let options = self.options.clone();
         let (exclude, ports) = (each("--exclude", &self.exclude), each("--ports", ports));
-        exclude.into_iter().chain(ports).chain(top.into_iter().flatten()).chain(options)
+        let without = each("--exclude-ports", &self.exclude_ports);
+        exclude.into_iter().chain(ports).chain(top.into_iter().flatten()).chain(without).chain(options)
     }
 }
 
@@ -83,14 +86,39 @@ pub(super) fn read(mut table: Table<'_>, zone: &TimeZone, usual: &Detection, che
     let exclude = Placed::values(table.texts("exclude")?);
     let ports = Placed::values(table.texts("ports")?);
     let top_ports = table.number("top-ports", 1..MOST_TOP_PORTS + 1)?;
+    let exclude_ports = Placed::values(table.texts("exclude-ports")?);
     let options = Placed::values(table.texts("options")?);
     let schedule = schedule(&mut table, zone)?;
     let deadline = table.time("deadline")?.unwrap_or(USUAL_DEADLINE);
-    let late_after = table.time("late-after")?;
+    let late_after = late_after(&mut table, &schedule)?;
     let detection = table.table("detection")?.map_or(Ok(usual.clone()), |table| detection::read(table, usual))?;
-    let group = Group { name, targets, exclude, ports, top_ports, options, schedule, deadline, detection, late_after };
+    let group = Group {
+        name,
+        targets,
+        exclude,
+        ports,
+        top_ports,
+        exclude_ports,
+        options,
+        schedule,
+        deadline,
+        detection,
+        late_after,
+    };
     check(&group).map_err(|(key, what)| table.wrong(table.place_of(key), &format!("{key}: {what}")))?;
     table.finish().map(|()| group)
+}
+
+/// Sooner than the next scan is due, none can be late.
+fn late_after(table: &mut Table<'_>, schedule: &Schedule) -> Result<Option<Duration>, Error> {
+    let gap = schedule.longest_gap(Timestamp::now());
+    let late = table.parsed("late-after", |text| match values::time(text)? {
+        time if time <= gap => {
+            Err(format!("expected more than the longest time between two scans, {}", values::told(gap)))
+        }
+        time => Ok(time),
+    })?;
+    Ok(late.map(|late| late.value))
 }
 
 fn schedule(table: &mut Table<'_>, zone: &TimeZone) -> Result<Schedule, Error> {

@@ -4,6 +4,7 @@
 mod detection;
 mod group;
 mod metrics;
+mod places;
 pub mod table;
 pub mod values;
 mod window;
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::alert::Alerting;
+use crate::channel::secret::Environment;
 use crate::detect::Detection;
 use crate::document::{Document, Error};
 use crate::hours;
@@ -79,6 +81,18 @@ const MOST_PARALLEL: u64 = 16;
 /// Where the history is, in the directory for state.
 const STORE: &str = "monitor.db";
 
+/// Settings that are sound, and what is to be said of them all the same.
+#[derive(Debug)]
+pub struct Sound {
+    /// What the file says.
+    pub settings: Settings,
+    /// What is dangerous, of no use, or cannot be told yet.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the file, and looks at all that it names: the same at the start, for a check, and when it is read again.
+pub type Load<'a> = &'a dyn Fn() -> Result<Sound, Error>;
+
 /// What somebody else knows of a group: whether `halfopen scan` takes its words. The error is the key and the reason.
 pub type Check<'a> = &'a dyn Fn(&Group) -> Result<(), (&'static str, String)>;
 
@@ -107,12 +121,10 @@ impl Settings {
         ALERTING.iter().for_each(|key| _ = top.value(key));
         top.finish()?;
         let names: Vec<_> = groups.iter().map(|group| group.name.as_str()).collect();
-        let alerting = Alerting::read(document.text(), &zone)
+        let alerting = Alerting::read_in(document.text(), &zone, folder)
             .and_then(|alerting| Alerting::check_groups(document.text(), &names).map(|()| alerting))
             .map_err(|it| document.wrong(it.place, &it.what))?;
-        let store = store.or_else(usual_store).ok_or_else(|| {
-            document.wrong(0..0, "store: there is neither STATE_DIRECTORY nor a home for a default; name a file")
-        })?;
+        let store = store.or_else(usual_store).ok_or_else(|| document.wrong(0..0, NO_STORE))?;
         let (path, parallel) = (path.to_owned(), parallel as usize);
         Ok(Settings {
             path,
@@ -132,10 +144,39 @@ impl Settings {
         })
     }
 
+    /// Where the history is, by a file of which nothing else need be sound.
+    pub fn store_of(path: &Path) -> Result<PathBuf, Error> {
+        let document = Document::read(path)?;
+        let tables = document.table()?;
+        let named = Table::new(&document, "settings", 0..0, &tables).text("store")?;
+        let named = named.map(|named| path.parent().unwrap_or(Path::new("")).join(named.value));
+        named.or_else(usual_store).ok_or_else(|| document.wrong(0..0, NO_STORE))
+    }
+
     /// Reads the policy, if one is named. Names in it are looked up by `resolve`.
     pub fn read_policy(&mut self, resolve: Resolve<'_>) -> Result<(), policy::Error> {
-        self.expected = self.policy.as_deref().map(|path| Policy::read(path, resolve)).transpose()?;
+        let read = self.policy.as_deref().map(|path| Policy::read(path, resolve)).transpose();
+        self.expected = read.map_err(|error| match error {
+            policy::Error::File(Error::Open { name, source }) => {
+                let instead = "`halfopen policy init` drafts one";
+                self.wrong("policy", &format!("cannot open {name}: {source}; {instead}")).into()
+            }
+            other => other,
+        })?;
         Ok(())
+    }
+
+    /// Looks for the files, variables and programs that channels name. What cannot be told from here is a warning.
+    pub fn look(&self, environment: &Environment<'_>) -> Result<Vec<String>, Error> {
+        places::check(self, environment)
+    }
+
+    /// What is wrong with the value of a key at the top.
+    pub fn wrong(&self, key: &str, what: &str) -> Error {
+        let tables = self.document.table().unwrap_or_default();
+        let value = tables.get(key);
+        let written = value.map_or_else(String::new, |value| format!(" = {}", self.document.written(value)));
+        self.document.wrong(value.map(toml::Spanned::span).unwrap_or_default(), &format!("{key}{written}: {what}"))
     }
 
     /// The file again, for whoever looks for more in it.
@@ -148,6 +189,8 @@ impl Settings {
         self.groups.iter().find(|group| group.name == name)
     }
 }
+
+const NO_STORE: &str = "store: there is neither STATE_DIRECTORY nor a home for a default; name a file";
 
 /// Tables that are for `alert`.
 const ALERTING: [&str; 3] = ["alert", "channel", "dead-man"];
@@ -366,6 +409,11 @@ states = "forever"
                 "f:15: jitter = \"6m\": expected less than the time between two scans, 5m",
             ),
             ("\"--max-rate\", \"1k\"", "\"--bad\"", "f:17: options: --bad is no option"),
+            (
+                "deadline = \"1h\"",
+                "late-after = \"5m\"",
+                "f:16: late-after = \"5m\": expected more than the longest time between two scans, 5m",
+            ),
             ("cron = \"*/5 8-18", "cron = \"*/5 8-28", "f:25: cron = \"*/5 8-28 * * Mon-Fri\": "),
             ("kind = \"maintenance\"", "kind = \"silent\"", "f:33: kind = \"silent\": expected quiet or maintenance"),
             (

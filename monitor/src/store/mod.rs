@@ -21,10 +21,11 @@ pub use events::{Event, Happening, Selection, append, events, newest};
 pub use incidents::{find, insert, latest, leave_word, open_incidents, take_words, update};
 pub use memory::{recall, remember};
 pub use runs::{
-    Known, KnownHost, Past, Presence, ever_open, ever_open_ports, history, known, presences, write_presence, write_runs,
+    Known, KnownHost, Past, Presence, ever_open, ever_open_ports, history, hosts, known, presences, write_presence,
+    write_runs,
 };
 pub use scans::{
-    Account, Last, add_scan, last_begun, last_regular, last_scans, last_time, newest_scan, probes_after,
+    Account, Last, add_scan, groups, last_begun, last_regular, last_scans, last_time, newest_scan, probes_after,
     remember_coverage, remembered_coverage,
 };
 

@@ -659,6 +659,15 @@ pub struct Filter {
     pub since: Option<Timestamp>,
 }
 
+/// Channels that anything was written to, or that are not used any more.
+pub fn channels(connection: &Connection) -> Result<Vec<ChannelName>, Error> {
+    let mut statement =
+        connection.prepare("SELECT channel FROM delivery UNION SELECT channel FROM disabled_channel")?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
 /// Deliveries with what became of them, the oldest first.
 pub fn log(connection: &Connection, filter: &Filter) -> Result<Vec<Entry>, Error> {
     let mut rows = connection.prepare_cached(

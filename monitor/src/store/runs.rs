@@ -103,6 +103,14 @@ pub fn presences(connection: &Connection, host: IpAddr) -> Result<Vec<Presence>,
     Ok(rows.query_map([id], presence)?.collect::<Result<_, _>>()?)
 }
 
+/// Hosts that anything is known of, in order.
+pub fn hosts(connection: &Connection) -> Result<BTreeSet<IpAddr>, Error> {
+    let mut statement = connection.prepare("SELECT address FROM host")?;
+    let texts = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let texts = texts.collect::<Result<Vec<_>, _>>()?;
+    Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
+}
+
 /// The ports that have ever been open, of these hosts.
 pub fn ever_open(connection: &Connection, is_meant: impl Fn(IpAddr) -> bool) -> Result<BTreeSet<u16>, Error> {
     let all = ever_open_ports(connection)?.into_iter();

@@ -126,6 +126,14 @@ pub fn last_time(connection: &Connection) -> Result<Timestamp, Error> {
     Ok(last.map_or(Timestamp::MIN, time))
 }
 
+/// Groups that anything is known of, by name: scanned, or with events.
+pub fn groups(connection: &Connection) -> Result<Vec<String>, Error> {
+    let sql = "SELECT name FROM watched_group UNION SELECT watched_group FROM event WHERE watched_group IS NOT NULL ORDER BY 1";
+    let mut statement = connection.prepare(sql)?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
 /// The group's scans are about this now.
 pub fn remember_coverage(connection: &Connection, group: &str, coverage: &Coverage) -> Result<(), Error> {
     let (group, coverage) = (group_id(connection, group)?, coverage_id(connection, coverage)?);

@@ -22,6 +22,7 @@ use crate::ledger::{Fact, Ledger};
 use crate::policy::Policy;
 use crate::snapshot::{Seen, Snapshot};
 use crate::store::{self, Error, Happening, Known, KnownHost};
+use crate::wording::round_trip;
 
 /// What follows from one scan, within its transaction.
 pub(super) struct Step<'a> {
@@ -516,7 +517,7 @@ fn as_before(state: State) -> &'static str {
 /// `seen 3 times: syn-ack, TTL 63, 1.2 ms`.
 pub(super) fn evidence(sure: &Sure) -> String {
     let ttl = sure.fact.ttl.map_or_else(String::new, |ttl| format!(", TTL {ttl}"));
-    let rtt = sure.fact.rtt_us.map_or_else(String::new, |rtt| format!(", {:.1} ms", rtt as f64 / 1000.0));
+    let rtt = sure.fact.rtt_us.map_or_else(String::new, |rtt| format!(", {}", round_trip(rtt)));
     let reason = if sure.fact.reason.is_empty() { "an answer" } else { &sure.fact.reason };
     format!("seen {} times: {reason}{ttl}{rtt}", sure.sights)
 }

@@ -1,12 +1,12 @@
 //! Listeners for people: a table that fits the terminal, then what deserves a look: services that anybody on the way can
 //! read, services that strangers should not reach, and what the policy does not allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use anstyle::Style;
 use halfopen_monitor::listeners::{AlsoV4, Listener, Reach, Sight, Unexplained, reach::Sighted};
-use halfopen_services::{Risk, Service};
+use halfopen_services::{Port, Risk, Service};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -190,16 +190,17 @@ fn account(view: &View<'_>) -> String {
 }
 
 /// The services of listeners that others may reach, each once, with how sure that is; by port.
-fn services(view: &View<'_>, is_meant: impl Fn(&Service) -> bool) -> Vec<(String, &'static Service, bool)> {
+fn services(view: &View<'_>, is_meant: impl Fn(Port, &Service) -> bool) -> Vec<(String, &'static Service, bool)> {
     let mut found: BTreeMap<_, (&'static Service, bool)> = BTreeMap::new();
     for (_, listener, reach) in
         view.listeners().filter(|(_, _, reach)| !matches!(reach, Reach::Local | Reach::Blocked(_)))
     {
-        let service = listener.service().filter(|service| service.is_usual_at(listener.port) && is_meant(service));
+        let service =
+            listener.service().filter(|service| service.is_usual_at(listener.port) && is_meant(listener.port, service));
         let reached = matches!(reach, Reach::Reachable(_));
         service.into_iter().for_each(|service| found.entry(listener.port).or_insert((service, false)).1 |= reached);
     }
-    let port = |port: halfopen_services::Port| match port.protocol {
+    let port = |port: Port| match port.protocol {
         halfopen_services::Protocol::Tcp => port.number.to_string(),
         halfopen_services::Protocol::Udp => port.to_string(),
     };
@@ -208,8 +209,7 @@ fn services(view: &View<'_>, is_meant: impl Fn(&Service) -> bool) -> Vec<(String
 
 /// `plaintext: 23 telnet (reachable), use ssh; see halfopen explain 23`.
 fn plaintext(view: &View<'_>) -> Option<String> {
-    let found =
-        services(view, |service| service.is_plaintext() && service.risk > Risk::Low && service.instead.is_some());
+    let found = services(view, |port, _| halfopen_services::plaintext(port).is_some());
     let item = |(port, service, reached): &(String, &Service, bool)| {
         format!("{port} {}{}, use {}", service.name, certainty(*reached), service.instead.unwrap_or_default())
     };
@@ -218,7 +218,7 @@ fn plaintext(view: &View<'_>) -> Option<String> {
 
 /// `high risk if strangers reach it: 6379 redis (reachable); see halfopen explain 6379`.
 fn exposed(view: &View<'_>) -> Option<String> {
-    let found = services(view, |service| service.risk == Risk::High && !service.is_plaintext());
+    let found = services(view, |_, service| service.risk == Risk::High && !service.is_plaintext());
     told("high risk if strangers reach it", &found, |(port, service, reached)| {
         format!("{port} {}{}", service.name, certainty(*reached))
     })
@@ -250,14 +250,27 @@ fn policy(view: &View<'_>) -> Vec<String> {
     if lines.is_empty() {
         lines.push("policy: everything that listens here is allowed".into());
     }
-    let idle: Vec<_> = expectation.idle(&view.listening).map(|allowed| allowed.line.to_string()).collect();
-    lines.extend((!idle.is_empty()).then(|| format!("policy: nothing listens for line {}", idle.join(", "))));
+    lines.extend(idle(expectation.idle(&view.listening).map(|allowed| allowed.line)));
     lines
+}
+
+/// Several entries may stand on a line of the policy.
+fn idle(lines: impl Iterator<Item = usize>) -> Option<String> {
+    let lines = Vec::from_iter(lines.collect::<BTreeSet<_>>().iter().map(usize::to_string));
+    let word = if lines.len() == 1 { "line" } else { "lines" };
+    (!lines.is_empty()).then(|| format!("policy: nothing listens for {word} {}", lines.join(", ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_nothing_listens_for_is_named_once() {
+        assert_eq!(idle([3, 3].into_iter()).as_deref(), Some("policy: nothing listens for line 3"));
+        assert_eq!(idle([7, 3, 3].into_iter()).as_deref(), Some("policy: nothing listens for lines 3, 7"));
+        assert_eq!(idle([].into_iter()), None);
+    }
 
     fn rows() -> Vec<Row> {
         let row = |cells: [&str; 6]| cells.map(str::to_owned).into();

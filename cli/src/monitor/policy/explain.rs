@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use clap::Args;
 use halfopen_monitor::Endpoint;
 use halfopen_monitor::policy::{Demand, Exception, Policy, Rule, left, parse_ports, system_resolver};
+use halfopen_services::plaintext;
 use jiff::Timestamp;
 
 use super::{FileArgs, print, read};
@@ -75,6 +76,8 @@ fn about(policy: &Policy, endpoint: Endpoint, now: Timestamp) -> String {
     rule.why.iter().for_each(|why| _ = writeln!(text, "  why: {why}"));
     let exception = demand.exception.map(|exception| &policy.exceptions()[exception]);
     exception.iter().for_each(|exception| text.push_str(&excepted(exception, now)));
+    let instead = plaintext(endpoint.port).and_then(|service| Some((service.name, service.instead?)));
+    instead.iter().for_each(|(name, instead)| _ = writeln!(text, "  {name} usually is unencrypted: use {instead}"));
     text + &others(policy, &demand, address, port)
 }
 

@@ -223,12 +223,13 @@ fn check(args: &CheckArgs) -> Result<u8, Failure> {
     };
     let knowledge = source.knowledge();
     let assessment = Assessment::of(&policy, &*knowledge, Timestamp::now());
-    let verdict = assessment.verdict(args.fail_on.severity(), args.min_coverage);
+    let measure = assessment.measure(args.fail_on.severity(), args.min_coverage);
+    let verdict = assessment.verdict(&measure);
     print(&match args.format {
         Format::Text => text::report(&assessment, verdict),
         Format::Json => policy::json(&assessment, verdict),
-        Format::Junit => policy::junit(&assessment),
-        Format::Sarif => policy::sarif(&assessment),
+        Format::Junit => policy::junit(&assessment, &measure),
+        Format::Sarif => policy::sarif(&assessment, &measure),
     })?;
     Ok(if args.exit_zero { DONE } else { code(verdict) })
 }

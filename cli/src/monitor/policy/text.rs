@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use halfopen_monitor::Severity;
-use halfopen_monitor::policy::{Assessment, Check, Outcome, Tally, Verdict, exception, is_plaintext, left, sentence};
+use halfopen_monitor::policy::{Assessment, Check, Outcome, Tally, Verdict, exception, left, remarks, sentence};
 
 use crate::output::text::{count, grouped};
 
@@ -17,6 +18,7 @@ pub(super) fn report(assessment: &Assessment<'_>, verdict: Verdict) -> String {
     for outcome in [Outcome::Violated, Outcome::Excepted, Outcome::Unknown] {
         text.push_str(&part(assessment, outcome));
     }
+    text.push_str(&plaintext(assessment));
     let notes = (0..assessment.exceptions.len()).filter_map(|index| exception(assessment, index));
     notes.for_each(|(_, note)| _ = writeln!(text, "{note}"));
     text + &account(assessment, verdict)
@@ -49,10 +51,23 @@ fn line(assessment: &Assessment<'_>, check: &Check) -> String {
         (Outcome::Excepted, Some(index)) => format!(" ({} left)", left(assessment.exceptions[index].left)),
         _ => String::new(),
     };
-    let instead = is_plaintext(check).and_then(|service| Some((service.name, service.instead?)));
-    let plain = instead
-        .map_or_else(String::new, |(name, instead)| format!("\n    {name} usually is unencrypted: use {instead}"));
-    format!("  {}{remains}{plain}\n", sentence(assessment, check))
+    let plain: String = remarks(check).iter().map(|remark| format!("    {remark}\n")).collect();
+    format!("  {}{remains}\n{plain}", sentence(assessment, check))
+}
+
+/// What the policy permits, and would be better encrypted.
+fn plaintext(assessment: &Assessment<'_>) -> String {
+    let of = |(host, remark): (IpAddr, String)| format!("  {host}: {remark}\n");
+    let permitted = assessment.with(Outcome::Compliant);
+    let found = permitted.flat_map(|check| remarks(check).into_iter().map(|remark| (check.host, remark)));
+    let lines: Vec<_> = found.map(of).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    let more = lines.len().checked_sub(SHOWN).filter(|&more| more > 0);
+    let more = more.map(|more| format!("  and {} more; --format json has all of them\n", grouped(more as u64)));
+    let shown: String = lines.into_iter().take(SHOWN).chain(more).collect();
+    format!("permitted, and plaintext\n{shown}")
 }
 
 fn account(assessment: &Assessment<'_>, verdict: Verdict) -> String {
@@ -89,7 +104,7 @@ fn share(tally: Tally) -> String {
 
 /// Whether it came out as expected, and otherwise what did not.
 pub(super) fn differences(assessment: &Assessment<'_>, expected: Verdict, violates: &[String]) -> String {
-    let found = match assessment.verdict(Severity::Info, 1.0) {
+    let found = match assessment.verdict(&assessment.measure(Severity::Info, 1.0)) {
         Verdict::Exceptions => Verdict::Compliant,
         found => found,
     };
