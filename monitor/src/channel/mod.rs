@@ -144,6 +144,11 @@ impl Settings {
         self.kind.checked().warnings()
     }
 
+    /// Whether it tells by starting a program of this machine.
+    pub fn runs_programs(&self) -> bool {
+        matches!(self.kind, Kind::Command(_))
+    }
+
     /// How often it wants to hear again of what goes on, if it forgets otherwise.
     pub fn repeats(&self) -> Option<Duration> {
         match &self.kind {
