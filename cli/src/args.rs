@@ -93,7 +93,7 @@ fn plea(words: &[OsString]) -> Option<Vec<OsString>> {
 }
 
 /// `alert` and `test`, of `halfopen alert test ops`.
-fn command_words(words: &[OsString]) -> Vec<&OsString> {
+pub(crate) fn command_words(words: &[OsString]) -> Vec<&OsString> {
     let (mut at, mut found) = (definition(), Vec::new());
     for word in words.iter().skip(1) {
         let next = word.to_str().and_then(|word| at.find_subcommand(word)).cloned();
