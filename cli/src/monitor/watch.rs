@@ -106,8 +106,8 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
     let notifier = Notifier::from_env().map_err(|source| system("reach NOTIFY_SOCKET", source))?;
     give_up_rights(args, &settings);
     let _lock = Lock::take(&settings.store).map_err(|error| match error {
-        lock::Error::Held { .. } => Failure::Setting(error.to_string()),
         lock::Error::Write { path, source } => Failure::Write { name: path.display().to_string(), source },
+        error => Failure::Setting(error.to_string()),
     })?;
     let store = Store::open(&settings.store)?;
     let once = args.once;

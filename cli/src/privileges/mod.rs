@@ -15,6 +15,8 @@
 //! what the next batch takes ([`become_opener`]). Neither reads a packet. As threads share their memory, that is no wall against
 //! who has taken over the program, but none of the code that packets reach has those rights.
 //!
+//! Who has to start programs has another process for it, started before (`then::runner`, `monitor::runner`).
+//!
 //! All of it holds for the calling thread and for those that it starts afterwards, so it is done while there is no other.
 //! What the kernel cannot do is no failure; [`Account`] says what came of it.
 

@@ -122,7 +122,7 @@ impl Runner {
                 waits.map(|waits| waits.send(answer));
             }
             Word::Refused { why } => {
-                speaker(&format!("the process that runs commands keeps the settings before: {why}"))
+                speaker(&format!("the process that runs commands keeps the settings before: {why}"));
             }
             Word::Restarted { why } => {
                 speaker(&format!("the process that runs commands died ({why}); another one takes its place"));

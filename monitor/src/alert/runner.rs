@@ -223,7 +223,6 @@ mod tests {
         ask(&Order::Reload);
         ask(&run(2, "ops"));
         assert_eq!(word(), Word::Done { id: 2, answer: Answer::Accepted("exit code 0".into()) });
-        drop(ask);
         drop(say);
         served.join().unwrap();
     }

@@ -107,6 +107,7 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 #[expect(missing_docs, reason = "their modules say what they are")]
+#[non_exhaustive]
 pub enum Kind {
     Webhook(webhook::Settings),
     Alertmanager(alertmanager::Settings),
