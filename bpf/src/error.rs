@@ -4,6 +4,7 @@ use std::io;
 
 /// A refused operation.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The verifier did not accept a program.
     #[error("the kernel's verifier refused the program {program}: {source}\n{log}")]

@@ -31,6 +31,7 @@ use crate::monitor::watch::WatchArgs;
 use crate::report::ReportArgs;
 use crate::resume::ResumeArgs;
 use crate::version::VersionArgs;
+use crate::{monitor, then};
 
 pub(crate) use scan::{
     CooldownArg, DiscoverArg, FormArg, LinkArg, MethodArg, OutputArg, ReceiveArg, ResolveArg, ScanArgs, ShowArg,
@@ -92,7 +93,7 @@ fn plea(words: &[OsString]) -> Option<Vec<OsString>> {
 }
 
 /// `alert` and `test`, of `halfopen alert test ops`.
-fn command_words(words: &[OsString]) -> Vec<&OsString> {
+pub(crate) fn command_words(words: &[OsString]) -> Vec<&OsString> {
     let (mut at, mut found) = (definition(), Vec::new());
     for word in words.iter().skip(1) {
         let next = word.to_str().and_then(|word| at.find_subcommand(word)).cloned();
@@ -194,6 +195,12 @@ pub(crate) enum Command {
     /// Scan for `halfopen watch`
     #[command(hide = true, name = "watch-scanner")]
     Scanner(ScannerArgs),
+    /// Run commands of channels for `halfopen watch`
+    #[command(hide = true, name = "watch-runner")]
+    WatchRunner(monitor::runner::RunnerArgs),
+    /// Run the commands of `halfopen scan --then`
+    #[command(hide = true, name = "then-runner")]
+    ThenRunner(then::runner::RunnerArgs),
     /// Try the monitor's channels, and show what was delivered
     ///
     /// Who is told what by which channel stands in the monitor's settings; what could not be delivered is kept, with the reason.

@@ -10,7 +10,7 @@ use halfopen_monitor::{document, listeners, service, store};
 use halfopen_phantom::EnclosureError;
 use halfopen_results::{read, sink};
 
-use crate::screen;
+use crate::{screen, usage};
 
 /// The scan could not be done, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +151,7 @@ pub(crate) enum Failure {
 /// The exit code for "done".
 pub(crate) const DONE: u8 = 0;
 const RUNTIME: u8 = 1;
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 /// Nothing allows the scan; nothing was sent.
 const REFUSED: u8 = 3;
 /// The hours of the scope ended before the scan did.
@@ -163,7 +163,7 @@ impl From<document::Error> for Failure {
     fn from(error: document::Error) -> Failure {
         match error {
             document::Error::Open { name, source } => Failure::Open { name, source },
-            document::Error::Wrong(what) => Failure::Setting(what),
+            wrong => Failure::Setting(wrong.to_string()),
         }
     }
 }
@@ -173,7 +173,10 @@ impl Failure {
     /// nobody is told: that is how `| head` ends.
     pub(crate) fn report(&self) -> ExitCode {
         if let Failure::Arguments(error) = self {
-            let _ = error.print();
+            match usage::line(error, &["halfopen".into(), "scan".into()]) {
+                Some(line) => screen::error(&line, None),
+                None => _ = error.print(),
+            }
         } else if self.code() != READER_GONE {
             screen::error(&self.to_string(), self.hint().as_deref());
         }

@@ -38,10 +38,12 @@ mod signals;
 mod stats;
 mod terminal;
 mod then;
+mod usage;
 mod values;
 mod version;
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -52,7 +54,7 @@ fn main() -> ExitCode {
     let words: Vec<_> = env::args_os().collect();
     let parsed = match args::parse(&words, &Variables::of_process()) {
         Ok(parsed) => parsed,
-        Err(Unresolved::Answer(answer)) => return say(&answer),
+        Err(Unresolved::Answer(answer)) => return say(&answer, &words),
         Err(Unresolved::Failure(failure)) => return failure.report(),
     };
     parsed.warnings.iter().for_each(|warning| screen::warning(warning));
@@ -63,7 +65,11 @@ fn main() -> ExitCode {
 }
 
 /// Prints what clap answers by itself: help, the version, usage errors.
-fn say(answer: &clap::Error) -> ExitCode {
+fn say(answer: &clap::Error, words: &[OsString]) -> ExitCode {
+    if let Some(line) = usage::line(answer, words) {
+        screen::error(&line, None);
+        return ExitCode::from(failure::USAGE);
+    }
     let printed = answer.print().and_then(|()| io::stdout().flush());
     match printed {
         Err(error) if !answer.use_stderr() => Failure::from(failure::stdout(error)).report(),

@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod incidents;
 pub(crate) mod listeners;
 pub(crate) mod policy;
+pub(crate) mod runner;
 pub(crate) mod scanner;
 mod sound;
 mod understood;

@@ -3,7 +3,9 @@
 use crate::args::Command;
 use crate::failure::Failure;
 use crate::layers::{self, Effective};
-use crate::{completion, config, convert, demo, diff, doctor, explain, man, monitor, report, resume, scan, version};
+use crate::{
+    completion, config, convert, demo, diff, doctor, explain, man, monitor, report, resume, scan, then, version,
+};
 
 /// Does what was asked and gives the exit code.
 pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, Failure> {
@@ -30,6 +32,8 @@ pub(crate) fn command(command: Command, effective: &[Effective]) -> Result<u8, F
         Command::Db(args) => monitor::database::run(&args),
         Command::Watch(args) => monitor::watch::run(&args),
         Command::Scanner(args) => monitor::scanner::run(&args),
+        Command::WatchRunner(args) => monitor::runner::run(&args),
+        Command::ThenRunner(args) => then::runner::run(&args),
         Command::Alert(args) => monitor::alert::run(&args),
         Command::Listeners(args) => monitor::listeners::run(&args),
         Command::Policy(args) => monitor::policy::run(&args),

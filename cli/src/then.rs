@@ -1,28 +1,32 @@
 //! `--then`: hands over what was found. Once a scan is over, a command is run for every host with open ports (or for every
-//! open port), a few at a time. What is run is `template`'s business, how one runs `job`'s; which ports are handed over, in
-//! which order, and what is said of it, is decided here.
+//! open port), a few at a time. Which ports are handed over, in which order, is decided here.
+//!
+//! The scan has given up its rights by then, so that another process runs them: it is started before (`link`), told the
+//! template at once, and addresses and ports when the scan is over (`protocol`). There `runner` checks what it is told, `template`
+//! makes commands of it, `crew` runs them, and `job` each of them.
 //!
 //! Why not sooner: probes go to all hosts in a shuffled order, so that no host is done much before the scan is, and what
 //! speaks against a host is often known last.
 
+mod crew;
 mod job;
+mod link;
+mod protocol;
+pub(crate) mod runner;
 mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU8;
-use std::sync::Mutex;
-use std::sync::mpsc::{Sender, channel};
-use std::thread;
 use std::time::Duration;
 
 use clap::Args;
 use halfopen::{Event, State, Suspicion, Verdict};
 use halfopen_results::Filter;
-use halfopen_results::record::Commands;
+use serde::{Deserialize, Serialize};
 
 use crate::values;
-pub(crate) use job::Ended;
+pub(crate) use link::Link;
 pub(crate) use template::Template;
 
 /// The options, as typed.
@@ -35,7 +39,11 @@ pub(crate) struct ThenArgs {
     /// as an object. The words are split as a shell would; no shell runs them, so what is put in cannot become anything else
     /// than part of its word (for a shell, say so: sh -c '...' name {host}). Ports that --filter or
     /// --hide-suspect leaves out are not handed over. What a command prints goes to standard error, whole, behind a line that names the host. A command that
-    /// fails makes the exit code 1. Commands have the rights of whoever started halfopen; under sudo, root's.
+    /// fails makes the exit code 1.
+    ///
+    /// The scan itself gives up its rights as ever. Commands have those that halfopen was started with, as from a shell; under sudo
+    /// root's, which they can lay down themselves: 'setpriv --reuid nobody --clear-groups nmap -sV {host}'. They are run by a process of
+    /// their own, which takes from the scan nothing but open ports among its targets.
     ///
     /// What an interrupted scan had found would be handed over by nobody, so not together with --checkpoint.
     #[arg(long = "then", value_name = "COMMAND", value_parser = Template::parse, conflicts_with = "checkpoint")]
@@ -105,23 +113,16 @@ impl Hosts {
 }
 
 /// A host and its open ports.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Host {
     pub(crate) address: IpAddr,
     pub(crate) ports: Vec<u16>,
 }
 
-/// How to run commands.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Manner<'a> {
-    pub(crate) template: &'a Template,
-    pub(crate) jobs: NonZeroU8,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) hide_suspect: bool,
-}
-
 /// How hurried an interruption is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Hurry {
     /// There is none.
     Not,
@@ -131,46 +132,14 @@ pub(crate) enum Hurry {
     Now,
 }
 
-/// Runs the commands for these hosts, and tells of each as it ends.
-pub(crate) fn run(
-    hosts: Hosts,
-    manner: Manner<'_>,
-    hurry: &(dyn Fn() -> Hurry + Sync),
-    tell: &mut dyn FnMut(&Ended),
-) -> Commands {
-    let commands: Vec<_> =
-        hosts.handed(manner.hide_suspect).iter().flat_map(|host| manner.template.commands(host)).collect();
-    let mut tally = Commands { left: commands.len() as u64, ..Commands::default() };
-    let workers = usize::from(manner.jobs.get()).min(commands.len());
-    let queue = Mutex::new(commands.into_iter());
-    let (ended, endings) = channel();
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            let (queue, ended) = (&queue, ended.clone());
-            scope.spawn(move || work(queue, manner.timeout, hurry, &ended));
+impl Hurry {
+    /// The one with this number.
+    fn of(number: u8) -> Hurry {
+        match number {
+            0 => Hurry::Not,
+            1 => Hurry::Soon,
+            _ => Hurry::Now,
         }
-        drop(ended);
-        for ended in endings {
-            tally.run += 1;
-            tally.left -= 1;
-            tally.failed += u64::from(!ended.end.is_success());
-            tell(&ended);
-        }
-    });
-    tally
-}
-
-fn work(
-    queue: &Mutex<impl Iterator<Item = template::Command>>,
-    timeout: Option<Duration>,
-    hurry: &(dyn Fn() -> Hurry + Sync),
-    ended: &Sender<Ended>,
-) {
-    while hurry() == Hurry::Not {
-        let next = queue.lock().ok().and_then(|mut queue| queue.next());
-        let Some(command) = next else { return };
-        // Whoever listens goes on to the end.
-        let _ = ended.send(job::run(command, timeout, hurry));
     }
 }
 
@@ -214,36 +183,5 @@ mod tests {
         let events = [open("192.0.2.8", 80), open("192.0.2.9", 80), suspicion, marked];
         assert_eq!(handed(&events, true), [("192.0.2.9".into(), vec![80])]);
         assert_eq!(handed(&events, false).len(), 3);
-    }
-
-    /// What the commands printed, in the order of the hosts; and the tally.
-    fn ran(command: &str, jobs: u8, hurry: &(dyn Fn() -> Hurry + Sync)) -> (Vec<String>, Commands) {
-        let template = Template::parse(command).unwrap();
-        let jobs = NonZeroU8::new(jobs).unwrap();
-        let manner = Manner { template: &template, jobs, timeout: None, hide_suspect: false };
-        let events: Vec<_> = (1..=6).map(|host| open(&format!("192.0.2.{host}"), 80)).collect();
-        let mut printed = Vec::new();
-        let tally = run(hosts(&events), manner, hurry, &mut |ended| {
-            printed.push(String::from_utf8_lossy(&ended.printed).into_owned());
-        });
-        printed.sort();
-        (printed, tally)
-    }
-
-    #[test]
-    fn every_host_once_and_failures_are_counted() {
-        for jobs in [1, 3, 100] {
-            let (printed, tally) = ran("echo {host}:{ports}", jobs, &|| Hurry::Not);
-            assert_eq!(printed.len(), 6);
-            assert_eq!((printed[0].as_str(), tally), ("192.0.2.1:80\n", Commands { run: 6, failed: 0, left: 0 }));
-        }
-        let (_, tally) = ran("test {host} = 192.0.2.3", 2, &|| Hurry::Not);
-        assert_eq!(tally, Commands { run: 6, failed: 5, left: 0 });
-    }
-
-    #[test]
-    fn an_interruption_leaves_the_rest() {
-        let (printed, tally) = ran("echo {host}", 2, &|| Hurry::Soon);
-        assert_eq!((printed.len(), tally), (0, Commands { run: 0, failed: 0, left: 6 }));
     }
 }

@@ -24,6 +24,7 @@ use survey::{PLACE, Step, Survey};
 
 /// Whether the hosts that answer are looked for before all ports are probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Discover {
     /// Where it saves probes: for plans of at least 64 hosts that are not on-link, with 32 ports a host or more.
     #[default]

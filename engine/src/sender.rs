@@ -28,6 +28,7 @@ use crate::time::Time;
 
 /// How long to listen after the last probe of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Cooldown {
     /// As long as an answer can still come by the round-trip times measured in each prefix: srtt + 4 rttvar and no less than
     /// the slowest answer took, at least 100 ms, at most 10 s; 1 s where a prefix was probed from which nothing was heard,

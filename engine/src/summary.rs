@@ -79,6 +79,7 @@ pub struct Discovery {
 
 /// How a scan ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// Every target was classified.
     Complete,

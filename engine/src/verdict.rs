@@ -40,6 +40,7 @@ impl fmt::Display for State {
 
 /// Why a target has its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Reason {
     /// A SYN-ACK that acknowledges our SYN: open.
     SynAck,
@@ -118,6 +119,7 @@ impl fmt::Display for Reason {
 
 /// What speaks against an answer: it may come from a tarpit, a proxy or a forger, and not from what it seems to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Suspect {
     /// The host accepts connections on any port: nearly all its targets are open, and so are random high ports.
     EveryPort,
@@ -172,6 +174,7 @@ impl Suspicion {
 
 /// Why a host is down: what was asked of it on the link, and not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DownReason {
     /// No answer to ARP (IPv4).
     NoArp,

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 /// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// It cannot be read.
     #[error("cannot open {name}: {source}")]

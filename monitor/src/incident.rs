@@ -18,6 +18,7 @@ pub struct IncidentId(pub i64);
 /// What an incident is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Trigger {
     /// A port is open that was not.
     Opened,
@@ -161,6 +162,7 @@ impl PortChange {
 /// What is unusual about a change, by this site's own habit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Mark {
     /// Many ports changed in the same scan.
     ManyAtOnce,

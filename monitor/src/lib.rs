@@ -44,6 +44,9 @@ pub mod policy;
 pub mod metrics;
 pub mod subscription;
 
+// In whose types the API speaks, in the versions that it means.
+pub use {jiff, rusqlite, toml};
+
 pub use endpoint::Endpoint;
 pub use incident::{Incident, Severity, Trigger};
 pub use message::Message;

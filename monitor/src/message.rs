@@ -9,6 +9,7 @@ use crate::incident::{Incident, Severity, Trigger};
 /// What a message says of its incidents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Occasion {
     /// They have begun.
     Opened,

@@ -21,6 +21,7 @@ const FAR: &str = "phantom0";
 
 /// Why there is no enclosure.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EnclosureError {
     /// The system gives this process no network of its own.
     #[error("this system gives you no network namespace of your own: {why}")]

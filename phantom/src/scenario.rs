@@ -127,6 +127,7 @@ impl Expected {
 
 /// Why a scenario cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ScenarioError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}")]

@@ -122,7 +122,8 @@ impl From<(&record::Header, &halfopen::Summary)> for record::Summary {
     fn from((header, summary): (&record::Header, &halfopen::Summary)) -> record::Summary {
         let outcome = match summary.outcome {
             Outcome::Complete => "complete",
-            Outcome::Stopped => "stopped",
+            // Whatever else it is, it is not whole.
+            _ => "stopped",
         };
         record::Summary {
             version: header.version.clone(),

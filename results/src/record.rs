@@ -20,6 +20,7 @@ pub type Name = Cow<'static, str>;
 /// One thing that a scan says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Record {
     /// What is scanned, and how: the first record.
     Scan(Box<Header>),

@@ -71,6 +71,7 @@ impl Wanted {
 
 /// What went wrong with an output.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// It cannot be opened.
     #[error("cannot open {path} for writing: {source}")]

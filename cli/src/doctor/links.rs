@@ -126,7 +126,7 @@ fn kinds(interface: &Interface) -> &'static [(LinkKind, Receive)] {
             (LinkKind::AfXdp, Receive::XdpNative),
             (LinkKind::XdpLive, Receive::XdpNative),
         ],
-        InterfaceKind::Loopback | InterfaceKind::Plain => &[(LinkKind::RawIp, Receive::AfPacket)],
+        _ => &[(LinkKind::RawIp, Receive::AfPacket)],
     }
 }
 

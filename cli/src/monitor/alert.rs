@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::path::Path;
+use std::thread;
 
 use clap::{Args, Subcommand};
 use halfopen_monitor::Store;
 use halfopen_monitor::alert::{self, Alerting};
-use halfopen_monitor::channel::{Answer, ChannelName};
+use halfopen_monitor::channel::{self, Answer, ChannelName};
+use halfopen_monitor::message::Message;
 use halfopen_monitor::store::outbox::{self, DeliveryId, Entry, Filter, State};
 use halfopen_monitor::wording::Reader;
 use jiff::Timestamp;
@@ -16,6 +18,7 @@ use jiff::tz::TimeZone;
 use super::{StoreArgs, moment, shown};
 use crate::failure::{self, DONE, Failure};
 use crate::output::text::count;
+use crate::privileges::{self, Keep};
 use crate::screen;
 
 const LONG_HELP: &str = "\
@@ -121,7 +124,7 @@ fn test(name: &ChannelName, store: &StoreArgs) -> Result<u8, Failure> {
     let Some(settings) = alerting.channels.get(name) else { return Err(unknown(name, &alerting, &file)) };
     settings.warnings().iter().for_each(|warning| screen::warning(&format!("channel.{name}: {warning}")));
     let message = alert::trial(name, &Reader { zone, link: None }, Timestamp::now());
-    let answer = alert::deliver(settings, &message, 1, &|variable| env::var(variable).ok());
+    let answer = tried(settings, &message, &store.path_by(Some(path))?, path);
     let taken = answer.is_accepted();
     if taken {
         enable(name, &store.path_by(Some(path))?)?;
@@ -129,6 +132,21 @@ fn test(name: &ChannelName, store: &StoreArgs) -> Result<u8, Failure> {
     let verdict = if taken { "took it" } else { verdict(&answer) };
     screen::print(&format!("{name} {verdict}: {}\n", answer.text())).map_err(failure::stdout)?;
     Ok(if taken { DONE } else { NOT_TAKEN })
+}
+
+/// A command is run with the rights that it has with the service: in a thread that is gone afterwards.
+fn tried(settings: &channel::Settings, message: &Message, store: &Path, file: &Path) -> Answer {
+    let send = || alert::deliver(settings, message, 1, &|variable| env::var(variable).ok());
+    if !settings.runs_programs() {
+        return send();
+    }
+    let keep = Keep { writes: vec![store.to_owned()], service: Some(vec![file.to_owned()]), ..Keep::default() };
+    let without_rights = || {
+        privileges::become_runner(&keep);
+        send()
+    };
+    let ended = thread::scope(|scope| scope.spawn(without_rights).join());
+    ended.unwrap_or_else(|_| Answer::Later("the thread for the command died".into(), None))
 }
 
 fn verdict(answer: &Answer) -> &'static str {

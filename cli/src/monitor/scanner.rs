@@ -10,7 +10,7 @@ use clap::Args;
 use halfopen_monitor::service::guard;
 use halfopen_monitor::service::scanner::{NAME, Scanner};
 
-use super::watch;
+use super::watch::{self, PROGRAM};
 use crate::failure::{DONE, Failure};
 
 /// `halfopen watch-scanner`, as `halfopen watch` writes it.
@@ -22,8 +22,6 @@ pub(crate) struct ScannerArgs {
     #[arg(long)]
     serve: bool,
 }
-
-const PROGRAM: &str = "/proc/self/exe";
 
 /// Guards, or serves.
 pub(crate) fn run(args: &ScannerArgs) -> Result<u8, Failure> {

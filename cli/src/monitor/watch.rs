@@ -11,6 +11,7 @@ use std::process::Command;
 use clap::Args;
 use halfopen::Plan;
 use halfopen_monitor::Store;
+use halfopen_monitor::alert::Errands;
 use halfopen_monitor::document;
 use halfopen_monitor::metrics::Build;
 use halfopen_monitor::policy::{Error, system_resolver};
@@ -22,7 +23,7 @@ use halfopen_monitor::settings::{Group, Settings, Sound};
 use jiff::Timestamp;
 use toml::de::DeValue;
 
-use super::{sound, understood};
+use super::{runner, sound, understood};
 use crate::args::{self, ScanArgs, ShowArg, TargetArgs};
 use crate::failure::{self, DONE, Failure};
 use crate::port_names::ServiceNames;
@@ -55,7 +56,8 @@ Exit codes: 0 ended by a signal (--once: every group was scanned, and no inciden
 error (--once: a scan failed), 2 usage error, or something is wrong in the file, 5 with --once: every group was scanned, and \
 incidents are open; 130 and 143 with --once: interrupted.
 
-Rights: as `halfopen scan`. Only the process that scans keeps them; what keeps the history and talks to others gives them up.";
+Rights: as `halfopen scan`. Only the process that scans keeps them; what keeps the history and talks to others gives them up. Commands of \
+channels are run by a third process, as the user that the monitor becomes, without any capability, and without a way to get one.";
 
 /// `halfopen watch`, as typed.
 #[derive(Debug, Args)]
@@ -73,7 +75,7 @@ pub(crate) struct WatchArgs {
     #[arg(long)]
     check: bool,
 
-    /// Keep all rights in the monitor, too, and not only in the process that scans
+    /// Keep all rights in the monitor and the commands of channels, too, and not only in the process that scans
     #[arg(long)]
     no_drop: bool,
 }
@@ -99,18 +101,20 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
         screen::print(&understood::told(&settings, Timestamp::now())).map_err(failure::stdout)?;
         return Ok(DONE);
     }
-    // Before anything else: what it takes to scan goes with the next step.
-    let link = Link::start(guard(&settings.path)).map_err(|source| system("start the scanner", source))?;
-    let notifier = Notifier::from_env().map_err(|source| system("reach NOTIFY_SOCKET", source))?;
     make_folder(&settings.store)?;
+    // Before anything else: what it takes to scan and to start programs goes with the next step.
+    let link = Link::start(guard(&settings.path)).map_err(|source| system("start the scanner", source))?;
+    let errands = Errands::start(runner::guard(&settings.path, args.no_drop));
+    let errands = errands.map_err(|source| system("start the process that runs commands", source))?;
+    let notifier = Notifier::from_env().map_err(|source| system("reach NOTIFY_SOCKET", source))?;
     give_up_rights(args, &settings);
     let _lock = Lock::take(&settings.store).map_err(|error| match error {
-        lock::Error::Held { .. } => Failure::Setting(error.to_string()),
         lock::Error::Write { path, source } => Failure::Write { name: path.display().to_string(), source },
+        error => Failure::Setting(error.to_string()),
     })?;
     let store = Store::open(&settings.store)?;
     let once = args.once;
-    let watching = Watcher::open(store, &settings, Timestamp::now())?.with_post_office(&settings)?;
+    let watching = Watcher::open(store, &settings, Timestamp::now())?.with_errands(&settings, errands)?;
     let build =
         Build { version: env!("CARGO_PKG_VERSION").into(), commit: version::commit().unwrap_or_default().into() };
     let parts = Parts { settings, load: &load, watching, link, notifier, once, build };
@@ -136,7 +140,7 @@ fn code(end: End, once: bool) -> u8 {
 }
 
 /// The program itself, whatever has become of its file.
-const PROGRAM: &str = "/proc/self/exe";
+pub(super) const PROGRAM: &str = "/proc/self/exe";
 
 fn guard(file: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
@@ -164,12 +168,12 @@ fn give_up_rights(args: &WatchArgs, settings: &Settings) {
     account.warning().iter().for_each(|warning| screen::warning(warning));
 }
 
-fn keep(settings: &Settings) -> Keep {
+/// What the monitor does, which says who can do it.
+pub(super) fn keep(settings: &Settings) -> Keep {
     // Where SQLite puts what it cannot hold in memory.
     let temporary = ["/var/tmp/halfopen", "/tmp/halfopen"].map(PathBuf::from);
     let writes = [settings.store.clone(), Lock::path(&settings.store)].into_iter().chain(temporary);
-    let (programs, service) = (runs_programs(settings), Some(files(settings)));
-    Keep { writes: writes.collect(), connects: true, programs, service, ..Keep::default() }
+    Keep { writes: writes.collect(), connects: true, service: Some(files(settings)), ..Keep::default() }
 }
 
 /// Files that are read again while it runs.
@@ -178,10 +182,6 @@ fn files(settings: &Settings) -> Vec<PathBuf> {
     let named = each_of_a_channel(settings, |key, value| key.ends_with("-file").then(|| folder.join(value)));
     let tops = [&settings.scope, &settings.policy].into_iter().flatten().cloned();
     [settings.path.clone()].into_iter().chain(tops).chain(named).collect()
-}
-
-fn runs_programs(settings: &Settings) -> bool {
-    !each_of_a_channel(settings, |key, value| (key == "kind" && value == "command").then_some(())).is_empty()
 }
 
 /// What is made of the texts in the tables of channels.
@@ -409,10 +409,7 @@ mod tests {
     fn what_channels_need_is_known() {
         let channel = "targets = \"192.0.2.1\"\nports = \"22\"\n[channel.ops]\nkind = \"webhook\"\nurl = \"https://x\"\nsecret-file = \"/s\"\n";
         let settings = group(channel).unwrap();
-        assert_eq!((files(&settings)[1..].to_vec(), runs_programs(&settings)), (vec![PathBuf::from("/s")], false));
-        let (before, _) = channel.split_once("kind").unwrap();
-        let command = format!("{before}kind = \"command\"\ncommand = [\"/bin/true\"]\n");
-        assert!(runs_programs(&group(&command).unwrap()));
+        assert_eq!(files(&settings)[1..], [PathBuf::from("/s")]);
     }
 
     #[test]

@@ -103,6 +103,7 @@ fn host_rate(rate: HostRate) -> RateLimit {
         HostRate::Auto => RateLimit::Word("auto".into()),
         HostRate::Limit(pps) => RateLimit::Pps(pps.0),
         HostRate::Unlimited => RateLimit::Word("none".into()),
+        _ => RateLimit::Word("other".into()),
     }
 }
 

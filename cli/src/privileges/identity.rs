@@ -42,13 +42,8 @@ pub(crate) fn becomes() -> Option<u32> {
 pub(super) fn become_this(user: User, keep: &Keep) -> Account {
     let mut account = Account::default();
     let spared = if geteuid().is_root() {
-        let (told, spared) = match keep.programs {
-            true => stay(&keep.writes, "for the commands that are run"),
-            false => {
-                empty_bounding_set();
-                change_user(user, keep)
-            }
-        };
+        empty_bounding_set();
+        let (told, spared) = change_user(user, keep);
         account.in_force.push(told);
         spared
     } else {

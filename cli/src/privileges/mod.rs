@@ -15,6 +15,8 @@
 //! what the next batch takes ([`become_opener`]). Neither reads a packet. As threads share their memory, that is no wall against
 //! who has taken over the program, but none of the code that packets reach has those rights.
 //!
+//! Who has to start programs has another process for it, started before (`then::runner`, `monitor::runner`).
+//!
 //! All of it holds for the calling thread and for those that it starts afterwards, so it is done while there is no other.
 //! What the kernel cannot do is no failure; [`Account`] says what came of it.
 
@@ -39,8 +41,6 @@ pub(crate) struct Keep {
     pub(crate) beside: Vec<PathBuf>,
     /// Makes TCP connections of its own.
     pub(crate) connects: bool,
-    /// Starts other programs, with the rights that they would have from a shell: then only capabilities are given up.
-    pub(crate) programs: bool,
     /// Is a service: reads what its user can read, these files among it, and makes what system calls it likes.
     pub(crate) service: Option<Vec<PathBuf>>,
 }
@@ -100,18 +100,25 @@ impl Keep {
 /// but those that are needed.
 pub(crate) fn confine(keep: &Keep) -> Account {
     let mut account = Account::default();
-    if keep.programs {
-        let why = "files, system calls and other programs as before, for the sake of the commands that are run";
-        account.in_force.push(why.into());
-        return account;
-    }
-    let sealed = set_no_new_privs(true).map_err(|error| format!("new ones can be had (no_new_privs: {error})"));
-    account.note(sealed.map(|()| "no new ones (no_new_privs)".into()));
+    account.note(seal());
     account.note(files::confine(keep));
     if keep.service.is_none() {
         account.note(syscalls::confine(keep.connects));
     }
     account
+}
+
+/// For the process that runs the commands of a service: the service's user, no capability, and no way to any other right. What
+/// ordinary programs of that user can do, they can.
+pub(crate) fn become_runner(keep: &Keep) -> Account {
+    let mut account = become_nobody(keep);
+    account.note(seal());
+    account
+}
+
+fn seal() -> Result<String, String> {
+    let sealed = set_no_new_privs(true).map_err(|error| format!("new ones can be had (no_new_privs: {error})"));
+    sealed.map(|()| "no new ones (no_new_privs)".into())
 }
 
 /// What opening sockets, rings and programs takes (`capabilities.md` says which needs what).

@@ -105,23 +105,6 @@ lab_test!(who_connects_may_connect_and_no_more, |lab| {
     });
 });
 
-lab_test!(for_commands_only_capabilities_go, |_lab| {
-    in_a_thread(|| {
-        let keep = Keep { programs: true, ..Keep::default() };
-        let before = rustix::process::geteuid();
-        let account = become_nobody(&keep).and(confine(&keep));
-        assert_eq!(account.missing, [""; 0]);
-        assert_eq!(rustix::process::geteuid(), before);
-        let left = capabilities(None).unwrap();
-        assert!(left.effective.is_empty() && left.permitted.is_empty());
-        assert!(Command::new("/bin/true").status().unwrap().success());
-        is_refused("a raw socket", socket(AddressFamily::INET, SocketType::RAW, ICMP).map_err(Into::into));
-        // As from a shell: root's programs have root's rights.
-        let program = fs::read_to_string("/proc/self/status").unwrap();
-        assert!(program.contains("NoNewPrivs:\t0"), "{program}");
-    });
-});
-
 /// Whether this is the machine's own root, who can become anybody.
 fn is_root() -> bool {
     let users = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();

@@ -29,6 +29,7 @@ use crate::resume::{self, Past};
 use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::stats::StatsFile;
+use crate::then::Link;
 use audience::Observer;
 use batches::{Batches, Beginning};
 
@@ -90,6 +91,8 @@ struct Task<'a> {
     past: Option<Past>,
     /// Targets that are still to come.
     batches: Option<Batches>,
+    /// Who runs the commands that are to follow.
+    commands: Option<Link>,
 }
 
 /// What is written, opened before anything is sent.
@@ -119,14 +122,22 @@ struct Extent {
 
 impl Extent {
     fn of(plan: &Plan, settings: &Settings) -> Extent {
-        let told = !settings.outputs.is_empty();
+        let told = !settings.outputs.is_empty() || settings.args.then.command.is_some();
         Extent { size: PlanSize::of(plan), coverage: if told { Coverage::from(plan) } else { Coverage::default() } }
     }
 }
 
 impl<'a> Task<'a> {
     fn new(settings: &'a Settings, observer: Observer<'a>) -> Task<'a> {
-        Task { settings, screen: Screen::new(settings.style), observer, wish: None, past: None, batches: None }
+        Task {
+            settings,
+            screen: Screen::new(settings.style),
+            observer,
+            wish: None,
+            past: None,
+            batches: None,
+            commands: None,
+        }
     }
 
     /// Makes it, if it may be made.
@@ -156,6 +167,9 @@ impl<'a> Task<'a> {
     }
 
     fn scan(mut self, builder: ScanBuilder, extent: Extent, session: &mut Session) -> Result<u8, Failure> {
+        // What is still to come is not known yet.
+        let targets = self.batches.is_none().then_some(&extent.coverage);
+        self.commands = Link::start(&self.settings.args.then, targets)?;
         let ready = match &self.batches {
             Some(batches) => batches.opener.open(builder)?,
             None => builder.open()?,
@@ -190,7 +204,6 @@ impl<'a> Task<'a> {
             writes: self.settings.writes(),
             beside: self.settings.beside_stdout(),
             connects: ready.settings().method == Method::Connect,
-            programs: self.settings.args.then.command.is_some(),
             service: None,
         }
     }

@@ -27,7 +27,7 @@ use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::signals::{self, Watch};
 use crate::stats::{Stats, StatsFile};
-use crate::then::{self, Hurry, ThenArgs};
+use crate::then::{self, Hurry};
 
 /// The exit code when something of standard input could not be read, or not be scanned.
 const INCOMPLETE: u8 = 1;
@@ -47,7 +47,7 @@ pub(super) fn run(
     extent: Extent,
     session: &mut Session,
 ) -> Result<u8, Failure> {
-    let Task { settings, screen, observer, past, batches, .. } = task;
+    let Task { settings, screen, observer, past, batches, commands, .. } = task;
     let place = files.place;
     let stats = files.stats.map(StatsFile::start).transpose()?;
     let running = ready.start()?;
@@ -73,6 +73,7 @@ pub(super) fn run(
         audience,
         halt,
         batches,
+        commands,
         before,
         said,
         ended,
@@ -100,6 +101,8 @@ struct Underway<'a> {
     halt: Halt,
     /// Targets that are still to come.
     batches: Option<Batches>,
+    /// Who runs the commands that are to follow.
+    commands: Option<then::Link>,
     before: Before,
     /// Of a scan that may have several runs.
     said: Option<Said>,
@@ -291,7 +294,7 @@ impl Underway<'_> {
         let last = self.before.overall(&run.last);
         let account = self.close(run);
         self.end_stats(&last, account.as_ref().map_or("failed", |account| &account.outcome));
-        let failed = account?.commands.is_some_and(|commands| commands.failed > 0);
+        let failed = account?.commands.is_some_and(|commands| commands.failed + commands.left > 0);
         if self.settings.summary {
             self.output.plaintext().iter().for_each(|line| self.screen.note(line));
         }
@@ -392,20 +395,18 @@ impl Underway<'_> {
 
     /// Runs the commands that are to follow the scan, if there are any.
     fn follow(&mut self) -> Result<Option<Commands>, Error> {
-        let ThenArgs { command: Some(template), then_jobs: jobs, then_timeout: timeout } = &self.settings.args.then
-        else {
-            return Ok(None);
-        };
+        let Some(commands) = self.commands.take() else { return Ok(None) };
         self.watch.follow();
         let hide_suspect = self.settings.args.output.hide_suspect;
-        let manner = then::Manner { template, jobs: *jobs, timeout: *timeout, hide_suspect };
         let Underway { screen, output, watch, audience, session, .. } = self;
         let mut written = Ok(());
-        let tally = then::run(audience.take_hosts(), manner, &|| hurry(watch, session), &mut |ended| {
+        let hurry = || hurry(watch, session);
+        let (tally, trouble) = commands.run(audience.take_hosts(), hide_suspect, &hurry, &mut |ended| {
             screen.printed(&ended.to_string(), &ended.printed);
             let told = output.command(ended.into());
             written = mem::replace(&mut written, Ok(())).and(told);
         });
+        trouble.iter().for_each(|text| screen.warn(text));
         written.map(|()| Some(tally))
     }
 

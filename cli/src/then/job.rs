@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use halfopen_results::record;
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
 
 use super::Hurry;
 use super::template::Command;
@@ -28,7 +29,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const MOST: usize = 16 << 20;
 
 /// A command that has ended.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) address: IpAddr,
     pub(crate) ports: Vec<u16>,
@@ -63,7 +64,8 @@ impl From<&Ended> for record::Command {
 }
 
 /// How it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum End {
     /// By itself, with this code.
     Code(i32),

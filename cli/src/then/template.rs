@@ -10,6 +10,8 @@ use super::Host;
 /// A command with places for what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
+    /// As it was typed.
+    text: String,
     words: Vec<Word>,
 }
 
@@ -42,9 +44,14 @@ impl Template {
         let words = words.iter().map(|word| read(word)).collect::<Result<Vec<_>, _>>()?;
         match words.first().map(Vec::as_slice) {
             None => Err("no command; expected something such as 'nmap -sV -p {ports} {host}'".into()),
-            Some([Piece::Text(_)]) => Ok(Template { words }),
+            Some([Piece::Text(_)]) => Ok(Template { text: text.to_owned(), words }),
             Some(_) => Err("the program itself cannot be filled in; begin with its name".into()),
         }
+    }
+
+    /// As it was typed.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The commands for a host: one, or one for each of its open ports.

@@ -86,6 +86,12 @@ lab_test!(on_the_loopback, |_lab| {
     assert_eq!(threads, ["halfopen", "halfopen-receiv", "halfopen-send"]);
 });
 
+lab_test!(with_commands_to_follow, |_lab| {
+    let threads = has_dropped("scan 127.0.0.1 --then true");
+    assert_eq!(threads, ["halfopen", "halfopen-receiv", "halfopen-send"]);
+    assert_eq!(has_dropped("scan 127.0.0.1 --method connect --then true").len(), 2);
+});
+
 lab_test!(by_connect, |_lab| {
     assert_eq!(has_dropped("scan 127.0.0.1 --method connect"), ["halfopen", "halfopen-connec"]);
 });

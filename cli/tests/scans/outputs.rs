@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -254,4 +255,16 @@ lab_test!(changes_are_found, |lab| {
     let json: serde_json::Value = serde_json::from_str(&text(&output.stdout)).unwrap();
     assert_eq!((&json["same"], &json["compared"]), (&true.into(), &1024.into()));
     assert_eq!(run(&format!("diff {} /nonexistent", after.display())).status.code(), Some(2));
+});
+
+lab_test!(a_document_on_its_way_into_a_pipe_is_lost_as_a_whole, |_lab| {
+    for form in ["xml", "json", "grepable"] {
+        let mut scan = Scan::start(&format!(
+            "scan 127.0.0.1 -p 1-9000 --rate 3000 --show all --no-progress -o {form} -o jsonl=/dev/stderr"
+        ));
+        scan.wait_for_note("{\"type\":\"verdict\"");
+        scan.signal(Signal::KILL);
+        let (rest, _, status) = scan.end();
+        assert_eq!((rest.as_str(), status.signal()), ("", Some(9)), "{form}: nothing half-written");
+    }
 });

@@ -1,5 +1,6 @@
 //! `--then`: a command for every host with open ports, after the scan.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 
 use halfopen_lab::lab_test;
@@ -77,6 +78,47 @@ lab_test!(an_interrupt_ends_the_commands, |lab| {
     assert_eq!(status.code(), Some(130), "{said}");
     assert!(said.contains("stopping: the commands are to end; another Ctrl-C kills them"), "{said}");
     assert!(said.contains(": ended by the interruption\n"), "{said}");
+});
+
+lab_test!(commands_have_what_halfopen_was_started_with, |lab| {
+    let _listeners = listeners(lab);
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let wanted = ["Uid:", "CapPrm:", "CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:"];
+    let output = then("cat /proc/self/status", &["-p", "80", "--exclude", "::1", "-q"]);
+    let said = text(&output.stderr);
+    for name in wanted {
+        let line = |text: &str| text.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+        assert_eq!(line(&said), line(&own), "{said}");
+    }
+});
+
+lab_test!(who_kills_the_scan_ends_its_commands, |lab| {
+    let _listeners = listeners(lab);
+    let place = tempfile::tempdir().unwrap();
+    let fifo = place.path().join("alive");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let script = place.path().join("script");
+    std::fs::write(&script, format!("#!/bin/sh\nexec > {}\necho begun\nexec sleep 600\n", fifo.display())).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let scan = Scan::start(&format!("scan 127.0.0.1 -p 80 --then {}", script.display()));
+    let mut alive = BufReader::new(std::fs::File::open(&fifo).unwrap());
+    let mut begun = String::new();
+    alive.read_line(&mut begun).unwrap();
+    assert_eq!(begun, "begun\n");
+    scan.signal(Signal::KILL);
+    // Until nobody has it open any more: the command has ended.
+    assert_eq!(alive.read_line(&mut begun).unwrap(), 0);
+    // Nor standard error: who ran it has, too.
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&scan.end().2), Some(9));
+});
+
+lab_test!(who_kills_what_runs_the_commands_is_told_of, |lab| {
+    let _listeners = listeners(lab);
+    let output = then("sh -c 'kill -9 $PPID' sh {host}", &["--then-jobs", "1"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("warning: not all commands were run: the process that runs them was killed"), "{said}");
+    assert!(said.contains("\ncommands: none run, 2 not begun\n"), "{said}");
 });
 
 #[test]

@@ -3,14 +3,19 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use halfopen_lab::lab_test;
 use halfopen_monitor::Store;
-use halfopen_monitor::store::{Account, last_scans, open_incidents};
+use halfopen_monitor::alert::trial;
+use halfopen_monitor::store::{Account, last_scans, open_incidents, outbox};
+use halfopen_monitor::wording::Reader;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -104,6 +109,12 @@ fn children(of: u32) -> Vec<u32> {
 
 fn parent(pid: u32) -> Option<u32> {
     fs::read_to_string(format!("/proc/{pid}/stat")).ok()?.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Of these, the guard of the process that scans, or of the one that runs commands.
+fn guard(of: u32, kind: &str) -> Option<u32> {
+    let is_it = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains(kind));
+    children(of).into_iter().find(is_it)
 }
 
 /// A line of /proc/PID/status.
@@ -222,7 +233,7 @@ lab_test!(a_scanner_that_is_killed_is_replaced, |lab| {
     let place = Place::new(&format!("{GROUP}every = \"1s\"\n"));
     let mut service = Service::start(&place);
     service.wait_for("here: scanned in");
-    let [guard] = children(service.child.id())[..] else { panic!("it has one child") };
+    let guard = guard(service.child.id(), "watch-scanner").expect("it has one");
     let [scanner] = children(guard)[..] else { panic!("the guard has one child") };
     kill_process(Pid::from_raw(scanner.cast_signed()).unwrap(), Signal::KILL).unwrap();
     service.wait_for("the scanner died (killed by signal 9); another one takes its place");
@@ -240,7 +251,7 @@ lab_test!(who_kills_the_monitor_ends_its_scans, |_lab| {
     let place = Place::new(&format!("{GROUP}every = \"1h\"\noptions = [\"--rate\", \"10\"]\n"));
     let mut service = Service::with(&place, |_| {});
     let guard = loop {
-        if let Some(&guard) = children(service.child.id()).first() {
+        if let Some(guard) = guard(service.child.id(), "watch-scanner") {
             break guard;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -269,7 +280,7 @@ lab_test!(the_monitor_keeps_no_rights_and_the_scanner_does, |lab| {
     let mut service = Service::start(&place);
     service.wait_for("here: scanned in");
     let monitor = service.child.id();
-    let [guard] = children(monitor)[..] else { panic!("it has one child") };
+    let guard = guard(monitor, "watch-scanner").expect("it has one");
     assert_eq!(
         (status(monitor, "CapEff:"), status(monitor, "CapPrm:")),
         ("0000000000000000".into(), "0000000000000000".into())
@@ -277,6 +288,94 @@ lab_test!(the_monitor_keeps_no_rights_and_the_scanner_does, |lab| {
     assert_eq!(status(monitor, "NoNewPrivs:"), "1");
     assert_ne!(status(guard, "CapEff:"), "0000000000000000");
     service.end();
+});
+
+/// A channel whose command writes down what it may do, and what it was given.
+fn witness(name: &str, place: &Path) -> String {
+    let file = place.join(name).display().to_string();
+    format!(
+        "[channel.{name}]\nkind = \"command\"\nshell = \"grep -E '^(Uid|Cap|NoNewPrivs)' /proc/self/status > {file}.new; \
+         cat >> {file}.new; (: < /etc/shadow) 2>/dev/null && echo shadow >> {file}.new; mv {file}.new {file}\"\n"
+    )
+}
+
+/// What it wrote, once somebody has told the channel.
+fn testimony(place: &Path, name: &str) -> String {
+    testimony_of(place, name, name)
+}
+
+fn testimony_of(place: &Path, name: &str, file: &str) -> String {
+    let store = Store::open(&place.join("monitor.db")).unwrap();
+    let (channel, now) = (name.parse().unwrap(), Timestamp::now());
+    let message = trial(&channel, &Reader { zone: TimeZone::UTC, link: None }, now);
+    outbox::enqueue(store.connection(), &channel, &message, now).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        match fs::read_to_string(place.join(file)) {
+            Ok(text) => return text,
+            Err(_) => assert!(Instant::now() < deadline, "the command of {name} was never run"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+lab_test!(commands_have_no_rights_at_the_start_or_after_a_reload, |lab| {
+    let _listeners = listeners(lab);
+    let place = Place::new("");
+    let folder = place.0.path().to_owned();
+    let settings = format!("{GROUP}every = \"1h\"\n{}", witness("early", &folder));
+    place.write(&settings);
+    drop(Store::open(&place.path("monitor.db")).unwrap());
+    // Where there is somebody else, it is who called sudo.
+    let users = fs::read_to_string("/proc/self/uid_map").unwrap();
+    let user = if users.split_whitespace().eq(["0", "0", "4294967295"]) { 12_345 } else { 0 };
+    for path in [folder.clone(), place.path("monitor.db")] {
+        chown(path, Some(user), Some(user)).unwrap();
+    }
+    let mut service = Service::with(&place, |command| {
+        command.env("SUDO_UID", user.to_string()).env("SUDO_GID", user.to_string()).env("PATH", "/usr/bin:/bin");
+    });
+    service.wait_for("here: scanned in");
+    let check = |said: &str| {
+        assert!(said.contains(&format!("Uid:\t{user}\t{user}\t{user}\t{user}\n")), "{said}");
+        assert_eq!(said.matches("\t0000000000000000\n").count(), 5, "{said}");
+        assert!(said.contains("NoNewPrivs:\t1\n") && said.contains("\"type\":\"test\""), "{said}");
+        assert!(user == 0 || !said.contains("shadow"), "{said}");
+    };
+    check(&testimony(&folder, "early"));
+    place.write(&format!("{settings}{}", witness("late", &folder)));
+    service.wait_for("was read again");
+    check(&testimony(&folder, "late"));
+    // One that dies is replaced, and ends with the monitor.
+    let guard = guard(service.child.id(), "watch-runner").expect("it has one");
+    let [runner] = children(guard)[..] else { panic!("the guard has one child") };
+    kill_process(Pid::from_raw(runner.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    service.wait_for("the process that runs commands died (killed by signal 9); another one takes its place");
+    fs::remove_file(folder.join("early")).unwrap();
+    check(&testimony(&folder, "early"));
+    let (rest, code) = service.end();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(!Path::new(&format!("/proc/{guard}")).exists());
+});
+
+lab_test!(who_kills_the_monitor_ends_its_commands, |lab| {
+    let _listeners = listeners(lab);
+    let place = Place::new("");
+    let begun = place.path("begun");
+    let channel = format!(
+        "[channel.ops]\nkind = \"command\"\ntimeout = \"10m\"\nshell = \"echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600\"\n",
+        begun.display()
+    );
+    place.write(&format!("{GROUP}every = \"1h\"\n{channel}"));
+    let mut service = Service::with(&place, |command| _ = command.env("PATH", "/usr/bin:/bin"));
+    service.wait_for("here: scanned in");
+    let said = testimony_of(place.0.path(), "ops", "begun");
+    let command: u32 = said.trim().parse().unwrap();
+    service.child.kill().unwrap();
+    service.child.wait().unwrap();
+    // Nobody says anything any more: all that it has started is gone.
+    service.stderr.read_to_string(&mut String::new()).unwrap();
+    assert!(!Path::new(&format!("/proc/{command}")).exists() || status(command, "State:").starts_with('Z'));
 });
 
 lab_test!(systemd_is_told, |lab| {

@@ -32,6 +32,7 @@ pub struct Interface {
 
 /// What stands under an interface's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum InterfaceKind {
     /// Ethernet, with neighbours found by ARP and NDP.
     Ethernet,

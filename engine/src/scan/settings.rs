@@ -17,6 +17,7 @@ use crate::wire::MacAddr;
 
 /// How a port is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Method {
     /// `Syn` where raw sockets may be opened; else `Connect`, with a [`Event::Warning`](crate::Event::Warning) that says so.
     #[default]
@@ -221,6 +222,7 @@ impl Settings {
 
 /// What a single host receives at most, in probes a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum HostRate {
     /// 1,000 where the rate is [`Rate::Auto`], unless the plan is all loopback; where a rate is given, nothing but that.
     #[default]

@@ -115,6 +115,7 @@ pub struct Quote {
 
 /// Why a frame cannot be an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unusable {
     /// Too short, inconsistent, or with a wrong checksum.
     Malformed,

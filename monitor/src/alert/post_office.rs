@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::dead_man::ping;
+use super::errands::{Errands, Runner};
 use super::settings::Alerting;
 use crate::channel::secret::Environment;
 use crate::channel::{Answer, Attempt, ChannelName, Settings};
@@ -61,8 +63,27 @@ enum Job {
 }
 
 impl PostOffice {
-    /// Opens the books at this place and begins.
+    /// Opens the books at this place and begins. Commands are run by this very process.
     pub fn open(store: &Path, alerting: Alerting, speaker: Speaker) -> Result<PostOffice, Error> {
+        PostOffice::begin(store, alerting, speaker, None)
+    }
+
+    /// The same, and others run the commands.
+    pub fn with_errands(
+        store: &Path,
+        alerting: Alerting,
+        speaker: Speaker,
+        (errands, of_errands): (Errands, Speaker),
+    ) -> Result<PostOffice, Error> {
+        PostOffice::begin(store, alerting, speaker, Some(errands.open(of_errands)))
+    }
+
+    fn begin(
+        store: &Path,
+        alerting: Alerting,
+        speaker: Speaker,
+        runner: Option<Arc<Runner>>,
+    ) -> Result<PostOffice, Error> {
         let store = Store::open(store)?;
         let (orders, incoming) = channel();
         let back = orders.clone();
@@ -71,6 +92,7 @@ impl PostOffice {
                 store,
                 alerting,
                 speaker,
+                runner,
                 back,
                 carriers: BTreeMap::new(),
                 unrecorded: Vec::new(),
@@ -113,6 +135,8 @@ struct Clerk {
     store: Store,
     alerting: Alerting,
     speaker: Speaker,
+    /// Who runs commands, if that is another process.
+    runner: Option<Arc<Runner>>,
     back: Sender<Order>,
     carriers: BTreeMap<ChannelName, Carrier>,
     /// What could not be written down yet. Its channels have no time until it is: what is not recorded would be sent again.
@@ -147,6 +171,7 @@ impl Clerk {
             Order::Done(done) => self.done(done),
             Order::Reload(alerting) => {
                 self.alerting = alerting;
+                self.runner.iter().for_each(|runner| runner.reload());
                 self.carriers.retain(|name, _| self.alerting.channels.contains_key(name));
             }
         }
@@ -188,7 +213,8 @@ impl Clerk {
 
     fn send(&mut self, name: &ChannelName, job: Job) {
         let Some(settings) = self.alerting.channels.get(name).cloned() else { return };
-        let carrier = self.carriers.entry(name.clone()).or_insert_with(|| carrier(name.clone(), self.back.clone()));
+        let new = || carrier(name.clone(), self.back.clone(), self.runner.clone());
+        let carrier = self.carriers.entry(name.clone()).or_insert_with(new);
         carrier.is_busy = carrier.jobs.send((settings, job)).is_ok();
         if !carrier.is_busy {
             // Its thread could not be started: the next look tries again.
@@ -276,8 +302,13 @@ impl Clerk {
         }
     }
 
-    /// Waits for what is under way.
+    /// Waits for what is under way; commands that still are then end, too.
     fn close(&mut self, incoming: &Receiver<Order>) {
+        self.say_farewell(incoming);
+        self.runner.iter().for_each(|runner| runner.close());
+    }
+
+    fn say_farewell(&mut self, incoming: &Receiver<Order>) {
         let deadline = Instant::now() + FAREWELL;
         while self.carriers.values().any(|carrier| carrier.is_busy) && Instant::now() < deadline {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -295,17 +326,19 @@ fn process_environment(name: &str) -> Option<String> {
 }
 
 /// A thread that sends what it is given, one after the other.
-fn carrier(channel_name: ChannelName, back: Sender<Order>) -> Carrier {
+fn carrier(channel_name: ChannelName, back: Sender<Order>, runner: Option<Arc<Runner>>) -> Carrier {
     let (jobs, incoming) = channel::<(Settings, Job)>();
     let name = format!("to {channel_name}");
     let work = move || {
         for (settings, job) in incoming {
             let began = Instant::now();
-            let answer = match &job {
-                Job::Delivery(delivery) => {
-                    deliver(&settings, &delivery.message, delivery.attempt, &process_environment)
-                }
-                Job::Standing(message) => deliver(&settings, message, 1, &process_environment),
+            let (message, attempt) = match &job {
+                Job::Delivery(delivery) => (&delivery.message, delivery.attempt),
+                Job::Standing(message) => (message, 1),
+            };
+            let answer = match runner.as_ref().filter(|_| settings.runs_programs()) {
+                Some(runner) => runner.run(&channel_name, message, attempt),
+                None => deliver(&settings, message, attempt, &process_environment),
             };
             let done = Done { channel: channel_name.clone(), job, answer, took: began.elapsed() };
             if back.send(Order::Done(done)).is_err() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
+use serde::{Deserialize, Serialize};
 
 /// No more of what a stranger answers is kept.
 const EXCERPT_CHARACTERS: usize = 200;
@@ -11,7 +12,8 @@ const EXCERPT_CHARACTERS: usize = 200;
 const LONGEST_WAIT: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// What became of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// It was taken.
     Accepted(String),

@@ -117,9 +117,19 @@ impl Command {
 
 impl Channel for Command {
     fn send(&self, message: &Message, attempt: Attempt) -> Answer {
+        self.send_unless(message, attempt, &|| false)
+    }
+}
+
+impl Command {
+    /// The same, and its end comes sooner when nobody wants it any more.
+    pub(crate) fn send_unless(&self, message: &Message, attempt: Attempt, is_over: &dyn Fn() -> bool) -> Answer {
         let invocation = self.invocation(message, attempt);
         let name = invocation.line.first().cloned().unwrap_or_default();
-        match run(&invocation, self.timeout) {
+        match run(&invocation, self.timeout, is_over) {
+            Ok((None, said)) if is_over() => {
+                Answer::Later(labelled(&format!("{name}: ended with the monitor"), &said), None)
+            }
             Ok((Some(status), said)) if status.success() => Answer::Accepted(labelled("exit code 0", &said)),
             Ok((Some(status), said)) => Answer::Later(labelled(&format!("{name}: {status}"), &said), None),
             Ok((None, said)) => Answer::Later(labelled(&format!("{name}: not done in time, and killed"), &said), None),
@@ -158,12 +168,16 @@ fn short(message: &Message, attempt: Attempt) -> Vec<(&'static str, String)> {
 
 /// Runs it to its end, or to that of our patience; with it go the processes that it began. What it printed last on standard error,
 /// or on standard output.
-fn run(invocation: &Invocation, timeout: Duration) -> io::Result<(Option<ExitStatus>, String)> {
+fn run(
+    invocation: &Invocation,
+    timeout: Duration,
+    is_over: &dyn Fn() -> bool,
+) -> io::Result<(Option<ExitStatus>, String)> {
     let mut child = started(invocation)?;
     let deadline = Instant::now() + timeout;
     feed(&mut child, invocation.input.clone());
     let (errors, output) = (listen(child.stderr.take()), listen(child.stdout.take()));
-    let status = wait(&mut child, deadline)?;
+    let status = wait(&mut child, deadline, is_over)?;
     if status.is_none() {
         kill(&mut child);
     }
@@ -214,8 +228,8 @@ fn listen(from: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     receive
 }
 
-fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-    while Instant::now() < deadline {
+fn wait(child: &mut Child, deadline: Instant, is_over: &dyn Fn() -> bool) -> io::Result<Option<ExitStatus>> {
+    while Instant::now() < deadline && !is_over() {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }

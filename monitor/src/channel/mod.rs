@@ -107,6 +107,7 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 #[expect(missing_docs, reason = "their modules say what they are")]
+#[non_exhaustive]
 pub enum Kind {
     Webhook(webhook::Settings),
     Alertmanager(alertmanager::Settings),
@@ -142,6 +143,11 @@ impl Settings {
     /// What is dangerous about them: secrets that others can read, tokens that go out in plain text.
     pub fn warnings(&self) -> Vec<String> {
         self.kind.checked().warnings()
+    }
+
+    /// Whether it tells by starting a program of this machine.
+    pub fn runs_programs(&self) -> bool {
+        matches!(self.kind, Kind::Command(_))
     }
 
     /// How often it wants to hear again of what goes on, if it forgets otherwise.

@@ -137,7 +137,7 @@ pub struct Smtp {
 
 impl Smtp {
     /// The mail; no attempt differs from another.
-    pub fn mail(&self, message: &Message) -> Result<lettre::Message, String> {
+    pub(crate) fn mail(&self, message: &Message) -> Result<lettre::Message, String> {
         let root = self.id(&format!("thread.{}", digest(&message.thread)));
         let builder = self.to.iter().cloned().fold(lettre::Message::builder(), lettre::message::MessageBuilder::to);
         let builder = builder

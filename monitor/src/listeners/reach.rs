@@ -107,6 +107,7 @@ pub struct Unexplained {
 
 /// Why there is nothing to compare with.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The file cannot be read as a scan.
     #[error(transparent)]

@@ -107,6 +107,7 @@ pub const MOST_HOSTS: u128 = 1 << 20;
 
 /// What went wrong with a policy.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The file cannot be read, or something is wrong in it: file, line and reason.
     #[error(transparent)]

@@ -1,5 +1,5 @@
-//! Keeps the process that scans alive. The monitor has given up the rights to start another one; the guard has them, and does
-//! nothing else: no requests, no settings, no network.
+//! Keeps the process that scans alive, and the one that runs commands. The monitor has given up the rights to start another one; a guard
+//! has them, and does nothing else: no requests, no settings, no network.
 
 use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};

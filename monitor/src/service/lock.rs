@@ -17,6 +17,7 @@ pub struct Lock {
 
 /// Why it cannot be had.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Somebody has it.
     #[error("{}: another halfopen watch (process {holder}) keeps this store; end it, or name another store", store.display())]

@@ -97,6 +97,7 @@ pub enum End {
 
 /// Why it had to end.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Signals, threads.
     #[error("cannot {what}: {source}")]

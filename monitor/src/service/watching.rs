@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::journal::{Level, Line};
 use crate::agenda::Skip;
-use crate::alert::{Alerting, DeadMan, Desk, PostOffice};
+use crate::alert::{Alerting, DeadMan, Desk, Errands, PostOffice, Speaker};
 use crate::docket::Notice;
 use crate::incident::Severity;
 use crate::message::Occasion;
@@ -101,13 +101,25 @@ impl Watcher {
         Ok(Watcher { watch, around, post_office, dead_man, retention, prunes: now })
     }
 
-    /// The same, and what is to be told is sent, by threads of their own.
+    /// The same, and what is to be told is sent, by threads of their own, and commands by this process.
     pub fn with_post_office(mut self, settings: &Settings) -> Result<Watcher, Error> {
-        let heard = Arc::clone(&self.around.heard);
-        let speaker = move |text: &str| locked(&heard).push(Line { level: Level::Warning, text: text.to_owned() });
         let path = self.watch.store().path().to_owned();
-        self.post_office = Some(PostOffice::open(&path, settings.alerting.clone(), Box::new(speaker))?);
+        self.post_office = Some(PostOffice::open(&path, settings.alerting.clone(), self.speaker())?);
         Ok(self)
+    }
+
+    /// The same, and another process runs commands.
+    pub fn with_errands(mut self, settings: &Settings, errands: Errands) -> Result<Watcher, Error> {
+        let path = self.watch.store().path().to_owned();
+        let (errands, alerting) = ((errands, self.speaker()), settings.alerting.clone());
+        self.post_office = Some(PostOffice::with_errands(&path, alerting, self.speaker(), errands)?);
+        Ok(self)
+    }
+
+    /// Puts down what threads have to say, for the next look.
+    fn speaker(&self) -> Speaker {
+        let heard = Arc::clone(&self.around.heard);
+        Box::new(move |text: &str| locked(&heard).push(Line { level: Level::Warning, text: text.to_owned() }))
     }
 
     /// Reminders, and what had to wait.

@@ -28,6 +28,7 @@ pub struct Event {
 /// What can happen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
+#[non_exhaustive]
 pub enum Happening {
     /// A port became different, and that is sure.
     #[serde(rename = "port.changed")]

@@ -41,6 +41,7 @@ pub struct Store {
 
 /// What went wrong with the database.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// It cannot be opened, or is none.
     #[error("{}: cannot be opened as a monitor's database: {source}", path.display())]

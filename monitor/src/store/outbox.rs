@@ -140,6 +140,7 @@ pub struct Entry {
 
 /// What somebody should know of deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Trouble {
     /// It will not be tried again by itself.
     GivenUp {

@@ -16,6 +16,7 @@ use crate::scan::{CUT, Scan};
 
 /// What went wrong with a file.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// It cannot be opened.
     #[error("cannot open {name}: {source}")]

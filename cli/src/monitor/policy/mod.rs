@@ -8,8 +8,8 @@ mod text;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use halfopen_monitor::Severity;
 use halfopen_monitor::policy::{self, Assessment, Policy, Verdict, system_resolver};
-use halfopen_monitor::{Severity, document};
 use jiff::Timestamp;
 
 use crate::failure::{self, DONE, Failure};
@@ -255,9 +255,9 @@ fn read(file: &FileArgs) -> Result<Policy, Failure> {
 /// What is wrong with a policy is the user's to mend; that a name has no address now is not.
 pub(super) fn failed(error: policy::Error) -> Failure {
     match error {
-        policy::Error::File(document::Error::Open { name, source }) => Failure::Open { name, source },
-        policy::Error::File(document::Error::Wrong(what)) => Failure::Setting(what),
+        policy::Error::File(error) => error.into(),
         policy::Error::Resolve(what) => Failure::Machine(what),
+        error => Failure::Setting(error.to_string()),
     }
 }
 
