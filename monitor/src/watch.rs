@@ -252,13 +252,14 @@ impl Watch {
             is_deferred: self.surroundings.is_in_maintenance(&request.group, wall),
             known: &mut self.known,
             memory: self.memories.entry(request.group.clone()).or_default(),
-            docket: Docket::new(&transaction, now)?,
+            docket: Docket::new(&transaction, now),
             connection: &transaction,
             now,
             policy: self.policy.as_ref(),
             told: &mut self.told,
             fresh: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
+            is_different: false,
         };
         match request.purpose {
             Purpose::Regular => {
@@ -274,9 +275,10 @@ impl Watch {
         if questions.is_none() {
             let covered = self.coverages.get(&request.group).cloned().unwrap_or_default();
             step.conclude(&snapshot, &covered)?;
-            if self.judges {
-                step.comply(&self.coverages)?;
-            }
+        }
+        step.compare_with_before()?;
+        if questions.is_none() && self.judges {
+            step.comply(&self.coverages)?;
         }
         step.memory.has_baseline |= snapshot.complete;
         store::remember(&transaction, &memory_name(&request.group), step.memory)?;
@@ -308,8 +310,8 @@ impl Watch {
         let memory = self.memories.entry(group.clone()).or_default();
         memory.failures += 1;
         let since = *memory.failing_since.get_or_insert(started);
-        let mut docket = Docket::new(&transaction, now)?;
-        if memory.failures >= watched.detection.fail_after && docket.of_cause(&cause_of_silence(group)).is_none() {
+        let mut docket = Docket::new(&transaction, now);
+        if memory.failures >= watched.detection.fail_after && docket.of_cause(&cause_of_silence(group))?.is_none() {
             let cause = format!("scan/{group}");
             let (trigger, severity) = if is_offline(error) {
                 (Trigger::ScannerOffline, Severity::Critical)
@@ -335,7 +337,7 @@ impl Watch {
             return Ok(());
         }
         let transaction = self.store.transaction()?;
-        let docket = Docket::new(&transaction, now)?;
+        let docket = Docket::new(&transaction, now);
         let (settings, zone, connection) = (&watched.detection, &self.zone, &*transaction);
         let (policy, told, known) = (self.policy.as_ref(), &mut self.told, &mut self.known);
         let (fresh, elsewhere) = Default::default();
@@ -353,6 +355,7 @@ impl Watch {
             told,
             fresh,
             elsewhere,
+            is_different: false,
         };
         if is_late {
             step.late()?;
@@ -396,10 +399,9 @@ impl Watch {
         let transaction = self.store.transaction()?;
         let Some(covered) = self.coverages.remove(group) else { return Ok(()) };
         forget(&transaction, &mut self.known, &covered, &self.coverages, now)?;
-        let mut docket = Docket::new(&transaction, now)?;
-        let causes = docket.going_on().iter().filter(|incident| incident.group == group);
-        for cause in causes.map(|incident| incident.cause.clone()).collect::<Vec<_>>() {
-            docket.resolve(&cause, "the group is not watched any more")?;
+        let mut docket = Docket::new(&transaction, now);
+        for incident in docket.about(group, &Trigger::ALL)? {
+            docket.resolve(&incident.cause, "the group is not watched any more")?;
         }
         store::remember_coverage(&transaction, group, &Coverage::default())?;
         store::remember(&transaction, &memory_name(group), &Memory::default())?;

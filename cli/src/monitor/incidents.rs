@@ -169,7 +169,7 @@ fn said(
 ) -> Result<u8, Failure> {
     let (id, mut store) = (IncidentId(number), store.write()?);
     let transaction = store.transaction()?;
-    let mut docket = Docket::new(&transaction, Timestamp::now())?;
+    let mut docket = Docket::new(&transaction, Timestamp::now());
     if !does(&mut docket, id)? {
         let known = store::find(&transaction, id)?;
         let why = if known.is_some() { "is over already" } else { "is not known" };

@@ -32,7 +32,7 @@ fn database(folder: &Path) -> String {
     store::write_runs(&transaction, host, &cut, second).unwrap();
     let change = PortChange { endpoint: Endpoint::tcp(host, 23), was: Some(State::Closed), is: State::Open };
     store::append(&transaction, second, Some("dmz"), &Happening::Port(change)).unwrap();
-    let mut docket = Docket::new(&transaction, second).unwrap();
+    let mut docket = Docket::new(&transaction, second);
     let (trigger, severity, cause) = (Trigger::Opened, Severity::Critical, "port".to_owned());
     let draft = Draft { group: "dmz", trigger, cause, severity, since: second };
     docket.begin(draft.at(second).about(vec![change])).unwrap();

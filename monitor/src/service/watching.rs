@@ -220,7 +220,7 @@ impl Watching for Watcher {
     }
 
     fn open_incidents(&self) -> Result<usize, Error> {
-        Ok(store::open_incidents(self.watch.store().connection())?.len())
+        Ok(store::count_open(self.watch.store().connection())? as usize)
     }
 
     fn lines(&mut self, now: Timestamp) -> Vec<Line> {

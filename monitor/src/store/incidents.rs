@@ -5,13 +5,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Error, millis};
-use crate::incident::{Incident, IncidentId};
+use crate::incident::{Incident, IncidentId, Trigger};
 use crate::message::Occasion;
 
 /// Adds an incident that begins, and gives it its number.
 pub fn insert(connection: &Connection, incident: &mut Incident) -> Result<(), Error> {
     connection
-        .prepare_cached("INSERT INTO incident (cause, is_open, opened, resolved, body) VALUES (?1, ?2, ?3, NULL, '')")?
+        .prepare_cached("INSERT INTO incident (cause, is_open, opened, resolved, body) VALUES (?1, ?2, ?3, NULL, '{}')")?
         .execute(params![incident.cause, incident.is_open(), millis(incident.opened)])?;
     incident.id = IncidentId(connection.last_insert_rowid());
     update(connection, incident)
@@ -30,6 +30,29 @@ pub fn update(connection: &Connection, incident: &Incident) -> Result<(), Error>
 /// Those that are going on, the oldest first.
 pub fn open_incidents(connection: &Connection) -> Result<Vec<Incident>, Error> {
     select(connection, "WHERE is_open = 1 ORDER BY id", [])
+}
+
+/// How many are going on.
+pub fn count_open(connection: &Connection) -> Result<u64, Error> {
+    let mut row = connection.prepare_cached("SELECT COUNT(*) FROM incident WHERE is_open = 1")?;
+    Ok(row.query_row([], |row| row.get::<_, i64>(0))?.unsigned_abs())
+}
+
+/// The one of that cause that is going on.
+pub fn open_of_cause(connection: &Connection, cause: &str) -> Result<Option<Incident>, Error> {
+    let mut row = connection.prepare_cached("SELECT body FROM incident WHERE is_open = 1 AND cause = ?1")?;
+    row.query_row([cause], incident).optional()?.transpose()
+}
+
+/// Those of a group that are going on and about one of these, the oldest first.
+pub fn open_about(connection: &Connection, group: &str, triggers: &[Trigger]) -> Result<Vec<Incident>, Error> {
+    let mut all = Vec::new();
+    for trigger in triggers {
+        let which = "WHERE is_open = 1 AND watched_group = ?1 AND about = ?2";
+        all.extend(select(connection, which, params![group, trigger.name()])?);
+    }
+    all.sort_unstable_by_key(|incident| incident.id);
+    Ok(all)
 }
 
 /// Those that are going on, and those that ended since then, the oldest first.
@@ -82,7 +105,7 @@ fn incident(row: &Row<'_>) -> rusqlite::Result<Result<Incident, Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::{Severity, Trigger};
+    use crate::incident::Severity;
     use crate::store::Store;
 
     fn incident(cause: &str) -> Incident {

@@ -3,7 +3,11 @@
 use rusqlite::Connection;
 
 /// Each is run once, in this order, and never changed afterwards.
-const STEPS: &[&str] = &[include_str!("migrations/001-history.sql"), include_str!("migrations/002-outbox.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/001-history.sql"),
+    include_str!("migrations/002-outbox.sql"),
+    include_str!("migrations/004-lookups.sql"),
+];
 
 /// The version that this program knows.
 pub(super) const LATEST: i64 = STEPS.len() as i64;

@@ -17,7 +17,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, backup};
 
 pub use events::{Event, Happening, Selection, append, events, newest};
-pub use incidents::{find, insert, latest, leave_word, open_incidents, take_words, update};
+pub use incidents::{
+    count_open, find, insert, latest, leave_word, open_about, open_incidents, open_of_cause, take_words, update,
+};
 pub use memory::{recall, remember};
 pub use runs::{
     Known, KnownHost, Past, Presence, ever_open, ever_open_ports, history, known, presences, write_presence, write_runs,

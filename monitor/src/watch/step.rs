@@ -42,6 +42,8 @@ pub(super) struct Step<'a> {
     pub(super) fresh: BTreeMap<Endpoint, (Sure, Vec<Mark>)>,
     /// and ports that break it and are told of by something wider.
     pub(super) elsewhere: BTreeSet<(IpAddr, (u16, u16))>,
+    /// Whether a port is something else now than at the beginning of the step.
+    pub(super) is_different: bool,
 }
 
 impl Step<'_> {
@@ -89,13 +91,20 @@ impl Step<'_> {
         let opened = findings.changes.iter().any(|sure| sure.change.is == State::Open);
         let is_ours = |host: IpAddr| covered.ports(host).is_some();
         let ever_open = if opened { store::ever_open(self.connection, is_ours)? } else { BTreeSet::new() };
+        let walled = if count > 0 { self.walled()? } else { Walled::new() };
         for cause in causes::of_changes(self.known, findings, self.settings) {
-            self.changed(cause, count, &ever_open)?;
+            self.changed(cause, count, &ever_open, &walled)?;
         }
-        self.compare_with_before()
+        Ok(())
     }
 
-    fn changed(&mut self, cause: Cause, count: usize, ever_open: &BTreeSet<u16>) -> Result<(), Error> {
+    fn changed(
+        &mut self,
+        cause: Cause,
+        count: usize,
+        ever_open: &BTreeSet<u16>,
+        walled: &Walled,
+    ) -> Result<(), Error> {
         match cause {
             Cause::Port(sure) => {
                 let endpoint = sure.change.endpoint;
@@ -103,11 +112,11 @@ impl Step<'_> {
                     store::history(self.connection, endpoint.address, Some(endpoint.port.number), Timestamp::MIN)?;
                 let marks = habits::marks(&sure, count, ever_open, &past, self.settings, self.zone);
                 self.write(&sure)?;
-                self.tell_of_port(&sure, marks)
+                self.tell_of_port(&sure, marks, walled)
             }
             Cause::Firewall { host, changes } => {
                 changes.iter().try_for_each(|sure| self.write(sure))?;
-                self.tell_of_firewall(host, &changes)
+                self.tell_of_firewall(host, &changes, walled)
             }
             Cause::Offline | Cause::GatewayGone => Ok(()),
         }
@@ -120,7 +129,7 @@ impl Step<'_> {
         self.append(&Happening::Port(sure.change))
     }
 
-    fn tell_of_port(&mut self, sure: &Sure, marks: Vec<Mark>) -> Result<(), Error> {
+    fn tell_of_port(&mut self, sure: &Sure, marks: Vec<Mark>, walled: &Walled) -> Result<(), Error> {
         let endpoint = sure.change.endpoint;
         if self.is_deferred {
             self.memory.deferred.entry(endpoint).or_insert(sure.change.was);
@@ -130,93 +139,121 @@ impl Step<'_> {
             self.fresh.insert(endpoint, (sure.clone(), marks));
             return self.absorb_port(endpoint);
         }
+        // Behind a firewall it was not seen: it is held against what it was before.
+        let was = returned(&sure.change, walled).map_or(sure.change.was, |before| before.was);
+        let change = PortChange { was, ..sure.change };
         let cause = cause_of_port(endpoint);
-        if let Some(incident) = self.docket.of_cause(&cause) {
-            let before = incident.changes.first().and_then(|change| change.was);
-            return if before == Some(sure.change.is) {
-                self.docket.resolve(&cause, as_before(sure.change.is))
-            } else {
-                let change = PortChange { was: before, ..sure.change };
-                let (trigger, severity) = graded(&change);
-                self.docket.revise(&cause, |incident| {
-                    incident.changes = vec![change];
-                    (incident.trigger, incident.severity) = (trigger, severity);
-                    incident.details.retain(|detail| detail.name != "evidence");
-                    *incident = incident.clone().with("evidence", evidence(sure));
-                })
-            };
+        if let Some(incident) = self.docket.of_cause(&cause)? {
+            return self.tell_more_of_port(&incident, sure);
         }
-        let is_part = |cause: &str| {
-            self.docket.of_cause(cause).is_some_and(|wide| {
-                wide.changes.iter().any(|change| change.endpoint == endpoint && change.was == Some(sure.change.is))
-            })
-        };
-        let is_part = is_part(&cause_of_firewall(Some(endpoint.address), self.group))
-            || is_part(&cause_of_firewall(None, self.group));
         // That a violation is over is told as its end.
-        let is_mended = sure.change.was.is_some_and(|was| self.is_breach(endpoint, was));
-        let rejects_only = sure.change.was == Some(State::Filtered) && sure.change.is == State::Closed;
-        if is_part || is_mended || rejects_only || self.memory.is_unstable(endpoint) {
+        let is_mended = was.is_some_and(|was| self.is_breach(endpoint, was));
+        let rejects_only = was == Some(State::Filtered) && change.is == State::Closed;
+        if was == Some(change.is) || is_mended || rejects_only || self.memory.is_unstable(endpoint) {
             return Ok(());
         }
-        let (trigger, severity) = graded(&sure.change);
+        let (trigger, severity) = graded(&change);
         let draft = Draft { group: self.group, trigger, cause, severity, since: sure.since };
-        let mut incident = draft.at(self.now).about(vec![sure.change]).marked(marks).with("evidence", evidence(sure));
-        let judged = self.policy.map(|policy| policy.judge(endpoint, sure.change.is, self.now).details());
+        let mut incident = draft.at(self.now).about(vec![change]).marked(marks).with("evidence", evidence(sure));
+        let judged = self.policy.map(|policy| policy.judge(endpoint, change.is, self.now).details());
         incident.details.extend(judged.unwrap_or_default());
         self.docket.begin(incident)
     }
 
-    fn tell_of_firewall(&mut self, host: Option<IpAddr>, changes: &[Sure]) -> Result<(), Error> {
+    /// It is again what it was when its incident began, or something else.
+    fn tell_more_of_port(&mut self, incident: &Incident, sure: &Sure) -> Result<(), Error> {
+        let was = incident.changes.first().and_then(|change| change.was);
+        if was == Some(sure.change.is) {
+            return self.docket.resolve(&incident.cause, as_before(sure.change.is));
+        }
+        let change = PortChange { was, ..sure.change };
+        let (trigger, severity) = graded(&change);
+        self.docket.revise(&incident.cause, |incident| {
+            incident.changes = vec![change];
+            (incident.trigger, incident.severity) = (trigger, severity);
+            incident.details.retain(|detail| detail.name != "evidence");
+            *incident = incident.clone().with("evidence", evidence(sure));
+        })
+    }
+
+    fn tell_of_firewall(&mut self, host: Option<IpAddr>, changes: &[Sure], walled: &Walled) -> Result<(), Error> {
         if self.is_deferred {
             for sure in changes {
                 self.memory.deferred.entry(sure.change.endpoint).or_insert(sure.change.was);
             }
             return Ok(());
         }
-        // What it undoes is over with it, and is no news of its own.
-        let undone = |change: &PortChange| self.undoes(change);
-        if changes.iter().all(|sure| undone(&sure.change)) {
+        // What it takes back is over with it; a port that is not what it was before is a matter of its own.
+        let mut new = Vec::new();
+        for sure in changes {
+            if self.takes_back(&sure.change, walled)? {
+                self.tell_of_port(sure, Vec::new(), walled)?;
+            } else {
+                new.push(sure.change);
+            }
+        }
+        if new.is_empty() {
             return Ok(());
         }
         let since = changes.iter().map(|sure| sure.since).min().unwrap_or(self.now);
         let cause = cause_of_firewall(host, self.group);
         let (trigger, severity) = (Trigger::FirewallChanged, Severity::Warning);
-        let changes: Vec<PortChange> = changes.iter().map(|sure| sure.change).collect();
-        if let Some(mut incident) = self.docket.of_cause(&cause).cloned() {
-            extend(&mut incident.changes, &changes);
+        if let Some(mut incident) = self.docket.of_cause(&cause)? {
+            extend(&mut incident.changes, &new);
             let incident = self.burdened(incident);
             return self.docket.revise(&cause, |it| *it = incident);
         }
-        let mut incident = Draft { group: self.group, trigger, cause, severity, since }.at(self.now).about(changes);
+        let mut incident = Draft { group: self.group, trigger, cause, severity, since }.at(self.now).about(new);
         incident.host = host;
         let incident = self.burdened(incident);
         self.docket.begin(incident)
     }
 
-    /// Whether a change only takes back what an open incident is about.
-    fn undoes(&self, change: &PortChange) -> bool {
+    /// Whether a port that fell silent by a firewall answers again, or the other way round, or is again what its own incident
+    /// says that it was.
+    fn takes_back(&self, change: &PortChange, walled: &Walled) -> Result<bool, Error> {
+        if returned(change, walled).is_some() {
+            return Ok(true);
+        }
+        let host = change.endpoint.address;
+        let own = self.docket.of_cause(&cause_of_port(change.endpoint))?;
+        let broken = self.told.causes_at(host).map(|cause| self.docket.of_cause(cause));
+        let told = own.into_iter().map(|it| Ok(Some(it))).chain(broken);
         let is_it = |before: &PortChange| before.endpoint == change.endpoint && before.was == Some(change.is);
-        self.docket.going_on().iter().any(|incident| incident.changes.iter().any(is_it))
+        for incident in told {
+            if incident?.is_some_and(|incident| incident.changes.iter().any(is_it)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What open incidents of firewalls are about.
+    fn walled(&self) -> Result<Walled, Error> {
+        let wide = self.docket.about(self.group, &[Trigger::FirewallChanged])?;
+        let changes = wide.into_iter().flat_map(|incident| incident.changes);
+        Ok(changes.map(|change| (change.endpoint, change)).collect())
     }
 
     /// Incidents whose ports are again what they were are over.
-    fn compare_with_before(&mut self) -> Result<(), Error> {
-        let state = |endpoint: Endpoint| {
-            let host = self.known.get(&endpoint.address)?;
-            host.tcp.at(endpoint.port.number).map(|run| run.fact.state)
-        };
-        let is_over = |incident: &&Incident| {
-            let is_wide = matches!(incident.trigger, Trigger::FirewallChanged | Trigger::PlaintextExposed);
-            let unexposed = incident.trigger == Trigger::PlaintextExposed
-                && incident
-                    .changes
-                    .iter()
-                    .all(|change| state(change.endpoint).is_some_and(|state| state != State::Open));
-            incident.group == self.group && is_wide && (incident.is_reverted(state) || unexposed)
-        };
-        let over: Vec<String> = self.docket.going_on().iter().filter(is_over).map(|it| it.cause.clone()).collect();
-        over.iter().try_for_each(|cause| self.docket.resolve(cause, "as before"))
+    pub(super) fn compare_with_before(&mut self) -> Result<(), Error> {
+        if !self.is_different {
+            return Ok(());
+        }
+        for incident in self.docket.about(self.group, &[Trigger::FirewallChanged, Trigger::PlaintextExposed])? {
+            let is_back =
+                |change: &PortChange| self.state(change.endpoint).is_some_and(|state| is_returned(change, state));
+            let unexposed =
+                |change: &PortChange| self.state(change.endpoint).is_some_and(|state| state != State::Open);
+            let is_over = match incident.trigger {
+                Trigger::FirewallChanged => incident.changes.iter().all(is_back),
+                _ => incident.changes.iter().all(unexposed),
+            };
+            if is_over && !incident.changes.is_empty() {
+                self.docket.resolve(&incident.cause, "as before")?;
+            }
+        }
+        Ok(())
     }
 
     /// What was found when nothing was known is what later scans are held against. Only what is unsafe anyway is told.
@@ -321,7 +358,7 @@ impl Step<'_> {
     fn restless(&mut self) -> Result<(), Error> {
         for endpoint in self.memory.unstable().collect::<Vec<_>>() {
             let cause = cause_of_unrest(endpoint);
-            if self.is_deferred || self.docket.of_cause(&cause).is_some() {
+            if self.is_deferred || self.docket.of_cause(&cause)?.is_some() {
                 continue;
             }
             let is = self.state(endpoint).unwrap_or(State::Filtered);
@@ -332,12 +369,10 @@ impl Step<'_> {
             let incident = self.restless_and_wrong(incident, endpoint);
             self.docket.begin(incident)?;
         }
-        let is_calm = |incident: &&Incident| {
-            incident.trigger == Trigger::Unstable
-                && incident.group == self.group
-                && incident.changes.iter().all(|change| !self.memory.is_unstable(change.endpoint))
-        };
-        let calm: Vec<_> = self.docket.going_on().iter().filter(is_calm).cloned().collect();
+        let is_calm =
+            |incident: &Incident| incident.changes.iter().all(|change| !self.memory.is_unstable(change.endpoint));
+        let mut calm = self.docket.about(self.group, &[Trigger::Unstable])?;
+        calm.retain(is_calm);
         for incident in calm {
             let is = incident.changes.first().and_then(|change| self.state(change.endpoint));
             let why = is.map_or_else(|| "it keeps still".to_owned(), |is| format!("it keeps still, and is {is}"));
@@ -356,10 +391,11 @@ impl Step<'_> {
             let change = PortChange { endpoint, was, is: run.fact.state };
             findings.changes.push(Sure { change, fact: run.fact, since: run.since, sights: self.settings.open_after });
         }
+        let walled = self.walled()?;
         for cause in causes::of_changes(self.known, findings, self.settings) {
             match cause {
-                Cause::Port(sure) => self.tell_of_port(&sure, Vec::new())?,
-                Cause::Firewall { host, changes } => self.tell_of_firewall(host, &changes)?,
+                Cause::Port(sure) => self.tell_of_port(&sure, Vec::new(), &walled)?,
+                Cause::Firewall { host, changes } => self.tell_of_firewall(host, &changes, &walled)?,
                 Cause::Offline | Cause::GatewayGone => {}
             }
         }
@@ -413,6 +449,7 @@ impl Step<'_> {
     fn set(&mut self, host: IpAddr, first: u16, last: u16, fact: Option<Fact>) -> Result<(), Error> {
         let Some(known) = self.known.get_mut(&host) else { return Ok(()) };
         let cut = known.tcp.set(first, last, fact, self.now);
+        self.is_different |= !cut.is_empty();
         store::write_runs(self.connection, host, &cut, self.now)
     }
 
@@ -443,6 +480,19 @@ pub(super) fn forget(
         }
     }
     Ok(())
+}
+
+/// Ports that a firewall made fall silent, or answer, with what they were before.
+type Walled = BTreeMap<Endpoint, PortChange>;
+
+/// The change by a firewall that this one takes back, whatever the port's answer is.
+fn returned<'a>(change: &PortChange, walled: &'a Walled) -> Option<&'a PortChange> {
+    walled.get(&change.endpoint).filter(|before| is_returned(before, change.is))
+}
+
+/// Whether a port that fell silent answers, or one that began to answer is silent.
+fn is_returned(before: &PortChange, now: State) -> bool {
+    (now == State::Filtered) == (before.was == Some(State::Filtered))
 }
 
 /// Adds changes to those of an incident, which keeps what each port was at first.

@@ -663,7 +663,7 @@ mod policy {
         let mut play = Play::under(&[(1, &[22, 24])], &format!("{HERE}open = [\"tcp/22\"]\n"));
         assert_eq!(play.told(), ["Against policy: port 24 is open on 192.0.2.1"]);
         let id = play.incidents()[0].id;
-        Docket::new(play.watch.store().connection(), play.now).unwrap().settle(id, "it is known").unwrap();
+        Docket::new(play.watch.store().connection(), play.now).settle(id, "it is known").unwrap();
         play.scans(3);
         let mut play = play.restart_under();
         play.scans(3);

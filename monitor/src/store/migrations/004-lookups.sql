@@ -1,0 +1,5 @@
+-- What each scan asks for is found by what it is about, however much else there is.
+
+ALTER TABLE incident ADD COLUMN watched_group TEXT GENERATED ALWAYS AS (json_extract(body, '$.group')) VIRTUAL;
+ALTER TABLE incident ADD COLUMN about TEXT GENERATED ALWAYS AS (json_extract(body, '$.trigger')) VIRTUAL;
+CREATE INDEX incident_open_about ON incident (watched_group, about) WHERE is_open = 1;
