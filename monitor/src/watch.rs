@@ -91,11 +91,19 @@ pub struct Watch {
     unjudged: BTreeSet<String>,
     /// and when an exception begins to end, or ends, so that all must.
     turns: Option<Timestamp>,
+    /// For how long each group has not been scanned, as far as somebody has looked at the clock meanwhile,
+    unscanned: BTreeMap<String, Duration>,
+    /// and when that was last.
+    looked: Option<Timestamp>,
     /// What the history has come to: its clock never goes back, whatever the machine's does. What is told and asked again goes by
     /// the machine's, as do those who wait for it.
     last: Timestamp,
     requests: u64,
 }
+
+/// Whoever is at work looks at the clock more often. If more time has passed, the clock was set or the machine slept: no scan
+/// could have been made in that time.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -137,6 +145,8 @@ impl Watch {
             told,
             unjudged,
             turns,
+            unscanned: BTreeMap::new(),
+            looked: None,
             last,
             requests,
         };
@@ -198,6 +208,14 @@ impl Watch {
         &self.known
     }
 
+    /// Groups in which something looked different, and it is not sure yet.
+    pub fn undecided(&self) -> Vec<String> {
+        let is_undecided = |(name, watched): &(&String, &Watched)| {
+            self.memories.get(*name).is_some_and(|memory| memory.is_undecided(&watched.detection))
+        };
+        self.groups.iter().filter(is_undecided).map(|(name, _)| name.clone()).collect()
+    }
+
     /// A request for a regular scan.
     pub fn regular(&mut self, group: &str, now: Timestamp) -> Request {
         let (group, targets) = (group.to_owned(), Coverage::default());
@@ -227,6 +245,7 @@ impl Watch {
         let done = self.pass_on(now);
         self.or_recall(done)?;
         self.turn(now);
+        self.look_at_the_clock(now);
         for group in self.groups.keys().cloned().collect::<Vec<_>>() {
             let done = self.pass_time(&group, now);
             self.or_recall(done)?;
@@ -270,10 +289,10 @@ impl Watch {
             }
             Purpose::Confirmation => step.memory.confirmation(step.known, &snapshot, now),
         }
+        let covered = self.coverages.get(&request.group).cloned().unwrap_or_default();
         let questions =
-            step.memory.is_undecided(step.settings).then(|| step.memory.questions(step.known, step.settings));
+            step.memory.is_undecided(step.settings).then(|| step.memory.questions(step.known, &covered, step.settings));
         if questions.is_none() {
-            let covered = self.coverages.get(&request.group).cloned().unwrap_or_default();
             step.conclude(&snapshot, &covered)?;
         }
         step.compare_with_before()?;
@@ -288,6 +307,9 @@ impl Watch {
         let notices = step.docket.notices();
         self.surroundings.announce(&transaction, &notices, wall)?;
         transaction.commit()?;
+        if snapshot.complete && request.purpose == Purpose::Regular {
+            self.unscanned.remove(&request.group);
+        }
         let not_before = wall + watched.detection.confirm_every;
         Ok(questions.map(|targets| {
             self.requests = number;
@@ -329,8 +351,9 @@ impl Watch {
         let now = self.later(wall);
         let (watched, is_deferred) = (&self.groups[group], self.surroundings.is_in_maintenance(group, wall));
         let Some(memory) = self.memories.get_mut(group) else { return Ok(()) };
-        let late = |last: Timestamp| watched.late_after.is_some_and(|late| now >= last + late);
-        let is_late = memory.last_success.is_some_and(late) && memory.failures == 0;
+        let unscanned = self.unscanned.get(group).copied().unwrap_or_default();
+        let is_late = watched.late_after.is_some_and(|late| unscanned >= late);
+        let is_late = is_late && memory.last_success.is_some() && memory.failures == 0;
         let settles = !is_deferred && memory.has_deferred();
         let judges = self.judges && !is_deferred && self.unjudged.contains(group);
         if !is_late && !settles && !judges {
@@ -371,6 +394,16 @@ impl Watch {
         transaction.commit()?;
         self.unjudged.retain(|name| name != group || !judges);
         Ok(())
+    }
+
+    /// A clock that was set says nothing of how long a group has not been scanned.
+    fn look_at_the_clock(&mut self, wall: Timestamp) {
+        let passed =
+            self.looked.map_or(Duration::ZERO, |looked| wall.duration_since(looked).try_into().unwrap_or_default());
+        self.looked = Some(wall);
+        for group in self.groups.keys() {
+            *self.unscanned.entry(group.clone()).or_default() += passed.min(LONGEST_LOOK);
+        }
     }
 
     /// Exceptions end, and begin to end, without a scan.

@@ -28,6 +28,9 @@ pub trait Watching {
     /// When a group's last regular scan was begun.
     fn last_begun(&self, group: &str) -> Result<Option<Timestamp>, Error>;
 
+    /// Groups in which something looked different when this process was ended, and nobody knows whether it was so.
+    fn undecided(&self) -> Vec<String>;
+
     /// Other settings hold from now on.
     fn reload(&mut self, settings: &Settings, now: Timestamp) -> Result<(), Error>;
 
@@ -150,6 +153,10 @@ impl Watcher {
 impl Watching for Watcher {
     fn last_begun(&self, group: &str) -> Result<Option<Timestamp>, Error> {
         store::last_begun(self.watch.store().connection(), group)
+    }
+
+    fn undecided(&self) -> Vec<String> {
+        self.watch.undecided()
     }
 
     fn reload(&mut self, settings: &Settings, now: Timestamp) -> Result<(), Error> {

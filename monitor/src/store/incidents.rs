@@ -11,7 +11,9 @@ use crate::message::Occasion;
 /// Adds an incident that begins, and gives it its number.
 pub fn insert(connection: &Connection, incident: &mut Incident) -> Result<(), Error> {
     connection
-        .prepare_cached("INSERT INTO incident (cause, is_open, opened, resolved, body) VALUES (?1, ?2, ?3, NULL, '{}')")?
+        .prepare_cached(
+            "INSERT INTO incident (cause, is_open, opened, resolved, body) VALUES (?1, ?2, ?3, NULL, '{}')",
+        )?
         .execute(params![incident.cause, incident.is_open(), millis(incident.opened)])?;
     incident.id = IncidentId(connection.last_insert_rowid());
     update(connection, incident)

@@ -98,13 +98,7 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn changed(
-        &mut self,
-        cause: Cause,
-        count: usize,
-        ever_open: &BTreeSet<u16>,
-        walled: &Walled,
-    ) -> Result<(), Error> {
+    fn changed(&mut self, cause: Cause, count: usize, ever_open: &BTreeSet<u16>, walled: &Walled) -> Result<(), Error> {
         match cause {
             Cause::Port(sure) => {
                 let endpoint = sure.change.endpoint;
@@ -140,7 +134,10 @@ impl Step<'_> {
             return self.absorb_port(endpoint);
         }
         // Behind a firewall it was not seen: it is held against what it was before.
-        let was = returned(&sure.change, walled).map_or(sure.change.was, |before| before.was);
+        let was = match returned(&sure.change, walled) {
+            Some(before) if !self.is_exposed_again(&sure.change)? => before.was,
+            _ => sure.change.was,
+        };
         let change = PortChange { was, ..sure.change };
         let cause = cause_of_port(endpoint);
         if let Some(incident) = self.docket.of_cause(&cause)? {
@@ -158,6 +155,16 @@ impl Step<'_> {
         let judged = self.policy.map(|policy| policy.judge(endpoint, change.is, self.now).details());
         incident.details.extend(judged.unwrap_or_default());
         self.docket.begin(incident)
+    }
+
+    /// Whether a port is unsafe and open, and nobody is told any more that it is.
+    fn is_exposed_again(&self, change: &PortChange) -> Result<bool, Error> {
+        if change.trigger() != Trigger::PlaintextExposed {
+            return Ok(false);
+        }
+        let first = self.docket.of_cause(&cause_of_exposure(self.group))?;
+        let is_told = first.is_some_and(|it| it.changes.iter().any(|told| told.endpoint == change.endpoint));
+        Ok(!is_told)
     }
 
     /// It is again what it was when its incident began, or something else.
@@ -243,8 +250,7 @@ impl Step<'_> {
         for incident in self.docket.about(self.group, &[Trigger::FirewallChanged, Trigger::PlaintextExposed])? {
             let is_back =
                 |change: &PortChange| self.state(change.endpoint).is_some_and(|state| is_returned(change, state));
-            let unexposed =
-                |change: &PortChange| self.state(change.endpoint).is_some_and(|state| state != State::Open);
+            let unexposed = |change: &PortChange| self.state(change.endpoint).is_some_and(|state| state != State::Open);
             let is_over = match incident.trigger {
                 Trigger::FirewallChanged => incident.changes.iter().all(is_back),
                 _ => incident.changes.iter().all(unexposed),
@@ -272,7 +278,7 @@ impl Step<'_> {
             return Ok(());
         }
         let (trigger, severity) = (Trigger::PlaintextExposed, Severity::Warning);
-        let cause = format!("plaintext/{}", self.group);
+        let cause = cause_of_exposure(self.group);
         let draft = Draft { group: self.group, trigger, cause, severity, since: self.now };
         self.docket.begin(draft.at(self.now).about(changes))
     }
@@ -538,6 +544,10 @@ pub(super) fn cause_of_port(endpoint: Endpoint) -> String {
 
 pub(super) fn cause_of_unrest(endpoint: Endpoint) -> String {
     format!("unstable/{endpoint}")
+}
+
+fn cause_of_exposure(group: &str) -> String {
+    format!("plaintext/{group}")
 }
 
 fn cause_of_host(host: IpAddr) -> String {
