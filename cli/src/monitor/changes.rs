@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use clap::Args;
-use halfopen_monitor::store::{self, Event, Happening, Selection};
+use halfopen_monitor::Subscription;
+use halfopen_monitor::store::{Event, Happening, Selection};
 use halfopen_services::tcp_name;
 use jiff::Timestamp;
 
-use super::{StoreArgs, moment, shown};
+use super::{StoreArgs, json, moment, print_pages, shown};
 use crate::failure::{self, DONE, Failure};
 use crate::screen;
 
@@ -58,24 +59,28 @@ pub(crate) fn run(args: &ChangesArgs) -> Result<u8, Failure> {
         changes: true,
         ..Selection::default()
     };
-    let events = store::events(store.connection(), &wanted)?;
-    let printed = match () {
-        () if args.json => events.iter().map(|event| serde_json::to_string(event).unwrap_or_default() + "\n").collect(),
-        () if args.csv => csv(&events),
-        () => text(&events, args.since),
+    let mut changes = Subscription::new(store, wanted);
+    if args.csv {
+        screen::print(CSV_HEADER).map_err(failure::stdout)?;
+    }
+    let form = match () {
+        () if args.json => json,
+        () if args.csv => csv,
+        () => text,
     };
-    screen::print(&printed).map_err(failure::stdout)?;
+    let count = print_pages(|| changes.poll(), form)?;
+    if count == 0 && !args.json && !args.csv {
+        let nothing = format!("nothing changed since {}\n", shown(args.since));
+        screen::print(&nothing).map_err(failure::stdout)?;
+    }
     Ok(DONE)
 }
 
-fn text(events: &[Event], since: Timestamp) -> String {
+fn text(events: &[Event]) -> String {
     let mut out = String::new();
     for event in events {
         let group = event.group.as_deref().unwrap_or_default();
         let _ = writeln!(out, "{}  {group:<12}  {}", shown(event.at), words(&event.what));
-    }
-    if events.is_empty() {
-        let _ = writeln!(out, "nothing changed since {}", shown(since));
     }
     out
 }
@@ -100,8 +105,10 @@ fn words(what: &Happening) -> String {
     }
 }
 
+const CSV_HEADER: &str = "time,group,type,host,port,was,is\n";
+
 fn csv(events: &[Event]) -> String {
-    let mut out = String::from("time,group,type,host,port,was,is\n");
+    let mut out = String::new();
     for Event { at, group, what, .. } in events {
         let (host, name) = (what.host().map(|host| host.to_string()).unwrap_or_default(), what.name());
         let group = quoted(group.as_deref().unwrap_or_default());

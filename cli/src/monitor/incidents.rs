@@ -12,7 +12,7 @@ use halfopen_monitor::store;
 use halfopen_monitor::wording::title;
 use jiff::Timestamp;
 
-use super::{StoreArgs, moment, shown};
+use super::{PAGE, StoreArgs, json, moment, print_pages, shown};
 use crate::failure::{self, DONE, Failure};
 use crate::{screen, values};
 
@@ -127,17 +127,17 @@ const GOING_ON: u8 = 1;
 /// Lists them.
 pub(crate) fn run(args: &IncidentsArgs) -> Result<u8, Failure> {
     let store = args.store.read()?;
-    let incidents = match args.since {
-        Some(since) => store::latest(store.connection(), since)?,
-        None => store::open_incidents(store.connection())?,
+    let (mut last, mut is_calm) = (IncidentId(0), true);
+    let page = || {
+        let incidents = store::incidents_after(store.connection(), last, args.since, PAGE)?;
+        is_calm &= !incidents.iter().any(Incident::is_open);
+        last = incidents.last().map_or(last, |incident| incident.id);
+        Ok(incidents)
     };
-    let is_calm = !incidents.iter().any(Incident::is_open);
-    let printed = if args.json {
-        incidents.iter().map(|incident| serde_json::to_string(incident).unwrap_or_default() + "\n").collect()
-    } else {
-        text(&incidents)
-    };
-    screen::print(&printed).map_err(failure::stdout)?;
+    let count = print_pages(page, if args.json { json } else { text })?;
+    if count == 0 && !args.json {
+        screen::print("nothing is going on\n").map_err(failure::stdout)?;
+    }
     Ok(if is_calm { DONE } else { GOING_ON })
 }
 
@@ -207,5 +207,5 @@ fn text(incidents: &[Incident]) -> String {
             incident.group,
         );
     }
-    if incidents.is_empty() { "nothing is going on\n".into() } else { out }
+    out
 }

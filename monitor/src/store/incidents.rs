@@ -62,6 +62,17 @@ pub fn latest(connection: &Connection, since: Timestamp) -> Result<Vec<Incident>
     select(connection, "WHERE is_open = 1 OR resolved >= ?1 ORDER BY id", [millis(since)])
 }
 
+/// The next after that number of those that are going on, or ended since then if that is asked: at most so many.
+pub fn incidents_after(
+    connection: &Connection,
+    after: IncidentId,
+    since: Option<Timestamp>,
+    limit: u32,
+) -> Result<Vec<Incident>, Error> {
+    let which = "WHERE id > ?1 AND (is_open = 1 OR resolved >= ?2) ORDER BY id LIMIT ?3";
+    select(connection, which, params![after.0, since.map(millis), limit])
+}
+
 /// The incident of that number.
 pub fn find(connection: &Connection, id: IncidentId) -> Result<Option<Incident>, Error> {
     let mut rows = connection.prepare_cached("SELECT body FROM incident WHERE id = ?1")?;
@@ -142,9 +153,45 @@ mod tests {
         insert(store.connection(), &mut second).unwrap();
         assert!(second.id > first.id);
         assert_eq!(open_incidents(store.connection()).unwrap(), [second.clone()]);
-        assert_eq!(latest(store.connection(), Timestamp::UNIX_EPOCH).unwrap(), [first.clone(), second]);
+        assert_eq!(latest(store.connection(), Timestamp::UNIX_EPOCH).unwrap(), [first.clone(), second.clone()]);
+        assert_eq!(open_of_cause(store.connection(), "port 23").unwrap(), Some(second.clone()));
+        assert_eq!(open_of_cause(store.connection(), "port 24").unwrap(), None);
+        let page = |after, since| incidents_after(store.connection(), after, since, 1).unwrap();
+        let (epoch, none) = (Some(Timestamp::UNIX_EPOCH), IncidentId(0));
+        assert_eq!((page(none, epoch), page(first.id, epoch)), (vec![first.clone()], vec![second.clone()]));
+        assert_eq!((page(none, None), page(second.id, epoch)), (vec![second], vec![]));
         assert_eq!(find(store.connection(), first.id).unwrap(), Some(first));
         assert_eq!(find(store.connection(), IncidentId(99)).unwrap(), None);
+    }
+
+    #[test]
+    fn open_ones_are_found_by_what_they_are_about() {
+        let store = Store::in_memory().unwrap();
+        for (cause, trigger, group) in [
+            ("a", Trigger::Opened, "dmz"),
+            ("b", Trigger::Unstable, "dmz"),
+            ("c", Trigger::Unstable, "lan"),
+            ("d", Trigger::NewHost, "dmz"),
+        ] {
+            insert(store.connection(), &mut Incident { trigger, group: group.into(), ..incident(cause) }).unwrap();
+        }
+        let found = |triggers: &[Trigger]| {
+            let found = open_about(store.connection(), "dmz", triggers).unwrap();
+            found.into_iter().map(|incident| incident.cause).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (found(&[Trigger::NewHost, Trigger::Opened]), found(&[Trigger::Unstable])),
+            (vec!["a".into(), "d".into()], vec!["b".into()])
+        );
+        let mut over = open_of_cause(store.connection(), "b").unwrap().unwrap();
+        over.resolved = Some(Timestamp::UNIX_EPOCH);
+        update(store.connection(), &over).unwrap();
+        assert_eq!((found(&Trigger::ALL).len(), count_open(store.connection()).unwrap()), (2, 3));
+        // However many there are: no incident is read that is about something else.
+        let plan =
+            "EXPLAIN QUERY PLAN SELECT body FROM incident WHERE is_open = 1 AND watched_group = ?1 AND about = ?2";
+        let used: String = store.connection().query_row(plan, ["dmz", "opened"], |row| row.get(3)).unwrap();
+        assert!(used.contains("incident_open_about (watched_group=? AND about=?)"), "{used}");
     }
 
     #[test]
