@@ -133,7 +133,8 @@ pub fn ever_open(connection: &Connection, is_meant: impl Fn(IpAddr) -> bool) -> 
 /// The same of all hosts, by host.
 pub fn ever_open_ports(connection: &Connection) -> Result<BTreeSet<(IpAddr, u16)>, Error> {
     let mut rows = connection.prepare_cached(
-        "SELECT DISTINCT host.address, run.first, run.last FROM run JOIN host ON host.id = run.host WHERE run.state = 0",
+        "SELECT address, first, last FROM (SELECT DISTINCT host, first, last FROM run WHERE state = 0) AS it
+         JOIN host ON host.id = it.host",
     )?;
     let rows = rows.query_map([], |row| Ok((address(row, 0)?, row.get::<_, u16>(1)?, row.get::<_, u16>(2)?)))?;
     let mut ports = BTreeSet::new();
