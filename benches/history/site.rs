@@ -48,26 +48,28 @@ impl Site {
         (0..self.hosts.len()).map(address)
     }
 
-    /// Five minutes pass: that many changes of ports a host, restarts once a month, other firewall rules once a quarter. Whether
-    /// anything is different now.
-    pub(crate) fn change(&mut self, changes: f64) -> bool {
-        let mut different = false;
+    /// Five minutes pass: that many changes of ports a host, restarts once a month, other firewall rules once a quarter. The hosts
+    /// that are different now.
+    pub(crate) fn change(&mut self, changes: f64) -> BTreeSet<usize> {
+        let mut different = BTreeSet::new();
         for host in 0..self.hosts.len() {
             if self.chance(changes) {
                 let port = (self.next() % u64::from(self.ports)) as usize;
                 let states = [State::Open, State::Closed, State::Filtered];
                 let state = states[(self.next() % 3) as usize];
-                different |= self.hosts[host][port] != state;
-                self.changes += u64::from(self.hosts[host][port] != state);
-                self.hosts[host][port] = state;
+                if self.hosts[host][port] != state {
+                    self.hosts[host][port] = state;
+                    self.changes += 1;
+                    different.insert(host);
+                }
             }
             if self.down.contains(&host) || self.chance(1.0 / (288.0 * 30.0)) {
                 toggle(&mut self.down, host);
-                different = true;
+                different.insert(host);
             }
             if self.chance(1.0 / (288.0 * 90.0)) {
                 toggle(&mut self.walled, host);
-                different = true;
+                different.insert(host);
             }
         }
         different
@@ -79,19 +81,30 @@ impl Site {
         let mut scan = Scan::default();
         let settings = Settings { show: Show::ALL, ..Settings::default() };
         scan.add(Record::Scan(Box::new(Header { settings, coverage: plan.clone(), ..Header::default() })));
-        for host in 0..self.hosts.len() {
-            let Some(ports) = plan.ports(address(host)) else { continue };
-            for port in ports.runs().iter().flat_map(|&(first, last)| first..=last) {
-                let state = self.state(host, port);
-                let reason = ["syn-ack", "rst", "no-response"][state as usize].into();
-                let is_open = state == State::Open;
-                let (ttl, rtt_us) = (is_open.then_some(63), is_open.then_some(900 + u64::from(port)));
-                let verdict = Verdict { reason, ttl, rtt_us, ..Verdict::bare(address(host), port, state) };
-                scan.add(Record::Verdict(verdict));
-            }
-        }
+        (0..self.hosts.len()).for_each(|host| self.tell(host, plan, &mut scan));
         scan.add(Record::Summary(Box::new(Summary { outcome: "complete".into(), ..Summary::default() })));
         scan
+    }
+
+    /// A scan of the plan, made of the one before it: what it says of these hosts is not the same.
+    pub(crate) fn scan_again(&self, scan: &mut Scan, different: &BTreeSet<usize>) {
+        for &host in different {
+            scan.hosts.remove(&address(host));
+            self.tell(host, &self.plan, scan);
+        }
+    }
+
+    /// What a scan says of a host.
+    fn tell(&self, host: usize, plan: &Coverage, scan: &mut Scan) {
+        let Some(ports) = plan.ports(address(host)) else { return };
+        for port in ports.runs().iter().flat_map(|&(first, last)| first..=last) {
+            let state = self.state(host, port);
+            let reason = ["syn-ack", "rst", "no-response"][state as usize].into();
+            let is_open = state == State::Open;
+            let (ttl, rtt_us) = (is_open.then_some(63), is_open.then_some(900 + u64::from(port)));
+            let verdict = Verdict { reason, ttl, rtt_us, ..Verdict::bare(address(host), port, state) };
+            scan.add(Record::Verdict(verdict));
+        }
     }
 
     /// How many ports of hosts that are up are not what is known of them.

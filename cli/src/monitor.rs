@@ -19,13 +19,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use halfopen_monitor::Store;
 use halfopen_monitor::settings::Settings;
-use halfopen_monitor::store;
+use halfopen_monitor::{Store, store};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
+use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
+use crate::screen;
 
 /// Which database.
 #[derive(Debug, Args)]
@@ -82,6 +83,31 @@ pub(crate) fn check_host(store: &Store, host: IpAddr) -> Result<(), Failure> {
     let known = store::hosts(store.connection())?;
     let names = || Vec::from_iter(known.iter().map(IpAddr::to_string));
     if known.contains(&host) { Ok(()) } else { Err(unknown("watched host", &host.to_string(), &names())) }
+}
+
+/// So many rows are held at once.
+pub(crate) const PAGE: u32 = 1000;
+
+/// Prints what there is page by page, however much: between two of them the database is let go, so that a reader that takes
+/// its time keeps no log of the service from being cleared. How many rows there were.
+pub(crate) fn print_pages<T>(
+    mut page: impl FnMut() -> Result<Vec<T>, store::Error>,
+    text: impl Fn(&[T]) -> String,
+) -> Result<usize, Failure> {
+    let mut count = 0;
+    loop {
+        let rows = page()?;
+        if rows.is_empty() {
+            return Ok(count);
+        }
+        count += rows.len();
+        screen::print(&text(&rows)).map_err(failure::stdout)?;
+    }
+}
+
+/// A line of JSON each.
+pub(crate) fn json<T: Serialize>(rows: &[T]) -> String {
+    rows.iter().map(|row| serde_json::to_string(row).unwrap_or_default() + "\n").collect()
 }
 
 /// Where the database is if nobody says: the folder that systemd gives a service, else that of the user's state.

@@ -117,7 +117,14 @@ impl Agenda {
     /// Every group is due, whatever its schedule says.
     pub fn all(&mut self, now: Timestamp) {
         let names: Vec<_> = self.groups.keys().cloned().collect();
-        names.iter().for_each(|name| self.comes(name, Due { at: now, planned: now }, now));
+        names.iter().for_each(|name| self.at_once(name, now));
+    }
+
+    /// A group is due, whatever its schedule says; one that waits already goes on waiting.
+    pub fn at_once(&mut self, name: &str, now: Timestamp) {
+        if !matches!(self.activity(name), Activity::Waiting { .. }) {
+            self.comes(name, Due { at: now, planned: now }, now);
+        }
     }
 
     /// The scan of a group is over, however it ended.
@@ -170,6 +177,9 @@ impl Agenda {
     /// A clock that was set back would have everything wait for what it has shown before.
     fn look_at_the_clock(&mut self, now: Timestamp) {
         let was = std::mem::replace(&mut self.seen, now);
+        if let Some(leap) = leap(was, now) {
+            self.groups.values_mut().for_each(|entry| entry.activity = entry.activity.waiting_later(leap));
+        }
         if now >= was {
             return;
         }
@@ -214,6 +224,14 @@ impl Agenda {
     }
 }
 
+/// Whoever is at work looks at the clock more often than that: if more time has passed, it was set, or the machine slept.
+const LONGEST_LOOK: SignedDuration = SignedDuration::from_secs(60);
+
+/// By how much the clock was set forward, as far as can be told.
+pub(crate) fn leap(was: Timestamp, now: Timestamp) -> Option<SignedDuration> {
+    Some(now.duration_since(was)).filter(|passed| *passed > LONGEST_LOOK)
+}
+
 impl Entry {
     fn begin(&mut self, now: Timestamp, seed: u64) {
         let waited = matches!(self.activity, Activity::Waiting { since } if since < now);
@@ -232,6 +250,14 @@ impl Entry {
 }
 
 impl Activity {
+    /// Nobody has waited while the clock leapt.
+    fn waiting_later(self, leap: SignedDuration) -> Activity {
+        match self {
+            Activity::Waiting { since } => Activity::Waiting { since: since + leap },
+            other => other,
+        }
+    }
+
     /// Nothing has begun in the future.
     fn no_later_than(self, now: Timestamp) -> Activity {
         match self {
@@ -372,6 +398,27 @@ mod tests {
                 assert!((59..=62).contains(&after), "{step}: {after}");
             }
         }
+    }
+
+    #[test]
+    fn nobody_is_late_because_the_clock_was_set_forward() {
+        let mut agenda = agenda([every("a", 3600), every("b", 120)], 1);
+        agenda.due(at(0));
+        for second in 7200..7320 {
+            agenda.due(at(second));
+            assert_eq!(agenda.late(at(second)), [], "{second}");
+        }
+        agenda.due(at(7321));
+        assert_eq!(agenda.late(at(7321)).len(), 1);
+    }
+
+    #[test]
+    fn what_is_to_be_at_once_waits_once() {
+        let mut agenda = agenda([("a".into(), Schedule::every(Duration::from_secs(60)), Some(at(-20)))], 1);
+        assert_eq!(agenda.due(at(0)), [""; 0]);
+        agenda.at_once("a", at(0));
+        agenda.all(at(0));
+        assert_eq!((agenda.due(at(0)), agenda.skipped()), (vec!["a".into()], vec![]));
     }
 
     #[test]

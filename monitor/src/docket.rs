@@ -1,7 +1,6 @@
 //! The incidents that are going on: opened once a cause, brought up to date, resolved. Each step is written with the event
 //! that says so, in the transaction of whatever it follows from, and noted for those who are to be told.
 
-use halfopen_results::record::State;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
@@ -25,48 +24,45 @@ impl Notice {
     }
 }
 
-/// Incidents under way, in a transaction.
+/// Incidents under way, in a transaction. Each is looked up in the database when it is asked for: thousands may be open that
+/// nobody has ever resolved, and a step is about a few.
 #[derive(Debug)]
 pub struct Docket<'a> {
     connection: &'a Connection,
     now: Timestamp,
-    open: Vec<Incident>,
     notices: Vec<Notice>,
 }
 
 impl<'a> Docket<'a> {
     /// As the database has it.
-    pub fn new(connection: &'a Connection, now: Timestamp) -> Result<Docket<'a>, Error> {
-        let open = store::open_incidents(connection)?;
-        Ok(Docket { connection, now, open, notices: Vec::new() })
+    pub fn new(connection: &'a Connection, now: Timestamp) -> Docket<'a> {
+        Docket { connection, now, notices: Vec::new() }
     }
 
-    /// What is going on.
-    pub fn going_on(&self) -> &[Incident] {
-        &self.open
+    /// The open incidents of a group that are about one of these, the oldest first.
+    pub fn about(&self, group: &str, triggers: &[Trigger]) -> Result<Vec<Incident>, Error> {
+        store::open_about(self.connection, group, triggers)
     }
 
     /// The open incident of a cause.
-    pub fn of_cause(&self, cause: &str) -> Option<&Incident> {
-        self.open.iter().find(|incident| incident.cause == cause)
+    pub fn of_cause(&self, cause: &str) -> Result<Option<Incident>, Error> {
+        store::open_of_cause(self.connection, cause)
     }
 
     /// An incident begins, unless one of its cause is going on.
     pub fn begin(&mut self, mut incident: Incident) -> Result<(), Error> {
-        if self.of_cause(&incident.cause).is_some() {
+        if self.of_cause(&incident.cause)?.is_some() {
             return Ok(());
         }
         store::insert(self.connection, &mut incident)?;
-        self.open.push(incident.clone());
         self.say(incident, Occasion::Opened, |incident| Happening::IncidentOpened { incident })
     }
 
     /// More is known of an incident.
     pub fn revise(&mut self, cause: &str, change: impl FnOnce(&mut Incident)) -> Result<(), Error> {
-        let Some(at) = self.open.iter().position(|incident| incident.cause == cause) else { return Ok(()) };
-        let before = self.open[at].clone();
-        change(&mut self.open[at]);
-        let incident = self.open[at].clone();
+        let Some(before) = self.of_cause(cause)? else { return Ok(()) };
+        let mut incident = before.clone();
+        change(&mut incident);
         if incident == before {
             return Ok(());
         }
@@ -82,9 +78,9 @@ impl<'a> Docket<'a> {
 
     /// What is known of it now, that is no news.
     pub fn restate(&mut self, cause: &str, change: impl FnOnce(&mut Incident)) -> Result<(), Error> {
-        let Some(at) = self.open.iter().position(|incident| incident.cause == cause) else { return Ok(()) };
-        change(&mut self.open[at]);
-        store::update(self.connection, &self.open[at])
+        let Some(mut incident) = self.of_cause(cause)? else { return Ok(()) };
+        change(&mut incident);
+        store::update(self.connection, &incident)
     }
 
     /// It goes on as part of another: people are not told of its end by itself.
@@ -110,9 +106,8 @@ impl<'a> Docket<'a> {
 
     /// Nobody is told of it before then.
     pub fn mute(&mut self, id: IncidentId, until: Timestamp, by: &str) -> Result<bool, Error> {
-        let Some(at) = self.open.iter().position(|incident| incident.id == id) else { return Ok(false) };
-        (self.open[at].muted_until, self.open[at].muted_by) = (Some(until), Some(by.to_owned()));
-        let incident = self.open[at].clone();
+        let Some(mut incident) = self.open(id)? else { return Ok(false) };
+        (incident.muted_until, incident.muted_by) = (Some(until), Some(by.to_owned()));
         store::update(self.connection, &incident)?;
         let happening = Happening::IncidentMuted { incident: Box::new(incident.clone()) };
         store::append(self.connection, self.now, Some(&incident.group), &happening)?;
@@ -121,13 +116,17 @@ impl<'a> Docket<'a> {
 
     /// Somebody says that it is over, or that things are to be as they are now.
     pub fn settle(&mut self, id: IncidentId, why: &str) -> Result<bool, Error> {
-        let cause = self.open.iter().find(|incident| incident.id == id).map(|incident| incident.cause.clone());
-        cause.map(|cause| self.resolve(&cause, why)).transpose().map(|done| done.is_some())
+        let Some(incident) = self.open(id)? else { return Ok(false) };
+        self.resolve(&incident.cause, why).map(|()| true)
     }
 
     /// Who may be told what, in order.
     pub fn notices(self) -> Vec<Notice> {
         self.notices
+    }
+
+    fn open(&self, id: IncidentId) -> Result<Option<Incident>, Error> {
+        Ok(store::find(self.connection, id)?.filter(Incident::is_open))
     }
 
     fn amend(
@@ -137,17 +136,15 @@ impl<'a> Docket<'a> {
         happening: fn(Box<Incident>) -> Happening,
         change: impl FnOnce(&mut Incident),
     ) -> Result<bool, Error> {
-        let Some(at) = self.open.iter().position(|incident| incident.id == id) else { return Ok(false) };
-        change(&mut self.open[at]);
-        let incident = self.open[at].clone();
+        let Some(mut incident) = self.open(id)? else { return Ok(false) };
+        change(&mut incident);
         store::update(self.connection, &incident)?;
         self.say(incident, occasion, happening)?;
         Ok(true)
     }
 
     fn take(&mut self, cause: &str, why: &str) -> Result<Option<Incident>, Error> {
-        let Some(at) = self.open.iter().position(|incident| incident.cause == cause) else { return Ok(None) };
-        let mut incident = self.open.remove(at);
+        let Some(mut incident) = self.of_cause(cause)? else { return Ok(None) };
         incident.resolved = Some(self.now);
         incident.resolution = Some(why.to_owned());
         store::update(self.connection, &incident)?;
@@ -231,12 +228,6 @@ impl Incident {
         self.marks = marks;
         self
     }
-
-    /// Whether all that became different is again what it was.
-    pub fn is_reverted(&self, state: impl Fn(crate::Endpoint) -> Option<State>) -> bool {
-        !self.changes.is_empty()
-            && self.changes.iter().all(|change| change.was.is_some() && state(change.endpoint) == change.was)
-    }
 }
 
 #[cfg(test)]
@@ -256,7 +247,7 @@ mod tests {
     #[test]
     fn an_incident_is_told_once_and_resolved_with_a_reason() {
         let store = Store::in_memory().unwrap();
-        let mut docket = Docket::new(store.connection(), at(2)).unwrap();
+        let mut docket = Docket::new(store.connection(), at(2));
         docket.begin(incident("a")).unwrap();
         docket.begin(incident("a")).unwrap();
         docket.revise("a", |_| {}).unwrap();
@@ -278,19 +269,19 @@ mod tests {
     #[test]
     fn what_becomes_part_of_another_is_not_told() {
         let store = Store::in_memory().unwrap();
-        let mut docket = Docket::new(store.connection(), at(2)).unwrap();
+        let mut docket = Docket::new(store.connection(), at(2));
         docket.begin(incident("a")).unwrap();
         docket.absorb("a", "b").unwrap();
-        assert!(docket.going_on().is_empty());
+        assert!(store::open_incidents(store.connection()).unwrap().is_empty());
         assert_eq!(docket.notices().len(), 1);
     }
 
     #[test]
     fn people_acknowledge_mute_and_settle_by_number() {
         let store = Store::in_memory().unwrap();
-        let mut docket = Docket::new(store.connection(), at(2)).unwrap();
+        let mut docket = Docket::new(store.connection(), at(2));
         docket.begin(incident("a")).unwrap();
-        let id = docket.going_on()[0].id;
+        let id = docket.of_cause("a").unwrap().unwrap().id;
         assert!(docket.acknowledge(id, "somebody", "looking").unwrap());
         assert!(docket.mute(id, at(99), "somebody").unwrap());
         assert!(docket.settle(id, "accepted").unwrap());

@@ -91,6 +91,10 @@ pub struct Watch {
     unjudged: BTreeSet<String>,
     /// and when an exception begins to end, or ends, so that all must.
     turns: Option<Timestamp>,
+    /// For how long each group has not been scanned, as far as somebody has looked at the clock meanwhile,
+    unscanned: BTreeMap<String, Duration>,
+    /// and when that was last.
+    looked: Option<Timestamp>,
     /// What the history has come to: its clock never goes back, whatever the machine's does. What is told and asked again goes by
     /// the machine's, as do those who wait for it.
     last: Timestamp,
@@ -98,6 +102,10 @@ pub struct Watch {
     /// Settings may have changed while nobody watched.
     is_new: bool,
 }
+
+/// Whoever is at work looks at the clock more often. If more time has passed, the clock was set or the machine slept: no scan
+/// could have been made in that time.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -139,6 +147,8 @@ impl Watch {
             told,
             unjudged,
             turns,
+            unscanned: BTreeMap::new(),
+            looked: None,
             last,
             requests,
             is_new: true,
@@ -197,6 +207,14 @@ impl Watch {
         &self.known
     }
 
+    /// Groups in which something looked different, and it is not sure yet.
+    pub fn undecided(&self) -> Vec<String> {
+        let is_undecided = |(name, watched): &(&String, &Watched)| {
+            self.memories.get(*name).is_some_and(|memory| memory.is_undecided(&watched.detection))
+        };
+        self.groups.iter().filter(is_undecided).map(|(name, _)| name.clone()).collect()
+    }
+
     /// A request for a regular scan.
     pub fn regular(&mut self, group: &str, now: Timestamp) -> Request {
         let (group, targets) = (group.to_owned(), Coverage::default());
@@ -230,6 +248,7 @@ impl Watch {
             self.unwatch_all_but(&groups, now)?;
         }
         self.turn(now);
+        self.look_at_the_clock(now);
         for group in self.groups.keys().cloned().collect::<Vec<_>>() {
             let done = self.pass_time(&group, now);
             self.or_recall(done)?;
@@ -255,13 +274,14 @@ impl Watch {
             is_deferred: self.surroundings.is_in_maintenance(&request.group, wall),
             known: &mut self.known,
             memory: self.memories.entry(request.group.clone()).or_default(),
-            docket: Docket::new(&transaction, now)?,
+            docket: Docket::new(&transaction, now),
             connection: &transaction,
             now,
             policy: self.policy.as_ref(),
             told: &mut self.told,
             fresh: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
+            is_different: false,
         };
         match request.purpose {
             Purpose::Regular => {
@@ -272,14 +292,15 @@ impl Watch {
             }
             Purpose::Confirmation => step.memory.confirmation(step.known, &snapshot, now),
         }
+        let covered = self.coverages.get(&request.group).cloned().unwrap_or_default();
         let questions =
-            step.memory.is_undecided(step.settings).then(|| step.memory.questions(step.known, step.settings));
+            step.memory.is_undecided(step.settings).then(|| step.memory.questions(step.known, &covered, step.settings));
         if questions.is_none() {
-            let covered = self.coverages.get(&request.group).cloned().unwrap_or_default();
             step.conclude(&snapshot, &covered)?;
-            if self.judges {
-                step.comply(&self.coverages)?;
-            }
+        }
+        step.compare_with_before()?;
+        if questions.is_none() && self.judges {
+            step.comply(&self.coverages)?;
         }
         step.memory.has_baseline |= snapshot.complete;
         store::remember(&transaction, &memory_name(&request.group), step.memory)?;
@@ -289,6 +310,9 @@ impl Watch {
         let notices = step.docket.notices();
         self.surroundings.announce(&transaction, &notices, wall)?;
         transaction.commit()?;
+        if snapshot.complete && request.purpose == Purpose::Regular {
+            self.unscanned.remove(&request.group);
+        }
         let not_before = wall + watched.detection.confirm_every;
         Ok(questions.map(|targets| {
             self.requests = number;
@@ -311,8 +335,8 @@ impl Watch {
         let memory = self.memories.entry(group.clone()).or_default();
         memory.failures += 1;
         let since = *memory.failing_since.get_or_insert(started);
-        let mut docket = Docket::new(&transaction, now)?;
-        if memory.failures >= watched.detection.fail_after && docket.of_cause(&cause_of_silence(group)).is_none() {
+        let mut docket = Docket::new(&transaction, now);
+        if memory.failures >= watched.detection.fail_after && docket.of_cause(&cause_of_silence(group))?.is_none() {
             let cause = format!("scan/{group}");
             let (trigger, severity) = if is_offline(error) {
                 (Trigger::ScannerOffline, Severity::Critical)
@@ -330,15 +354,16 @@ impl Watch {
         let now = self.later(wall);
         let (watched, is_deferred) = (&self.groups[group], self.surroundings.is_in_maintenance(group, wall));
         let Some(memory) = self.memories.get_mut(group) else { return Ok(()) };
-        let late = |last: Timestamp| watched.late_after.is_some_and(|late| now >= last + late);
-        let is_late = memory.last_success.is_some_and(late) && memory.failures == 0;
+        let unscanned = self.unscanned.get(group).copied().unwrap_or_default();
+        let is_late = watched.late_after.is_some_and(|late| unscanned >= late);
+        let is_late = is_late && memory.last_success.is_some() && memory.failures == 0;
         let settles = !is_deferred && memory.has_deferred();
         let judges = self.judges && !is_deferred && self.unjudged.contains(group);
         if !is_late && !settles && !judges {
             return Ok(());
         }
         let transaction = self.store.transaction()?;
-        let docket = Docket::new(&transaction, now)?;
+        let docket = Docket::new(&transaction, now);
         let (settings, zone, connection) = (&watched.detection, &self.zone, &*transaction);
         let (policy, told, known) = (self.policy.as_ref(), &mut self.told, &mut self.known);
         let (fresh, elsewhere) = Default::default();
@@ -356,6 +381,7 @@ impl Watch {
             told,
             fresh,
             elsewhere,
+            is_different: false,
         };
         if is_late {
             step.late()?;
@@ -371,6 +397,16 @@ impl Watch {
         transaction.commit()?;
         self.unjudged.retain(|name| name != group || !judges);
         Ok(())
+    }
+
+    /// A clock that was set says nothing of how long a group has not been scanned.
+    fn look_at_the_clock(&mut self, wall: Timestamp) {
+        let passed =
+            self.looked.map_or(Duration::ZERO, |looked| wall.duration_since(looked).try_into().unwrap_or_default());
+        self.looked = Some(wall);
+        for group in self.groups.keys() {
+            *self.unscanned.entry(group.clone()).or_default() += passed.min(LONGEST_LOOK);
+        }
     }
 
     /// Exceptions end, and begin to end, without a scan.
@@ -410,10 +446,9 @@ impl Watch {
         let transaction = self.store.transaction()?;
         let covered = self.coverages.remove(group).unwrap_or_default();
         forget(&transaction, &mut self.known, &covered, &self.coverages, now)?;
-        let mut docket = Docket::new(&transaction, now)?;
-        let causes = docket.going_on().iter().filter(|incident| incident.group == group);
-        for cause in causes.map(|incident| incident.cause.clone()).collect::<Vec<_>>() {
-            docket.resolve(&cause, "the group is not watched any more")?;
+        let mut docket = Docket::new(&transaction, now);
+        for incident in docket.about(group, &Trigger::ALL)? {
+            docket.resolve(&incident.cause, "the group is not watched any more")?;
         }
         store::remember_coverage(&transaction, group, &Coverage::default())?;
         store::remember(&transaction, &memory_name(group), &Memory::default())?;

@@ -163,11 +163,11 @@ const UNSAID: &str = "does not say what it covered, nor whether it is whole";
 impl<'a> View<'a> {
     /// Of a scan.
     pub fn new(scan: &'a Scan) -> View<'a> {
-        let shown = |state| state == State::Open || scan.count(state) > 0;
-        let [open, closed, filtered] = State::ALL.map(shown);
-        let unsaid = Show { open, closed, filtered, down: false };
         let Some(header) = &scan.header else {
-            return View { scan, covers: Covers::Findings(UNSAID), show: unsaid, accounted: BTreeSet::new() };
+            let shown = |state| state == State::Open || scan.count(state) > 0;
+            let [open, closed, filtered] = State::ALL.map(shown);
+            let show = Show { open, closed, filtered, down: false };
+            return View { scan, covers: Covers::Findings(UNSAID), show, accounted: BTreeSet::new() };
         };
         let covers = match &scan.summary {
             _ if header.settings.filter.is_some() => Covers::Findings("was filtered"),

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use clap::Args;
-use halfopen_monitor::Store;
 use halfopen_monitor::store::{self, Event, Happening, Selection};
+use halfopen_monitor::{Store, Subscription};
 use halfopen_services::tcp_name;
 use jiff::Timestamp;
 
-use super::{StoreArgs, check_host, moment, shown, unknown};
+use super::{StoreArgs, check_host, json, moment, print_pages, shown, unknown};
 use crate::failure::{self, DONE, Failure};
 use crate::screen;
 
@@ -61,13 +61,20 @@ pub(crate) fn run(args: &ChangesArgs) -> Result<u8, Failure> {
         changes: true,
         ..Selection::default()
     };
-    let events = store::events(store.connection(), &wanted)?;
-    let printed = match () {
-        () if args.json => events.iter().map(|event| serde_json::to_string(event).unwrap_or_default() + "\n").collect(),
-        () if args.csv => csv(&events),
-        () => text(&events, args.since),
+    let mut changes = Subscription::new(store, wanted);
+    if args.csv {
+        screen::print(CSV_HEADER).map_err(failure::stdout)?;
+    }
+    let form = match () {
+        () if args.json => json,
+        () if args.csv => csv,
+        () => text,
     };
-    screen::print(&printed).map_err(failure::stdout)?;
+    let count = print_pages(|| changes.poll(), form)?;
+    if count == 0 && !args.json && !args.csv {
+        let nothing = format!("nothing changed since {}\n", shown(args.since));
+        screen::print(&nothing).map_err(failure::stdout)?;
+    }
     Ok(DONE)
 }
 
@@ -76,14 +83,11 @@ fn check_group(store: &Store, name: &str) -> Result<(), Failure> {
     if known.iter().any(|group| group == name) { Ok(()) } else { Err(unknown("group", name, &known)) }
 }
 
-fn text(events: &[Event], since: Timestamp) -> String {
+fn text(events: &[Event]) -> String {
     let mut out = String::new();
     for event in events {
         let group = event.group.as_deref().unwrap_or_default();
         let _ = writeln!(out, "{}  {group:<12}  {}", shown(event.since()), words(&event.what));
-    }
-    if events.is_empty() {
-        let _ = writeln!(out, "nothing changed since {}", shown(since));
     }
     out
 }
@@ -108,8 +112,10 @@ fn words(what: &Happening) -> String {
     }
 }
 
+const CSV_HEADER: &str = "time,group,type,host,port,was,is\n";
+
 fn csv(events: &[Event]) -> String {
-    let mut out = String::from("time,group,type,host,port,was,is\n");
+    let mut out = String::new();
     for event in events {
         let (Event { group, what, .. }, time) = (event, event.since());
         let (host, name) = (what.host().map(|host| host.to_string()).unwrap_or_default(), what.name());

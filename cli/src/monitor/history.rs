@@ -10,7 +10,7 @@ use halfopen_services::tcp_name;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{StoreArgs, check_host, moment, shown};
+use super::{PAGE, StoreArgs, check_host, json, moment, print_pages, shown};
 use crate::failure::{self, DONE, Failure};
 use crate::screen;
 
@@ -66,16 +66,31 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<u8, Failure> {
     let Subject { host, port } = args.subject;
     check_host(&store, host)?;
     let since = args.since.unwrap_or(Timestamp::MIN);
-    let ports = store::history(store.connection(), host, port, since)?;
-    let hosts = store::presences(store.connection(), host)?;
-    let hosts = hosts.into_iter().filter(|presence| presence.until.is_none_or(|until| until > since));
-    let lines: Vec<Line> = hosts.map(Line::Host).chain(ports.into_iter().map(Line::Ports)).collect();
-    let printed = match () {
-        () if args.json => lines.iter().map(|line| serde_json::to_string(line).unwrap_or_default() + "\n").collect(),
-        () if args.csv => csv(&lines),
-        () => text(&lines, args.subject),
+    if args.csv {
+        screen::print(CSV_HEADER).map_err(failure::stdout)?;
+    }
+    let form = match () {
+        () if args.json => json,
+        () if args.csv => csv,
+        () => text,
     };
-    screen::print(&printed).map_err(failure::stdout)?;
+    let mut hosts = store::presences(store.connection(), host)?;
+    hosts.retain(|presence| presence.until.is_none_or(|until| until > since));
+    let mut hosts: Vec<Line> = hosts.into_iter().map(Line::Host).collect();
+    let mut last = None;
+    let page = || {
+        if !hosts.is_empty() {
+            return Ok(std::mem::take(&mut hosts));
+        }
+        let ports = store::history_after(store.connection(), host, port, since, last.as_ref(), PAGE)?;
+        last = ports.last().cloned().or(last.take());
+        Ok(ports.into_iter().map(Line::Ports).collect())
+    };
+    let count = print_pages(page, form)?;
+    if count == 0 && !args.json && !args.csv {
+        let port = port.map_or_else(String::new, |port| format!(", tcp/{port}"));
+        screen::print(&format!("nothing is known of {host}{port} for that time\n")).map_err(failure::stdout)?;
+    }
     Ok(DONE)
 }
 
@@ -86,11 +101,7 @@ fn subject(text: &str) -> Result<Subject, String> {
     subject.ok_or_else(|| "expected an address such as 192.0.2.7, perhaps with a port: 192.0.2.7:443".into())
 }
 
-fn text(lines: &[Line], Subject { host, port }: Subject) -> String {
-    if lines.is_empty() {
-        let port = port.map_or_else(String::new, |port| format!(", tcp/{port}"));
-        return format!("nothing is known of {host}{port} for that time\n");
-    }
+fn text(lines: &[Line]) -> String {
     let mut out = String::new();
     for line in lines {
         let (what, state, since, until, why) = match line {
@@ -119,8 +130,10 @@ fn why(past: &Past) -> String {
     format!("{}{ttl}{rtt}", past.reason)
 }
 
+const CSV_HEADER: &str = "host,protocol,first,last,state,reason,ttl,rtt_us,since,until\n";
+
 fn csv(lines: &[Line]) -> String {
-    let mut out = String::from("host,protocol,first,last,state,reason,ttl,rtt_us,since,until\n");
+    let mut out = String::new();
     let or_nothing = |it: Option<String>| it.unwrap_or_default();
     for line in lines {
         let _ = match line {

@@ -15,7 +15,7 @@ use halfopen_monitor::store;
 use halfopen_monitor::wording::{said as said_by, title};
 use jiff::Timestamp;
 
-use super::{StoreArgs, moment, shown};
+use super::{PAGE, StoreArgs, json, moment, print_pages, shown};
 use crate::failure::{self, DONE, Failure};
 use crate::{screen, values};
 
@@ -136,17 +136,17 @@ const GOING_ON: u8 = super::watch::INCIDENTS;
 /// Lists them.
 pub(crate) fn run(args: &IncidentsArgs) -> Result<u8, Failure> {
     let store = args.store.read()?;
-    let incidents = match args.since {
-        Some(since) => store::latest(store.connection(), since)?,
-        None => store::open_incidents(store.connection())?,
+    let (mut last, mut is_calm) = (IncidentId(0), true);
+    let page = || {
+        let incidents = store::incidents_after(store.connection(), last, args.since, PAGE)?;
+        is_calm &= !incidents.iter().any(Incident::is_open);
+        last = incidents.last().map_or(last, |incident| incident.id);
+        Ok(incidents)
     };
-    let is_calm = !incidents.iter().any(Incident::is_open);
-    let printed = if args.json {
-        incidents.iter().map(|incident| serde_json::to_string(incident).unwrap_or_default() + "\n").collect()
-    } else {
-        text(&incidents, Timestamp::now())
-    };
-    screen::print(&printed).map_err(failure::stdout)?;
+    let count = print_pages(page, if args.json { json } else { |page: &[Incident]| text(page, Timestamp::now()) })?;
+    if count == 0 && !args.json {
+        screen::print("nothing is going on\n").map_err(failure::stdout)?;
+    }
     Ok(if is_calm { DONE } else { GOING_ON })
 }
 
@@ -211,8 +211,9 @@ fn said(
 ) -> Result<u8, Failure> {
     let mut store = store.write()?;
     let transaction = store.transaction()?;
-    let mut docket = Docket::new(&transaction, Timestamp::now())?;
-    let ids = numbers.iter().map(|numbers| numbers.among(docket.going_on())).collect::<Result<Vec<_>, _>>()?;
+    let open = store::open_incidents(&transaction)?;
+    let mut docket = Docket::new(&transaction, Timestamp::now());
+    let ids = numbers.iter().map(|numbers| numbers.among(&open)).collect::<Result<Vec<_>, _>>()?;
     for id in ids.into_iter().flatten().collect::<BTreeSet<_>>() {
         if !does(&mut docket, id)? {
             let known = store::find(&transaction, id)?;
@@ -253,7 +254,7 @@ fn text(incidents: &[Incident], now: Timestamp) -> String {
             remarks(incident, muted),
         );
     }
-    if incidents.is_empty() { "nothing is going on\n".into() } else { out }
+    out
 }
 
 /// ` (muted until 2026-01-31 12:00:00 by kim; in hand: alex, looking into it)`.

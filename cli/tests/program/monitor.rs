@@ -32,7 +32,7 @@ fn database(folder: &Path) -> String {
     store::write_runs(&transaction, host, &cut, second).unwrap();
     let change = PortChange { endpoint: Endpoint::tcp(host, 23), was: Some(State::Closed), is: State::Open };
     store::append(&transaction, second, Some("dmz"), &Happening::Port { change, since: Some(second) }).unwrap();
-    let mut docket = Docket::new(&transaction, second).unwrap();
+    let mut docket = Docket::new(&transaction, second);
     let (trigger, severity, cause) = (Trigger::Opened, Severity::Critical, "port".to_owned());
     let draft = Draft { group: "dmz", trigger, cause, severity, since: second };
     docket.begin(draft.at(second).about(vec![change])).unwrap();
@@ -127,6 +127,35 @@ fn changes_and_events_are_found() {
     assert!(lines(&format!("events --since 2026-02-01 --db {db}")).is_empty());
 }
 
+/// More than is read at once.
+#[test]
+fn what_is_much_is_listed_to_its_end_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(folder.path());
+    let mut store = Store::existing(Path::new(&db)).unwrap();
+    let transaction = store.transaction().unwrap();
+    let (host, mut ledger) = (HOST.parse().unwrap(), Ledger::default());
+    let (trigger, severity) = (Trigger::Opened, Severity::Warning);
+    for number in 0..1002 {
+        let now = Timestamp::from_second(1_800_000_000 + i64::from(number)).unwrap();
+        let state = if number % 2 == 0 { State::Open } else { State::Closed };
+        let fact = Fact { state, reason: "x".into(), ttl: None, rtt_us: None };
+        store::write_runs(&transaction, host, &ledger.set(99, 99, Some(fact), now), now).unwrap();
+        let change = PortChange { endpoint: Endpoint::tcp(host, 99), was: None, is: state };
+        store::append(&transaction, now, Some("dmz"), &Happening::Port { change, since: None }).unwrap();
+        let draft = Draft { group: "dmz", trigger, cause: number.to_string(), severity, since: now };
+        Docket::new(&transaction, now).begin(draft.at(now)).unwrap();
+    }
+    transaction.commit().unwrap();
+    let count = |line: &str| lines(&format!("{line} --json --db {db}")).len();
+    assert_eq!(count("incidents"), 1003);
+    assert_eq!(count("changes --since 2026-01-01"), 1003);
+    assert_eq!((count(&format!("history {HOST}:99")), count(&format!("history {HOST}"))), (1003, 1003 + 4));
+    let csv = text(&run(&format!("history {HOST}:99 --csv --db {db}")).stdout);
+    assert_eq!(csv.lines().filter(|line| line.starts_with("host,")).count(), 1);
+    assert_eq!(csv.lines().collect::<std::collections::BTreeSet<_>>().len(), 1 + 1003);
+}
+
 #[test]
 fn events_are_followed_as_they_happen() {
     use std::io::{BufRead, BufReader};
@@ -188,7 +217,7 @@ fn several_incidents_are_spoken_of_at_once_or_none_of_them() {
     let mut store = Store::existing(Path::new(&db)).unwrap();
     let transaction = store.transaction().unwrap();
     let now = Timestamp::now();
-    let mut docket = Docket::new(&transaction, now).unwrap();
+    let mut docket = Docket::new(&transaction, now);
     for cause in ["second", "third", "fourth"] {
         let (trigger, severity, cause) = (Trigger::Opened, Severity::Warning, cause.to_owned());
         docket.begin(Draft { group: "dmz", trigger, cause, severity, since: now }.at(now)).unwrap();

@@ -552,7 +552,7 @@ mod tests {
             let mut bench = Bench::with(channel);
             let one = bench.begun(1);
             bench.announce(&one, Occasion::Opened, false, "2026-03-01T12:00:00Z");
-            let mut docket = Docket::new(bench.store.connection(), noon()).unwrap();
+            let mut docket = Docket::new(bench.store.connection(), noon());
             docket.absorb(&one[0].cause, "a port that keeps changing").unwrap();
             assert!(docket.notices().is_empty());
             let over = bench.tick(false, "2026-03-01T12:01:00Z");
@@ -656,7 +656,7 @@ mod tests {
                             bench.announce(&ended, Occasion::Resolved, quiet, &now);
                         }
                         2 => {
-                            let mut docket = Docket::new(bench.store.connection(), at(&now)).unwrap();
+                            let mut docket = Docket::new(bench.store.connection(), at(&now));
                             open.drain(..some).for_each(|incident| docket.absorb(&incident.cause, "another").unwrap());
                         }
                         3 => open.iter_mut().take(some).for_each(|incident| {

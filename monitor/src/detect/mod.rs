@@ -35,6 +35,9 @@ pub struct Memory {
     silent: BTreeMap<IpAddr, Sights>,
     /// How often it was asked again since all was decided.
     rounds: u8,
+    /// Whether the last of these said nothing: not even hosts answered that are not in question.
+    #[serde(default)]
+    is_cut_off: bool,
     /// Ports that changed in the last 21 scans.
     flaps: BTreeMap<Endpoint, Flap>,
     /// Scans that failed in a row.
@@ -95,8 +98,13 @@ pub struct Findings {
 /// A round of confirmation asks no oftener than that: what does not stay the same so long is none of both.
 const MOST_ROUNDS: u8 = 10;
 
-/// Of a host that seems silent, so many of the ports that answered are asked again.
-const VITAL_PORTS: usize = 16;
+/// Of a host that seems silent, so many of the ports that answered are asked again: it may come back with fewer services.
+const VITAL_PORTS: usize = 4;
+/// Of one whose ports seem to have changed, one that keeps still: does it answer, the host is there.
+const STEADY_PORTS: usize = 1;
+/// So many hosts that are not in question are asked beside those that are: does none answer, it is the way that is cut. One
+/// alone might go down in that very moment.
+const CONTROLS: usize = 3;
 
 impl Memory {
     /// Whether something must be asked again before anything is said.
@@ -130,6 +138,10 @@ impl Memory {
     /// Takes what a scan of the suspects alone saw.
     pub fn confirmation(&mut self, known: &Known, snapshot: &Snapshot, now: Timestamp) {
         self.rounds += 1;
+        self.is_cut_off = !snapshot.complete || self.is_way_cut(known, snapshot);
+        if self.is_cut_off {
+            return;
+        }
         for (endpoint, suspicion) in &mut self.suspected {
             let was = known.get(&endpoint.address).and_then(|host| host.tcp.at(endpoint.port.number));
             let Some(fact) = snapshot.fact(endpoint.address, endpoint.port.number) else { continue };
@@ -145,23 +157,64 @@ impl Memory {
         }
     }
 
-    /// What must be asked again: the suspects, and with them ports that tell whether the host is there at all.
-    pub fn questions(&self, known: &Known, settings: &Detection) -> Coverage {
+    /// What must be asked again, of what the group's scans cover: the suspects, and with them ports that tell whether the host is
+    /// there at all, and whether the way is.
+    pub fn questions(&self, known: &Known, covered: &Coverage, settings: &Detection) -> Coverage {
         let open_questions = self.suspected.iter().filter(|(_, suspicion)| suspicion.is_open_question(settings));
-        let ports = open_questions.map(|(endpoint, _)| (endpoint.address, endpoint.port.number));
+        let suspects: BTreeSet<(IpAddr, u16)> =
+            open_questions.map(|(endpoint, _)| (endpoint.address, endpoint.port.number)).collect();
         let hosts: BTreeSet<IpAddr> =
-            ports.clone().map(|(address, _)| address).chain(self.silent.keys().copied()).collect();
-        let vital = hosts.into_iter().filter_map(|address| Some((address, known.get(&address)?)));
-        ports.chain(vital.flat_map(|(address, host)| vital_ports(host).map(move |port| (address, port)))).collect()
+            suspects.iter().map(|&(address, _)| address).chain(self.silent.keys().copied()).collect();
+        let vital = hosts.iter().flat_map(|&address| {
+            let number = if self.silent.contains_key(&address) { VITAL_PORTS } else { STEADY_PORTS };
+            let others = answering(known, covered, address).filter(|port| !suspects.contains(&(address, *port)));
+            others.take(number).map(move |port| (address, port)).collect::<Vec<_>>()
+        });
+        let controls = self.controls(known, covered, &hosts);
+        suspects.iter().copied().chain(vital).chain(controls).collect()
     }
 
-    /// All is decided: what is sure. Suspicions are forgotten.
+    /// A port each of a few hosts that are not in question, the nearest behind those that are, or before them.
+    fn controls<'a>(
+        &'a self,
+        known: &'a Known,
+        covered: &'a Coverage,
+        asked: &'a BTreeSet<IpAddr>,
+    ) -> impl Iterator<Item = (IpAddr, u16)> + 'a {
+        let near = asked.first().into_iter().flat_map(|&first| known.range(first..).chain(known.range(..first).rev()));
+        let steady = near.filter(|(address, host)| host.up && !self.is_in_question(**address));
+        let port = |(&address, _): (&IpAddr, &KnownHost)| Some((address, answering(known, covered, address).next()?));
+        steady.filter_map(port).take(CONTROLS)
+    }
+
+    /// Whether a host may have changed, or gone.
+    fn is_in_question(&self, address: IpAddr) -> bool {
+        let mut suspects = self.suspected.range(Endpoint::tcp(address, 0)..);
+        suspects.next().is_some_and(|(endpoint, _)| endpoint.address == address) || self.silent.contains_key(&address)
+    }
+
+    /// Whether none of the hosts answered that were asked and are not in question, if there are any.
+    fn is_way_cut(&self, known: &Known, snapshot: &Snapshot) -> bool {
+        let is_asked = |address: &IpAddr| snapshot.asked.ports(*address).is_some();
+        let mut controls =
+            known.keys().filter(|address| is_asked(address) && !self.is_in_question(**address)).peekable();
+        controls.peek().is_some() && !controls.any(|address| snapshot.hosts.contains_key(address))
+    }
+
+    /// All is decided that can be: what is sure. Suspicions are forgotten, but for those of which nothing could be heard: there the
+    /// next regular scan has its say.
     pub fn conclude(&mut self, known: &Known, settings: &Detection) -> Findings {
         let mut findings = Findings::default();
         self.rounds = 0;
+        let is_withheld = std::mem::take(&mut self.is_cut_off);
         let silent = std::mem::take(&mut self.silent);
         let is_down = |address: &IpAddr| silent.get(address).is_some_and(|sights| sights.count >= settings.down_after);
-        for (endpoint, Suspicion { fact, sights, is_refuted }) in std::mem::take(&mut self.suspected) {
+        for (endpoint, suspicion) in std::mem::take(&mut self.suspected) {
+            if is_withheld && suspicion.is_open_question(settings) {
+                self.suspected.insert(endpoint, suspicion);
+                continue;
+            }
+            let Suspicion { fact, sights, is_refuted } = suspicion;
             let was = known.get(&endpoint.address).and_then(|host| host.tcp.at(endpoint.port.number));
             let change = PortChange { endpoint, was: was.map(|run| run.fact.state), is: fact.state };
             let is_sure = !is_refuted && sights.count >= settings.sights(fact.state == State::Open);
@@ -176,6 +229,8 @@ impl Memory {
         }
         let down = silent.iter().filter(|(address, _)| is_down(address));
         findings.down = down.map(|(&address, sights)| (address, sights.since)).collect();
+        self.silent = silent;
+        self.silent.retain(|_, sights| is_withheld && sights.count < settings.down_after);
         findings
     }
 
@@ -256,19 +311,20 @@ fn differing(host: &KnownHost, seen: &Seen) -> Vec<(u16, Fact)> {
 /// The hosts that were asked at ports that used to answer, and are not heard.
 fn missed(known: &Known, snapshot: &Snapshot) -> Vec<IpAddr> {
     let is_missed = |(address, host): &(&IpAddr, &KnownHost)| {
-        let asked = || snapshot.asked.ports(**address);
         host.up
             && !snapshot.hosts.contains_key(address)
-            && asked().is_some_and(|ports| vital_ports(host).any(|port| ports.contains(port)))
+            && answering(known, &snapshot.asked, **address).next().is_some()
     };
     known.iter().filter(is_missed).map(|(&address, _)| address).collect()
 }
 
-/// Some ports by which a host shows that it is there: open ones first.
-fn vital_ports(host: &KnownHost) -> impl Iterator<Item = u16> + '_ {
-    let of = |state| host.tcp.runs().iter().filter(move |run| run.fact.state == state);
+/// The ports by which a host shows that it is there, of those that are covered: open ones first.
+fn answering<'a>(known: &'a Known, covered: &'a Coverage, address: IpAddr) -> impl Iterator<Item = u16> + 'a {
+    let runs = known.get(&address).map_or(&[][..], |host| host.tcp.runs());
+    let of = move |state| runs.iter().filter(move |run| run.fact.state == state);
     let ports = of(State::Open).chain(of(State::Closed)).flat_map(|run| run.first..=run.last);
-    ports.take(VITAL_PORTS)
+    let asked = covered.ports(address);
+    ports.filter(move |&port| asked.is_some_and(|asked| asked.contains(port)))
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ fn seen(hosts: &[(u8, &[State])]) -> Snapshot {
 }
 
 fn asked(memory: &Memory, known: &Known) -> Vec<(IpAddr, String)> {
-    let questions = memory.questions(known, &Detection::default());
+    let questions = memory.questions(known, &seen(&[]).asked, &Detection::default());
     questions.spans().iter().map(|span| (span.addresses.first(), span.ports.to_string())).collect()
 }
 
@@ -116,14 +116,45 @@ fn a_silent_host_is_a_matter_of_the_host() {
     let settings = Detection::default();
     let gone = seen(&[(2, &[OPEN])]);
     memory.regular(&before, &gone, &settings, at(10));
-    assert_eq!(asked(&memory, &before), [(host(1), "20-21".to_owned())]);
+    // 2 tells whether the way is there.
+    assert_eq!(asked(&memory, &before), [(host(1), "20-21".to_owned()), (host(2), "20".to_owned())]);
     for second in [12, 14] {
         assert!(memory.is_undecided(&settings));
-        memory.confirmation(&before, &seen(&[]), at(second));
+        memory.confirmation(&before, &gone, at(second));
     }
     let findings = memory.conclude(&before, &settings);
     assert_eq!(findings.down, [(host(1), at(10))]);
     assert!(findings.changes.is_empty() && findings.blinked.is_empty());
+}
+
+#[test]
+fn a_way_that_is_cut_while_something_is_confirmed_says_nothing_of_hosts() {
+    let before = known(&[(1, &[OPEN, OPEN]), (2, &[OPEN]), (3, &[CLOSED]), (4, &[SILENT, OPEN]), (5, &[OPEN])]);
+    let (mut memory, settings) = (Memory::default(), Detection::default());
+    let others: [(u8, &[State]); 4] = [(2, &[OPEN]), (3, &[CLOSED]), (4, &[SILENT, OPEN]), (5, &[OPEN])];
+    let suspicious = seen(&[(1, &[SILENT, OPEN]), others[0], others[1], others[2], others[3]]);
+    memory.regular(&before, &suspicious, &settings, at(10));
+    let (one, few) = ((host(1), "20-21".to_owned()), |last, port: &str| (host(last), port.to_owned()));
+    assert_eq!(asked(&memory, &before), [one.clone(), few(2, "20"), few(4, "21")], "of 2 and 3, and not of 5");
+    let nobody = seen(&[]);
+    while memory.is_undecided(&settings) {
+        memory.confirmation(&before, &nobody, at(12));
+    }
+    assert_eq!(memory.conclude(&before, &settings), Findings::default(), "nothing is sure, and nothing only blinked");
+    // The next regular scan is one sight more.
+    memory.regular(&before, &suspicious, &settings, at(300));
+    memory.confirmation(&before, &suspicious, at(302));
+    let findings = memory.conclude(&before, &settings);
+    assert_eq!((findings.changes[0].sights, findings.changes[0].since), (3, at(10)));
+    // A host is another matter than the way to all.
+    memory.regular(&before, &seen(&others), &settings, at(600));
+    assert_eq!(asked(&memory, &before)[..2], [one, few(2, "20")]);
+    memory.confirmation(&before, &nobody, at(602));
+    for second in [604, 606] {
+        assert!(memory.is_undecided(&settings));
+        memory.confirmation(&before, &seen(&others[1..2]), at(second));
+    }
+    assert_eq!(memory.conclude(&before, &settings).down, [(host(1), at(600))]);
 }
 
 #[test]

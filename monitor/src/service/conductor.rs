@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::journal::{Level, Line};
 use super::watching::Watching;
-use crate::agenda::Agenda;
+use crate::agenda::{self, Agenda};
 use crate::settings::{Settings, values};
 use crate::store;
 use crate::watch::{Outcome, Purpose, Request};
@@ -37,6 +37,8 @@ pub struct Conductor<W> {
 struct Underway {
     request: Request,
     began: Timestamp,
+    /// How much of the time since then has only been the clock's.
+    leapt: SignedDuration,
     scan: Scan,
 }
 
@@ -75,6 +77,9 @@ impl<W: Watching> Conductor<W> {
             tally: Tally::default(),
         };
         conductor.plan(settings, now)?;
+        // Only what a whole scan was about may be asked by itself, and this process has made none yet.
+        let undecided = conductor.watching.undecided();
+        undecided.iter().for_each(|group| conductor.agenda.at_once(group, now));
         Ok(conductor)
     }
 
@@ -123,7 +128,7 @@ impl<W: Watching> Conductor<W> {
 
     /// A scan is over.
     pub fn ended(&mut self, id: u64, failed: Option<String>, now: Timestamp) {
-        let Some(Underway { request, began, scan }) = self.underway.remove(&id) else { return };
+        let Some(Underway { request, began, scan, .. }) = self.underway.remove(&id) else { return };
         if request.purpose == Purpose::Regular {
             self.agenda.ended(&request.group);
         }
@@ -165,7 +170,7 @@ impl<W: Watching> Conductor<W> {
             let deadline = self.names.get(&underway.request.group).copied().unwrap_or_default();
             let most =
                 SignedDuration::try_from(deadline.saturating_add(BEYOND_DEADLINE)).unwrap_or(SignedDuration::MAX);
-            now.duration_since(underway.began) > most
+            now.duration_since(underway.began) - underway.leapt > most
         };
         let hung = self.underway.values().find(beyond)?;
         Some(format!("the scan of {} was not ended at its deadline: the scanner does not answer", hung.request.group))
@@ -217,12 +222,15 @@ impl<W: Watching> Conductor<W> {
         Ok(())
     }
 
-    /// After a step back everything that waits for a time waits no longer than it would have.
+    /// After a step back everything that waits for a time waits no longer than it would have; after one forward nothing has hung.
     fn look_at_the_clock(&mut self, now: Timestamp) {
         let was = mem::replace(&mut self.seen, now);
         if now < was {
             self.next_tick = now;
             self.underway.values_mut().for_each(|underway| underway.began = underway.began.min(now));
+        }
+        if let Some(leap) = agenda::leap(was, now) {
+            self.underway.values_mut().for_each(|underway| underway.leapt += leap);
         }
         let latest = now + LONGEST_WAIT;
         self.pending.iter_mut().for_each(|request| request.not_before = request.not_before.min(latest));
@@ -248,7 +256,10 @@ impl<W: Watching> Conductor<W> {
         let id = self.next_id;
         self.next_id += 1;
         let request = if request.purpose == Purpose::Regular { Request { id, ..request } } else { request };
-        self.underway.insert(id, Underway { request: request.clone(), began: now, scan: Scan::default() });
+        self.underway.insert(
+            id,
+            Underway { request: request.clone(), began: now, leapt: SignedDuration::ZERO, scan: Scan::default() },
+        );
         (id, request)
     }
 
@@ -332,6 +343,7 @@ mod tests {
     struct Fake {
         heard: Vec<String>,
         wants: VecDeque<Option<Request>>,
+        undecided: Vec<String>,
         full: bool,
         begun: Option<Timestamp>,
     }
@@ -343,6 +355,10 @@ mod tests {
     impl Watching for Fake {
         fn last_begun(&self, _: &str) -> Result<Option<Timestamp>, store::Error> {
             Ok(self.begun)
+        }
+
+        fn undecided(&self) -> Vec<String> {
+            self.undecided.clone()
         }
 
         fn reload(&mut self, settings: &Settings, _: Timestamp) -> Result<(), store::Error> {
@@ -564,6 +580,23 @@ mod tests {
         begun(&mut conductor, 0);
         assert_eq!(conductor.hung(at(600)), None);
         assert!(conductor.hung(at(721)).unwrap().contains("does not answer"));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_forward_hangs_nobody() {
+        let mut conductor = conductor(&[("a", "1h")], 1);
+        begun(&mut conductor, 0);
+        begun(&mut conductor, 86_400);
+        assert_eq!(conductor.hung(at(86_400)), None);
+        assert!(conductor.hung(at(86_400 + 721)).is_some());
+    }
+
+    #[test]
+    fn who_died_in_doubt_looks_again_at_once() {
+        let undecided = vec!["a".into()];
+        let watching = Fake { begun: Some(at(-60)), undecided, ..Fake::default() };
+        let mut conductor = Conductor::new(watching, &settings(&[("a", "1h"), ("b", "1h")], 2), 1, at(0)).unwrap();
+        assert_eq!(begun(&mut conductor, 0), [(1, "a regular".into())]);
     }
 
     #[test]

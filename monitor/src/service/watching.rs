@@ -28,6 +28,9 @@ pub trait Watching {
     /// When a group's last regular scan was begun.
     fn last_begun(&self, group: &str) -> Result<Option<Timestamp>, Error>;
 
+    /// Groups in which something looked different when this process was ended, and nobody knows whether it was so.
+    fn undecided(&self) -> Vec<String>;
+
     /// Other settings hold from now on.
     fn reload(&mut self, settings: &Settings, now: Timestamp) -> Result<(), Error>;
 
@@ -164,6 +167,10 @@ impl Watching for Watcher {
         store::last_begun(self.watch.store().connection(), group)
     }
 
+    fn undecided(&self) -> Vec<String> {
+        self.watch.undecided()
+    }
+
     fn reload(&mut self, settings: &Settings, now: Timestamp) -> Result<(), Error> {
         let done = self.watch.reload(watched(settings, now), settings.zone.clone(), now);
         self.or_silent(done)?;
@@ -232,7 +239,7 @@ impl Watching for Watcher {
     }
 
     fn open_incidents(&self) -> Result<usize, Error> {
-        Ok(store::open_incidents(self.watch.store().connection())?.len())
+        Ok(store::count_open(self.watch.store().connection())? as usize)
     }
 
     fn lines(&mut self, now: Timestamp) -> Vec<Line> {
@@ -527,7 +534,7 @@ mod tests {
         sees(&mut watcher, &[22, 23], 300);
         let connection = watcher.watch.store().connection();
         let id = store::open_incidents(connection).unwrap()[0].id;
-        let mut docket = crate::docket::Docket::new(connection, at(310)).unwrap();
+        let mut docket = crate::docket::Docket::new(connection, at(310));
         for (note, occasion) in
             [("looking", Some(Occasion::Acknowledged)), ("a new printer", Some(Occasion::Acknowledged))]
         {
@@ -547,7 +554,7 @@ mod tests {
         );
         assert_ne!(told[1].id, told[2].id);
         let connection = watcher.watch.store().connection();
-        let mut docket = crate::docket::Docket::new(connection, at(312)).unwrap();
+        let mut docket = crate::docket::Docket::new(connection, at(312));
         docket.acknowledge(id, "somebody", "").unwrap();
         store::leave_word(connection, id, Occasion::Acknowledged).unwrap();
         docket.settle(id, "accepted by somebody").unwrap();

@@ -5,13 +5,15 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Error, millis};
-use crate::incident::{Incident, IncidentId};
+use crate::incident::{Incident, IncidentId, Trigger};
 use crate::message::Occasion;
 
 /// Adds an incident that begins, and gives it its number.
 pub fn insert(connection: &Connection, incident: &mut Incident) -> Result<(), Error> {
     connection
-        .prepare_cached("INSERT INTO incident (cause, is_open, opened, resolved, body) VALUES (?1, ?2, ?3, NULL, '')")?
+        .prepare_cached(
+            "INSERT INTO incident (cause, is_open, opened, resolved, body) VALUES (?1, ?2, ?3, NULL, '{}')",
+        )?
         .execute(params![incident.cause, incident.is_open(), millis(incident.opened)])?;
     incident.id = IncidentId(connection.last_insert_rowid());
     update(connection, incident)
@@ -32,9 +34,43 @@ pub fn open_incidents(connection: &Connection) -> Result<Vec<Incident>, Error> {
     select(connection, "WHERE is_open = 1 ORDER BY id", [])
 }
 
+/// How many are going on.
+pub fn count_open(connection: &Connection) -> Result<u64, Error> {
+    let mut row = connection.prepare_cached("SELECT COUNT(*) FROM incident WHERE is_open = 1")?;
+    Ok(row.query_row([], |row| row.get::<_, i64>(0))?.unsigned_abs())
+}
+
+/// The one of that cause that is going on.
+pub fn open_of_cause(connection: &Connection, cause: &str) -> Result<Option<Incident>, Error> {
+    let mut row = connection.prepare_cached("SELECT body FROM incident WHERE is_open = 1 AND cause = ?1")?;
+    row.query_row([cause], incident).optional()?.transpose()
+}
+
+/// Those of a group that are going on and about one of these, the oldest first.
+pub fn open_about(connection: &Connection, group: &str, triggers: &[Trigger]) -> Result<Vec<Incident>, Error> {
+    let mut all = Vec::new();
+    for trigger in triggers {
+        let which = "WHERE is_open = 1 AND watched_group = ?1 AND about = ?2";
+        all.extend(select(connection, which, params![group, trigger.name()])?);
+    }
+    all.sort_unstable_by_key(|incident| incident.id);
+    Ok(all)
+}
+
 /// Those that are going on, and those that ended since then, the oldest first.
 pub fn latest(connection: &Connection, since: Timestamp) -> Result<Vec<Incident>, Error> {
     select(connection, "WHERE is_open = 1 OR resolved >= ?1 ORDER BY id", [millis(since)])
+}
+
+/// The next after that number of those that are going on, or ended since then if that is asked: at most so many.
+pub fn incidents_after(
+    connection: &Connection,
+    after: IncidentId,
+    since: Option<Timestamp>,
+    limit: u32,
+) -> Result<Vec<Incident>, Error> {
+    let which = "WHERE id > ?1 AND (is_open = 1 OR resolved >= ?2) ORDER BY id LIMIT ?3";
+    select(connection, which, params![after.0, since.map(millis), limit])
 }
 
 /// The incident of that number.
@@ -84,7 +120,7 @@ fn incident(row: &Row<'_>) -> rusqlite::Result<Result<Incident, Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::{Severity, Trigger};
+    use crate::incident::Severity;
     use crate::store::Store;
 
     fn incident(cause: &str) -> Incident {
@@ -121,9 +157,45 @@ mod tests {
         insert(store.connection(), &mut second).unwrap();
         assert!(second.id > first.id);
         assert_eq!(open_incidents(store.connection()).unwrap(), [second.clone()]);
-        assert_eq!(latest(store.connection(), Timestamp::UNIX_EPOCH).unwrap(), [first.clone(), second]);
+        assert_eq!(latest(store.connection(), Timestamp::UNIX_EPOCH).unwrap(), [first.clone(), second.clone()]);
+        assert_eq!(open_of_cause(store.connection(), "port 23").unwrap(), Some(second.clone()));
+        assert_eq!(open_of_cause(store.connection(), "port 24").unwrap(), None);
+        let page = |after, since| incidents_after(store.connection(), after, since, 1).unwrap();
+        let (epoch, none) = (Some(Timestamp::UNIX_EPOCH), IncidentId(0));
+        assert_eq!((page(none, epoch), page(first.id, epoch)), (vec![first.clone()], vec![second.clone()]));
+        assert_eq!((page(none, None), page(second.id, epoch)), (vec![second], vec![]));
         assert_eq!(find(store.connection(), first.id).unwrap(), Some(first));
         assert_eq!(find(store.connection(), IncidentId(99)).unwrap(), None);
+    }
+
+    #[test]
+    fn open_ones_are_found_by_what_they_are_about() {
+        let store = Store::in_memory().unwrap();
+        for (cause, trigger, group) in [
+            ("a", Trigger::Opened, "dmz"),
+            ("b", Trigger::Unstable, "dmz"),
+            ("c", Trigger::Unstable, "lan"),
+            ("d", Trigger::NewHost, "dmz"),
+        ] {
+            insert(store.connection(), &mut Incident { trigger, group: group.into(), ..incident(cause) }).unwrap();
+        }
+        let found = |triggers: &[Trigger]| {
+            let found = open_about(store.connection(), "dmz", triggers).unwrap();
+            found.into_iter().map(|incident| incident.cause).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (found(&[Trigger::NewHost, Trigger::Opened]), found(&[Trigger::Unstable])),
+            (vec!["a".into(), "d".into()], vec!["b".into()])
+        );
+        let mut over = open_of_cause(store.connection(), "b").unwrap().unwrap();
+        over.resolved = Some(Timestamp::UNIX_EPOCH);
+        update(store.connection(), &over).unwrap();
+        assert_eq!((found(&Trigger::ALL).len(), count_open(store.connection()).unwrap()), (2, 3));
+        // However many there are: no incident is read that is about something else.
+        let plan =
+            "EXPLAIN QUERY PLAN SELECT body FROM incident WHERE is_open = 1 AND watched_group = ?1 AND about = ?2";
+        let used: String = store.connection().query_row(plan, ["dmz", "opened"], |row| row.get(3)).unwrap();
+        assert!(used.contains("incident_open_about (watched_group=? AND about=?)"), "{used}");
     }
 
     #[test]

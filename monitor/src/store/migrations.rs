@@ -7,6 +7,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/001-history.sql"),
     include_str!("migrations/002-outbox.sql"),
     include_str!("migrations/003-threads.sql"),
+    include_str!("migrations/004-lookups.sql"),
 ];
 
 /// The version that this program knows.

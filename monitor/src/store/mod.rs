@@ -11,6 +11,8 @@ mod runs;
 mod scans;
 pub mod told;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,11 +20,14 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, backup};
 
 pub use events::{Event, Happening, Selection, append, events, newest};
-pub use incidents::{find, insert, latest, leave_word, open_incidents, take_words, update};
+pub use incidents::{
+    count_open, find, incidents_after, insert, latest, leave_word, open_about, open_incidents, open_of_cause,
+    take_words, update,
+};
 pub use memory::{recall, remember};
 pub use runs::{
-    Known, KnownHost, Past, Presence, ever_open, ever_open_ports, history, hosts, known, presences, write_presence,
-    write_runs,
+    Known, KnownHost, Past, Presence, ever_open, ever_open_ports, history, history_after, hosts, known, presences,
+    write_presence, write_runs,
 };
 pub use scans::{
     Account, Last, add_scan, groups, last_begun, last_regular, last_scans, last_time, newest_scan, probes_after,
@@ -112,13 +117,16 @@ impl Horizon {
     }
 }
 
+/// What SQLite takes for no file.
+const MEMORY: &str = ":memory:";
 /// How long a transaction waits for another.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Store {
-    /// Opens a database to write, and makes it if there is none.
+    /// Opens a database to write, and makes it if there is none, for its owner alone.
     pub fn open(path: &Path) -> Result<Store, Error> {
         let wrong = |source| Error::Open { path: path.to_owned(), source };
+        make_for_owner(path);
         let mut connection = Connection::open(path).map_err(wrong)?;
         set_up(&connection).map_err(wrong)?;
         let found = migrations::version(&connection).map_err(wrong)?;
@@ -155,7 +163,7 @@ impl Store {
 
     /// One that is gone afterwards: for tests, and for what is only tried out.
     pub fn in_memory() -> Result<Store, Error> {
-        Store::open(Path::new(":memory:"))
+        Store::open(Path::new(MEMORY))
     }
 
     /// Writes a copy to another file, while others read and write; a copy that was there is replaced when the new one is whole.
@@ -163,6 +171,7 @@ impl Store {
         self.check_place(to)?;
         let wrong = |source| Error::Open { path: to.to_owned(), source };
         let part = to.with_added_extension("part");
+        make_for_owner(&part);
         let mut copy = Connection::open(&part).map_err(wrong)?;
         let pages = 1000;
         backup::Backup::new(&self.connection, &mut copy)?.run_to_completion(pages, Duration::ZERO, None)?;
@@ -236,6 +245,14 @@ impl Store {
     }
 }
 
+/// A map of a network is nobody else's business. The log and the index beside a database have the rights of the database
+/// (sqlite.org/wal.html); one that is there keeps those that somebody has given it. What cannot be made, SQLite says.
+fn make_for_owner(path: &Path) {
+    if path != Path::new(MEMORY) {
+        let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    }
+}
+
 /// What holds for every connection that writes.
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(PATIENCE)?;
@@ -269,6 +286,26 @@ mod tests {
         assert_eq!(recall::<u8>(again.connection(), "x").unwrap(), Some(7));
         let reader = Store::read_only(&path).unwrap();
         assert!(remember(reader.connection(), "x", &8).is_err());
+    }
+
+    #[test]
+    fn nobody_else_reads_it_unless_its_owner_lets_them() {
+        use std::fs::{Permissions, metadata, set_permissions};
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("monitor.db"), folder.path().join("copy.db"));
+        let mode = |name: &str| metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+        let store = Store::open(&path).unwrap();
+        remember(store.connection(), "x", &7).unwrap();
+        store.back_up(&copy).unwrap();
+        for name in ["monitor.db", "monitor.db-wal", "monitor.db-shm", "copy.db"] {
+            assert_eq!(mode(name), 0o600, "{name}");
+        }
+        drop(store);
+        set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        remember(Store::open(&path).unwrap().connection(), "x", &8).unwrap();
+        assert_eq!(mode("monitor.db"), 0o640);
+        assert!(!Path::new(MEMORY).exists());
     }
 
     #[test]

@@ -95,6 +95,27 @@ pub fn history(connection: &Connection, host: IpAddr, port: Option<u16>, from: T
     Ok(rows.query_map(params![id, low, high, millis(from)], past)?.collect::<Result<_, _>>()?)
 }
 
+/// The same, at most so many behind that one.
+pub fn history_after(
+    connection: &Connection,
+    host: IpAddr,
+    port: Option<u16>,
+    from: Timestamp,
+    after: Option<&Past>,
+    limit: u32,
+) -> Result<Vec<Past>, Error> {
+    let (low, high) = port.map_or((0, u16::MAX), |port| (port, port));
+    let query = format!(
+        "{PAST} WHERE run.host = ?1 AND run.protocol = ?2 AND run.first <= ?3 AND run.last >= ?4 AND run.until > ?5
+         AND (run.first, run.since) > (?6, ?7) ORDER BY run.first, run.since LIMIT ?8"
+    );
+    let Some(id) = host_id(connection, host)? else { return Ok(Vec::new()) };
+    let (first, since) = after.map_or((-1, i64::MIN), |past| (i64::from(past.first), millis(past.since)));
+    let mut rows = connection.prepare_cached(&query)?;
+    let rows = rows.query_map(params![id, TCP, high, low, millis(from), first, since, limit], past)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// When a host was up and down.
 pub fn presences(connection: &Connection, host: IpAddr) -> Result<Vec<Presence>, Error> {
     let Some(id) = host_id(connection, host)? else { return Ok(Vec::new()) };
@@ -120,7 +141,8 @@ pub fn ever_open(connection: &Connection, is_meant: impl Fn(IpAddr) -> bool) -> 
 /// The same of all hosts, by host.
 pub fn ever_open_ports(connection: &Connection) -> Result<BTreeSet<(IpAddr, u16)>, Error> {
     let mut rows = connection.prepare_cached(
-        "SELECT DISTINCT host.address, run.first, run.last FROM run JOIN host ON host.id = run.host WHERE run.state = 0",
+        "SELECT address, first, last FROM (SELECT DISTINCT host, first, last FROM run WHERE state = 0) AS it
+         JOIN host ON host.id = it.host",
     )?;
     let rows = rows.query_map([], |row| Ok((address(row, 0)?, row.get::<_, u16>(1)?, row.get::<_, u16>(2)?)))?;
     let mut ports = BTreeSet::new();
@@ -261,6 +283,12 @@ mod tests {
         let expected = KnownHost { up: true, since: at(1), tcp: ledger };
         assert_eq!(known(store.connection()).unwrap(), Known::from([(HOST, expected)]));
         let past = history(store.connection(), HOST, Some(22), at(0)).unwrap();
+        let mut pages = Vec::new();
+        while let Some(next) = history_after(store.connection(), HOST, Some(22), at(0), pages.last(), 1).unwrap().pop()
+        {
+            pages.push(next);
+        }
+        assert_eq!(pages, past);
         let past: Vec<_> = past.iter().map(|past| (past.state, past.since, past.until)).collect();
         let expected =
             [(State::Filtered, at(1), Some(at(2))), (State::Open, at(2), Some(at(3))), (State::Closed, at(3), None)];

@@ -84,6 +84,11 @@ impl Told {
     pub(super) fn is_empty(&self) -> bool {
         self.violations.is_empty() && self.exceptions.is_empty()
     }
+
+    /// The causes of what is wrong at a host.
+    pub(super) fn causes_at(&self, host: IpAddr) -> impl Iterator<Item = &str> {
+        self.violations.iter().filter(move |(_, it)| it.host == host).map(|(cause, _)| cause.as_str())
+    }
 }
 
 impl<'a> Step<'a> {
@@ -170,7 +175,7 @@ impl<'a> Step<'a> {
         }
         let (told, settled) = before.map_or_else(Default::default, |before| (before.ports, before.settled));
         let now = breaches.iter().fold(Ports::default(), |all, breach| all.union(&breach.ports));
-        let is_open = self.docket.of_cause(cause).is_some();
+        let is_open = self.docket.of_cause(cause)?.is_some();
         let elsewhere: Ports = self.elsewhere.iter().filter(|it| it.0 == host).map(|&(_, run)| run).collect();
         let by_hand = if is_open { Ports::default() } else { told.clone() };
         let settled = settled.union(&by_hand).union(&elsewhere.without(&told)).intersection(&now);
@@ -200,7 +205,7 @@ impl<'a> Step<'a> {
     }
 
     fn revise(&mut self, cause: &str, host: IpAddr, own: &Ports, breaches: &[Breach<'_>]) -> Result<(), Error> {
-        let Some(before) = self.docket.of_cause(cause).cloned() else { return Ok(()) };
+        let Some(before) = self.docket.of_cause(cause)? else { return Ok(()) };
         let changes = self.changes(host, own, &before.changes);
         let incident = self.described(Incident { changes, severity: Severity::Info, ..before }, own, breaches);
         self.docket.revise(cause, |it| *it = incident)
@@ -246,7 +251,7 @@ impl<'a> Step<'a> {
         if is_restless {
             return self.docket.absorb(cause, "a port that keeps changing");
         }
-        let first = self.docket.of_cause(cause).and_then(|incident| incident.changes.first().copied());
+        let first = self.docket.of_cause(cause)?.and_then(|incident| incident.changes.first().copied());
         let why = first.map_or_else(String::new, |change| self.reason(&change, rule));
         self.docket.resolve(cause, &why)
     }
@@ -272,16 +277,14 @@ impl<'a> Step<'a> {
     fn unburden(&mut self) -> Result<(), Error> {
         let settled: BTreeSet<IpAddr> =
             self.told.violations.values().filter(|it| !it.settled.is_empty()).map(|it| it.host).collect();
-        let is_kept = |incident: &&Incident| {
+        let is_kept = |incident: &Incident| {
             let mut hosts = incident.changes.iter().map(|change| change.endpoint.address).chain(incident.host);
-            incident.group == self.group
-                && incident.detail(POLICY) == Some(VIOLATED)
-                && incident.trigger != Trigger::Unstable
-                && !hosts.any(|host| settled.contains(&host))
+            incident.detail(POLICY) == Some(VIOLATED) && !hosts.any(|host| settled.contains(&host))
         };
-        let kept: Vec<_> = self.docket.going_on().iter().filter(is_kept).map(|it| it.cause.clone()).collect();
-        kept.iter().try_for_each(|cause| {
-            self.docket.revise(cause, |incident| {
+        let mut kept = self.docket.about(self.group, &[Trigger::NewHost, Trigger::FirewallChanged])?;
+        kept.retain(is_kept);
+        kept.iter().try_for_each(|incident| {
+            self.docket.revise(&incident.cause, |incident| {
                 incident.details.retain(|detail| !REASONS.contains(&&*detail.name));
                 incident.severity = Severity::Warning;
                 *incident = incident.clone().with(POLICY, KEPT_AGAIN);
@@ -306,7 +309,7 @@ impl<'a> Step<'a> {
         }
         let (trigger, cause) = (Trigger::ExceptionExpiring, cause_of_exception(id));
         let severity = if within_days <= LAST_NOTICE_DAYS { Severity::Warning } else { Severity::Info };
-        if self.docket.of_cause(&cause).is_some() {
+        if self.docket.of_cause(&cause)?.is_some() {
             let last = severity == Severity::Warning;
             return self.docket.revise(&cause, |incident| {
                 (incident.severity, incident.details) = (severity, details(expiring.exception));
@@ -320,9 +323,8 @@ impl<'a> Step<'a> {
     /// Of exceptions that do not end soon any more: they were renewed, have ended, or were taken out.
     fn forget_exceptions(&mut self, expiring: &[Expiring<'_>]) -> Result<(), Error> {
         let still = |id: &str| expiring.iter().any(|it| it.exception.id == id);
-        let is_ours = |it: &&Incident| it.trigger == Trigger::ExceptionExpiring && it.group == self.group;
-        let told = self.docket.going_on().iter().filter(is_ours);
-        let over = told.filter_map(|it| Some((it.cause.clone(), it.detail("exception")?.to_owned())));
+        let told = self.docket.about(self.group, &[Trigger::ExceptionExpiring])?;
+        let over = told.iter().filter_map(|it| Some((it.cause.clone(), it.detail("exception")?.to_owned())));
         for (cause, id) in over.filter(|(_, id)| !still(id)).collect::<Vec<_>>() {
             let exceptions = self.policy.into_iter().flat_map(Policy::exceptions);
             let why = match exceptions.into_iter().find(|it| it.id == id) {

@@ -43,6 +43,8 @@ pub(super) struct Step<'a> {
     pub(super) fresh: BTreeMap<Endpoint, (Sure, Vec<Mark>)>,
     /// and ports that break it and are told of by something wider.
     pub(super) elsewhere: BTreeSet<(IpAddr, (u16, u16))>,
+    /// Whether a port is something else now than at the beginning of the step.
+    pub(super) is_different: bool,
 }
 
 impl Step<'_> {
@@ -90,14 +92,14 @@ impl Step<'_> {
         let opened = findings.changes.iter().any(|sure| sure.change.is == State::Open);
         let is_ours = |host: IpAddr| covered.ports(host).is_some();
         let ever_open = if opened { store::ever_open(self.connection, is_ours)? } else { BTreeSet::new() };
+        let walled = if count > 0 { self.walled()? } else { Walled::new() };
         for cause in causes::of_changes(self.known, findings, self.settings) {
-            self.changed(cause, count, &ever_open)?;
+            self.changed(cause, count, &ever_open, &walled)?;
         }
-        self.refresh_unrest()?;
-        self.compare_with_before()
+        self.refresh_unrest()
     }
 
-    fn changed(&mut self, cause: Cause, count: usize, ever_open: &BTreeSet<u16>) -> Result<(), Error> {
+    fn changed(&mut self, cause: Cause, count: usize, ever_open: &BTreeSet<u16>, walled: &Walled) -> Result<(), Error> {
         match cause {
             Cause::Port(sure) => {
                 let endpoint = sure.change.endpoint;
@@ -105,11 +107,11 @@ impl Step<'_> {
                     store::history(self.connection, endpoint.address, Some(endpoint.port.number), Timestamp::MIN)?;
                 let marks = habits::marks(&sure, count, ever_open, &past, self.settings, self.zone);
                 self.write(&sure)?;
-                self.tell_of_port(&sure, marks)
+                self.tell_of_port(&sure, marks, walled)
             }
             Cause::Firewall { host, changes } => {
                 changes.iter().try_for_each(|sure| self.write(sure))?;
-                self.tell_of_firewall(host, &changes)
+                self.tell_of_firewall(host, &changes, walled)
             }
             Cause::Offline | Cause::GatewayGone => Ok(()),
         }
@@ -122,7 +124,7 @@ impl Step<'_> {
         self.append(&Happening::Port { change: sure.change, since: Some(sure.since) })
     }
 
-    fn tell_of_port(&mut self, sure: &Sure, marks: Vec<Mark>) -> Result<(), Error> {
+    fn tell_of_port(&mut self, sure: &Sure, marks: Vec<Mark>, walled: &Walled) -> Result<(), Error> {
         let endpoint = sure.change.endpoint;
         if self.is_deferred {
             self.memory.deferred.entry(endpoint).or_insert(sure.change.was);
@@ -132,93 +134,133 @@ impl Step<'_> {
             self.fresh.insert(endpoint, (sure.clone(), marks));
             return self.absorb_port(endpoint);
         }
-        let cause = cause_of_port(endpoint);
-        if let Some(incident) = self.docket.of_cause(&cause) {
-            let before = incident.changes.first().and_then(|change| change.was);
-            return if before == Some(sure.change.is) {
-                self.docket.resolve(&cause, as_before(sure.change.is))
-            } else {
-                let change = PortChange { was: before, ..sure.change };
-                let (trigger, severity) = graded(&change);
-                self.docket.revise(&cause, |incident| {
-                    incident.changes = vec![change];
-                    (incident.trigger, incident.severity) = (trigger, severity);
-                    incident.details.retain(|detail| detail.name != "evidence");
-                    *incident = incident.clone().with("evidence", evidence(sure));
-                })
-            };
-        }
-        let is_part = |cause: &str| {
-            self.docket.of_cause(cause).is_some_and(|wide| {
-                wide.changes.iter().any(|change| change.endpoint == endpoint && change.was == Some(sure.change.is))
-            })
+        // Behind a firewall it was not seen: it is held against what it was before.
+        let was = match returned(&sure.change, walled) {
+            Some(before) if !self.is_exposed_again(&sure.change)? => before.was,
+            _ => sure.change.was,
         };
-        let is_part = is_part(&cause_of_firewall(Some(endpoint.address), self.group))
-            || is_part(&cause_of_firewall(None, self.group));
+        let change = PortChange { was, ..sure.change };
+        let cause = cause_of_port(endpoint);
+        if let Some(incident) = self.docket.of_cause(&cause)? {
+            return self.tell_more_of_port(&incident, sure);
+        }
         // That a violation is over is told as its end.
-        let is_mended = sure.change.was.is_some_and(|was| self.is_breach(endpoint, was));
-        let rejects_only = sure.change.was == Some(State::Filtered) && sure.change.is == State::Closed;
-        if is_part || is_mended || rejects_only || self.memory.is_unstable(endpoint) {
+        let is_mended = was.is_some_and(|was| self.is_breach(endpoint, was));
+        let rejects_only = was == Some(State::Filtered) && change.is == State::Closed;
+        if was == Some(change.is) || is_mended || rejects_only || self.memory.is_unstable(endpoint) {
             return Ok(());
         }
-        let (trigger, severity) = graded(&sure.change);
+        let (trigger, severity) = graded(&change);
         let draft = Draft { group: self.group, trigger, cause, severity, since: sure.since };
-        let mut incident = draft.at(self.now).about(vec![sure.change]).marked(marks).with("evidence", evidence(sure));
-        let judged = self.policy.map(|policy| policy.judge(endpoint, sure.change.is, self.now).details());
+        let mut incident = draft.at(self.now).about(vec![change]).marked(marks).with("evidence", evidence(sure));
+        let judged = self.policy.map(|policy| policy.judge(endpoint, change.is, self.now).details());
         incident.details.extend(judged.unwrap_or_default());
         self.docket.begin(incident)
     }
 
-    fn tell_of_firewall(&mut self, host: Option<IpAddr>, changes: &[Sure]) -> Result<(), Error> {
+    /// Whether a port is unsafe and open, and nobody is told any more that it is.
+    fn is_exposed_again(&self, change: &PortChange) -> Result<bool, Error> {
+        if change.trigger() != Trigger::PlaintextExposed {
+            return Ok(false);
+        }
+        let first = self.docket.of_cause(&cause_of_exposure(self.group))?;
+        let is_told = first.is_some_and(|it| it.changes.iter().any(|told| told.endpoint == change.endpoint));
+        Ok(!is_told)
+    }
+
+    /// It is again what it was when its incident began, or something else.
+    fn tell_more_of_port(&mut self, incident: &Incident, sure: &Sure) -> Result<(), Error> {
+        let was = incident.changes.first().and_then(|change| change.was);
+        if was == Some(sure.change.is) {
+            return self.docket.resolve(&incident.cause, as_before(sure.change.is));
+        }
+        let change = PortChange { was, ..sure.change };
+        let (trigger, severity) = graded(&change);
+        self.docket.revise(&incident.cause, |incident| {
+            incident.changes = vec![change];
+            (incident.trigger, incident.severity) = (trigger, severity);
+            incident.details.retain(|detail| detail.name != "evidence");
+            *incident = incident.clone().with("evidence", evidence(sure));
+        })
+    }
+
+    fn tell_of_firewall(&mut self, host: Option<IpAddr>, changes: &[Sure], walled: &Walled) -> Result<(), Error> {
         if self.is_deferred {
             for sure in changes {
                 self.memory.deferred.entry(sure.change.endpoint).or_insert(sure.change.was);
             }
             return Ok(());
         }
-        // What it undoes is over with it, and is no news of its own.
-        let undone = |change: &PortChange| self.undoes(change);
-        if changes.iter().all(|sure| undone(&sure.change)) {
+        // What it takes back is over with it; a port that is not what it was before is a matter of its own.
+        let mut new = Vec::new();
+        for sure in changes {
+            if self.takes_back(&sure.change, walled)? {
+                self.tell_of_port(sure, Vec::new(), walled)?;
+            } else {
+                new.push(sure.change);
+            }
+        }
+        if new.is_empty() {
             return Ok(());
         }
         let since = changes.iter().map(|sure| sure.since).min().unwrap_or(self.now);
         let cause = cause_of_firewall(host, self.group);
         let (trigger, severity) = (Trigger::FirewallChanged, Severity::Warning);
-        let changes: Vec<PortChange> = changes.iter().map(|sure| sure.change).collect();
-        if let Some(mut incident) = self.docket.of_cause(&cause).cloned() {
-            extend(&mut incident.changes, &changes);
+        if let Some(mut incident) = self.docket.of_cause(&cause)? {
+            extend(&mut incident.changes, &new);
             let incident = self.burdened(incident);
             return self.docket.revise(&cause, |it| *it = incident);
         }
-        let mut incident = Draft { group: self.group, trigger, cause, severity, since }.at(self.now).about(changes);
+        let mut incident = Draft { group: self.group, trigger, cause, severity, since }.at(self.now).about(new);
         incident.host = host;
         let incident = self.burdened(incident);
         self.docket.begin(incident)
     }
 
-    /// Whether a change only takes back what an open incident is about.
-    fn undoes(&self, change: &PortChange) -> bool {
+    /// Whether a port that fell silent by a firewall answers again, or the other way round, or is again what its own incident
+    /// says that it was.
+    fn takes_back(&self, change: &PortChange, walled: &Walled) -> Result<bool, Error> {
+        if returned(change, walled).is_some() {
+            return Ok(true);
+        }
+        let host = change.endpoint.address;
+        let own = self.docket.of_cause(&cause_of_port(change.endpoint))?;
+        let broken = self.told.causes_at(host).map(|cause| self.docket.of_cause(cause));
+        let told = own.into_iter().map(|it| Ok(Some(it))).chain(broken);
         let is_it = |before: &PortChange| before.endpoint == change.endpoint && before.was == Some(change.is);
-        self.docket.going_on().iter().any(|incident| incident.changes.iter().any(is_it))
+        for incident in told {
+            if incident?.is_some_and(|incident| incident.changes.iter().any(is_it)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What open incidents of firewalls are about.
+    fn walled(&self) -> Result<Walled, Error> {
+        let wide = self.docket.about(self.group, &[Trigger::FirewallChanged])?;
+        let changes = wide.into_iter().flat_map(|incident| incident.changes);
+        Ok(changes.map(|change| (change.endpoint, change)).collect())
     }
 
     /// Incidents whose ports are again what they were are over.
-    fn compare_with_before(&mut self) -> Result<(), Error> {
-        let state = |endpoint: Endpoint| {
-            let host = self.known.get(&endpoint.address)?;
-            host.tcp.at(endpoint.port.number).map(|run| run.fact.state)
-        };
-        let is_over = |incident: &&Incident| {
-            let is_wide = matches!(incident.trigger, Trigger::FirewallChanged | Trigger::PlaintextExposed);
-            let unexposed = incident.trigger == Trigger::PlaintextExposed
-                && incident
-                    .changes
-                    .iter()
-                    .all(|change| state(change.endpoint).is_some_and(|state| state != State::Open));
-            incident.group == self.group && is_wide && (incident.is_reverted(state) || unexposed)
-        };
-        let over: Vec<String> = self.docket.going_on().iter().filter(is_over).map(|it| it.cause.clone()).collect();
-        over.iter().try_for_each(|cause| self.docket.resolve(cause, "as before"))
+    pub(super) fn compare_with_before(&mut self) -> Result<(), Error> {
+        if !self.is_different {
+            return Ok(());
+        }
+        for incident in self.docket.about(self.group, &[Trigger::FirewallChanged, Trigger::PlaintextExposed])? {
+            let is_back =
+                |change: &PortChange| self.state(change.endpoint).is_some_and(|state| is_returned(change, state));
+            let unexposed = |change: &PortChange| self.state(change.endpoint).is_some_and(|state| state != State::Open);
+            let is_over = match incident.trigger {
+                Trigger::FirewallChanged => incident.changes.iter().all(is_back),
+                _ => incident.changes.iter().all(unexposed),
+            };
+            if is_over && !incident.changes.is_empty() {
+                self.docket.resolve(&incident.cause, "as before")?;
+            }
+        }
+        Ok(())
     }
 
     /// What was found when nothing was known is what later scans are held against. Only what is unsafe anyway is told.
@@ -237,7 +279,7 @@ impl Step<'_> {
             return Ok(());
         }
         let (trigger, severity) = (Trigger::PlaintextExposed, Severity::Warning);
-        let cause = format!("plaintext/{}", self.group);
+        let cause = cause_of_exposure(self.group);
         let draft = Draft { group: self.group, trigger, cause, severity, since: self.now };
         self.docket.begin(draft.at(self.now).about(changes))
     }
@@ -323,7 +365,7 @@ impl Step<'_> {
     fn restless(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         for endpoint in self.memory.unstable().collect::<Vec<_>>() {
             let cause = cause_of_unrest(endpoint);
-            if self.is_deferred || self.docket.of_cause(&cause).is_some() {
+            if self.is_deferred || self.docket.of_cause(&cause)?.is_some() {
                 continue;
             }
             let seen = snapshot.fact(endpoint.address, endpoint.port.number).map(|fact| fact.state);
@@ -335,12 +377,10 @@ impl Step<'_> {
             let incident = self.restless_and_wrong(incident, endpoint);
             self.docket.begin(incident)?;
         }
-        let is_calm = |incident: &&Incident| {
-            incident.trigger == Trigger::Unstable
-                && incident.group == self.group
-                && incident.changes.iter().all(|change| !self.memory.is_unstable(change.endpoint))
-        };
-        let calm: Vec<_> = self.docket.going_on().iter().filter(is_calm).cloned().collect();
+        let is_calm =
+            |incident: &Incident| incident.changes.iter().all(|change| !self.memory.is_unstable(change.endpoint));
+        let mut calm = self.docket.about(self.group, &[Trigger::Unstable])?;
+        calm.retain(is_calm);
         for incident in calm {
             let is = incident.changes.first().and_then(|change| self.state(change.endpoint));
             let why = is.map_or_else(|| "it keeps still".to_owned(), |is| format!("it keeps still, and is {is}"));
@@ -351,9 +391,7 @@ impl Step<'_> {
 
     /// What is said of a port that keeps changing is what it is now, not what it was when that began.
     fn refresh_unrest(&mut self) -> Result<(), Error> {
-        let is_ours = |incident: &&Incident| incident.trigger == Trigger::Unstable && incident.group == self.group;
-        let restless: Vec<_> = self.docket.going_on().iter().filter(is_ours).cloned().collect();
-        for Incident { cause, mut changes, .. } in restless {
+        for Incident { cause, mut changes, .. } in self.docket.about(self.group, &[Trigger::Unstable])? {
             let before = changes.clone();
             changes.iter_mut().for_each(|change| change.is = self.state(change.endpoint).unwrap_or(change.is));
             if changes != before {
@@ -373,10 +411,11 @@ impl Step<'_> {
             let change = PortChange { endpoint, was, is: run.fact.state };
             findings.changes.push(Sure { change, fact: run.fact, since: run.since, sights: self.settings.open_after });
         }
+        let walled = self.walled()?;
         for cause in causes::of_changes(self.known, findings, self.settings) {
             match cause {
-                Cause::Port(sure) => self.tell_of_port(&sure, Vec::new())?,
-                Cause::Firewall { host, changes } => self.tell_of_firewall(host, &changes)?,
+                Cause::Port(sure) => self.tell_of_port(&sure, Vec::new(), &walled)?,
+                Cause::Firewall { host, changes } => self.tell_of_firewall(host, &changes, &walled)?,
                 Cause::Offline | Cause::GatewayGone => {}
             }
         }
@@ -434,8 +473,8 @@ impl Step<'_> {
             coverages.values().any(|coverage| coverage.contains(address, port.number))
         };
         let is_host = |host| coverages.values().any(|coverage| coverage.ports(host).is_some());
-        let is_ours = |it: &&Incident| it.group == self.group && it.trigger != Trigger::PolicyViolated;
-        for incident in self.docket.going_on().iter().filter(is_ours).cloned().collect::<Vec<_>>() {
+        let is_ours = |it: &Incident| it.trigger != Trigger::PolicyViolated;
+        for incident in self.docket.about(self.group, &Trigger::ALL)?.into_iter().filter(is_ours) {
             let seen: Vec<PortChange> = incident.changes.iter().copied().filter(is_port).collect();
             let is_lost = match incident.host {
                 _ if !incident.changes.is_empty() => seen.is_empty(),
@@ -453,6 +492,7 @@ impl Step<'_> {
     fn set(&mut self, host: IpAddr, first: u16, last: u16, fact: Option<Fact>, since: Timestamp) -> Result<(), Error> {
         let Some(known) = self.known.get_mut(&host) else { return Ok(()) };
         let cut = known.tcp.set(first, last, fact, since);
+        self.is_different |= !cut.is_empty();
         store::write_runs(self.connection, host, &cut, since)
     }
 
@@ -483,6 +523,19 @@ pub(super) fn forget(
         }
     }
     Ok(())
+}
+
+/// Ports that a firewall made fall silent, or answer, with what they were before.
+type Walled = BTreeMap<Endpoint, PortChange>;
+
+/// The change by a firewall that this one takes back, whatever the port's answer is.
+fn returned<'a>(change: &PortChange, walled: &'a Walled) -> Option<&'a PortChange> {
+    walled.get(&change.endpoint).filter(|before| is_returned(before, change.is))
+}
+
+/// Whether a port that fell silent answers, or one that began to answer is silent.
+fn is_returned(before: &PortChange, now: State) -> bool {
+    (now == State::Filtered) == (before.was == Some(State::Filtered))
 }
 
 /// Adds changes to those of an incident, which keeps what each port was at first.
@@ -528,6 +581,10 @@ pub(super) fn cause_of_port(endpoint: Endpoint) -> String {
 
 pub(super) fn cause_of_unrest(endpoint: Endpoint) -> String {
     format!("unstable/{endpoint}")
+}
+
+fn cause_of_exposure(group: &str) -> String {
+    format!("plaintext/{group}")
 }
 
 fn cause_of_host(host: IpAddr) -> String {

@@ -300,18 +300,41 @@ fn scans_that_fail_are_told_when_they_keep_failing() {
     assert_eq!(play.told(), ["The monitor hears nobody in lan: its own network is gone"]);
 }
 
+impl Play {
+    /// Nothing happens but that the clock is looked at.
+    fn idle(&mut self, seconds: u64) {
+        for _ in 0..seconds / 30 {
+            self.now += Duration::from_secs(30);
+            self.watch.tick(self.now).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_group_that_is_not_scanned_is_told() {
     let mut play = Play::new(&[(1, &[22])]);
-    play.watch.tick(play.now + Duration::from_secs(899)).unwrap();
+    play.idle(900);
     assert_eq!(play.told(), [""; 0]);
-    for minutes in [16, 20] {
-        play.watch.tick(play.now + Duration::from_secs(minutes * 60)).unwrap();
-    }
+    play.idle(300);
     assert_eq!(play.told(), ["lan is not being scanned"]);
-    play.now += Duration::from_secs(1800);
     play.scan();
     assert_eq!(play.told().len(), 1);
+    play.idle(600);
+    assert_eq!(play.told(), [""; 0]);
+}
+
+#[test]
+fn a_clock_that_is_set_makes_nobody_late() {
+    let mut play = Play::new(&[(1, &[22])]);
+    play.idle(60);
+    for step in [3600, 86_400, -7200] {
+        play.now += jiff::SignedDuration::from_secs(step);
+        play.idle(270);
+        assert_eq!(play.told(), [""; 0], "{step}");
+    }
+    // It counts on from what it has seen pass.
+    play.idle(60);
+    assert_eq!(play.told(), ["lan is not being scanned"]);
 }
 
 #[test]
@@ -347,6 +370,100 @@ fn what_only_blinks_is_kept_and_not_told() {
     let outcome = play.site.scan(&next.targets, next.not_before);
     assert_eq!(play.watch.scanned(next.not_before, play.now, &next, &outcome).unwrap(), None);
     assert_eq!((play.told(), play.names().last()), (Vec::new(), Some(&"port.blinked")));
+}
+
+#[test]
+fn what_was_in_doubt_when_the_service_died_is_asked_again_and_told_once() {
+    let mut play = Play::new(&[(1, &[22, 24]), (2, &[22])]);
+    assert_eq!(play.watch.undecided(), [""; 0]);
+    play.site.open.get_mut(&host(1)).unwrap().remove(&24);
+    play.now += Duration::from_secs(300);
+    let request = play.watch.regular("lan", play.now);
+    let outcome = play.site.scan(&play.site.ports, play.now);
+    let next = play.watch.scanned(play.now, play.now, &request, &outcome).unwrap().unwrap();
+    let outcome = play.site.scan(&next.targets, next.not_before);
+    assert!(play.watch.scanned(next.not_before, play.now, &next, &outcome).unwrap().is_some(), "twice is not enough");
+    let mut play = play.restart();
+    assert_eq!((play.watch.undecided(), play.told()), (vec!["lan".to_owned()], vec![]));
+    // The sight of the scan that is made at once is the third.
+    let before = play.confirmations;
+    play.scan();
+    assert_eq!((play.told(), play.confirmations), (vec!["Port 24 closed on 192.0.2.1".to_owned()], before));
+    assert_eq!(play.watch.undecided(), [""; 0]);
+}
+
+#[test]
+fn an_uplink_that_is_lost_while_something_is_confirmed_takes_no_host_down() {
+    let mut play = Play::new(&[(1, &[22]), (2, &[22]), (3, &[22])]);
+    play.site.down.insert(host(1));
+    play.now += Duration::from_secs(300);
+    let mut request = play.watch.regular("lan", play.now);
+    let mut outcome = play.site.scan(&play.site.ports, play.now);
+    play.site.cut = Some(false);
+    while let Some(next) = play.watch.scanned(play.now, play.now, &request, &outcome).unwrap() {
+        (outcome, request) = (play.site.scan(&next.targets, play.now), next);
+    }
+    assert_eq!(play.told(), [""; 0]);
+    assert!(play.watch.known()[&host(1)].up, "nobody knows");
+    play.site.cut = None;
+    play.scan();
+    assert_eq!(play.told(), ["192.0.2.1 does not answer any more"]);
+}
+
+#[test]
+fn ports_that_come_back_from_behind_a_firewall_are_held_against_what_they_were() {
+    let mut play = Play::new(&[(1, &[22, 24, 28])]);
+    play.site.open.get_mut(&host(1)).unwrap().insert(26);
+    play.scan();
+    assert_eq!(play.told(), ["Port 26 opened on 192.0.2.1"]);
+    play.site.walled.insert(host(1), (20..=27).collect());
+    play.scan();
+    let wall = "Firewall change at 192.0.2.1: 8 ports fell silent";
+    assert_eq!(play.told(), [wall]);
+    // Behind it 26 closes, as it was, and so does 24; 27 opens.
+    let open = play.site.open.get_mut(&host(1)).unwrap();
+    open.retain(|port| ![26, 24].contains(port));
+    open.insert(27);
+    play.site.walled.clear();
+    play.scan();
+    let expected = [
+        "Port 24 closed on 192.0.2.1",
+        "Over after 10 min: Port 26 opened on 192.0.2.1",
+        "Port 27 (nsw-fe) opened on 192.0.2.1",
+        "Over after 5 min: Firewall change at 192.0.2.1: 8 ports fell silent",
+    ];
+    assert_eq!(play.told(), expected);
+    assert_eq!(play.going_on(), ["port/192.0.2.1:24/tcp", "port/192.0.2.1:27/tcp"]);
+}
+
+#[test]
+fn an_unsafe_port_that_a_firewall_hid_is_told_again() {
+    let mut play = Play::new(&[(1, &[22, 23])]);
+    let exposed = "Unencrypted port 23 (Telnet) is open on 192.0.2.1";
+    assert_eq!(play.told(), [exposed]);
+    play.site.walled.insert(host(1), (20..=29).filter(|port| *port != 22).collect());
+    play.scan();
+    assert_eq!(play.told().last().unwrap(), &format!("Over after 5 min: {exposed}"));
+    play.site.walled.clear();
+    play.scan();
+    assert_eq!(play.told()[0], exposed);
+}
+
+#[test]
+fn single_ports_that_come_back_together_are_over_one_by_one() {
+    let mut play = Play::new(&[(1, &[20, 21, 22, 23, 24, 25, 26, 27, 28, 29])]);
+    play.told();
+    for ports in [20..=21, 22..=22, 24..=25] {
+        play.site.walled.entry(host(1)).or_default().extend(ports);
+        play.scan();
+    }
+    assert_eq!(play.told().len(), 5);
+    assert_eq!(play.going_on().iter().filter(|cause| cause.starts_with("port/")).count(), 5);
+    play.site.walled.clear();
+    play.scan();
+    let told = play.told();
+    assert!(told.len() == 5 && told.iter().all(|title| title.starts_with("Over after ")), "{told:?}");
+    assert!(!play.going_on().iter().any(|cause| cause.starts_with("port/")));
 }
 
 #[test]
@@ -752,7 +869,7 @@ mod policy {
         let mut play = Play::under(&[(1, &[22, 24])], &format!("{HERE}open = [\"tcp/22\"]\n"));
         assert_eq!(play.told(), ["Against policy: port 24 is open on 192.0.2.1"]);
         let id = play.incidents()[0].id;
-        Docket::new(play.watch.store().connection(), play.now).unwrap().settle(id, "it is known").unwrap();
+        Docket::new(play.watch.store().connection(), play.now).settle(id, "it is known").unwrap();
         play.scans(3);
         let mut play = play.restart_under();
         play.scans(3);
