@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(said("alert x"), "halfopen alert has no command 'x'; there are test, log, replay");
         assert_eq!(said("scan --prots 80"), "unexpected argument '--prots' found; did you mean --ports?");
         assert_eq!(said("scan --nosuch"), "unexpected argument '--nosuch' found; see `halfopen scan --help`");
-        assert_eq!(said("mute 1 x"), "unexpected argument 'x' found; see `halfopen mute --help`");
+        assert_eq!(said("alert test ops x"), "unexpected argument 'x' found; see `halfopen alert test --help`");
     }
 
     #[test]
@@ -175,6 +175,10 @@ mod tests {
         );
         assert!(said("completion bsh").ends_with("; did you mean bash?"), "{}", said("completion bsh"));
         assert!(said("scan 192.0.2.1 --rate fast").ends_with("auto, or max"), "{}", said("scan 192.0.2.1 --rate fast"));
-        assert_eq!(said("ack x"), "invalid value 'x' for '<INCIDENT>': expected a number");
+        assert_eq!(
+            said("ack x"),
+            "invalid value 'x' for '<INCIDENT>...': expected the number of an incident, or the first and the last of \
+             several: 17-46"
+        );
     }
 }

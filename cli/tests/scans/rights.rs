@@ -46,6 +46,7 @@ lab_test!(auto_falls_back_aloud, |lab| {
     insta::assert_snapshot!(lines[3..].join("\n"), @r"
     connect() scan, seed 1
     hint: for a SYN scan run `sudo PROGRAM ...`, or grant the right once: `sudo setcap cap_net_raw+ep PROGRAM`
+    plaintext: 80 http on 2 hosts, use https; see halfopen explain 80
     ");
 });
 
