@@ -81,7 +81,7 @@ pub use plan::{
     AddressRange, Block, EgressId, Located, NoShard, Plan, PlanBuilder, PortNames, PortSet, Resolve, Shard, TargetList,
     Targets,
 };
-pub use route::{Interface, InterfaceAddress, InterfaceKind, interfaces};
+pub use route::{Interface, InterfaceAddress, InterfaceKind, Unreachable, interfaces};
 pub use scan::{Checkpointer, HostRate, Method, Order, Quiet, Ready, Running, Scan, ScanBuilder, Settings, Stopper};
 pub use sender::Cooldown;
 pub use simulate::{Interruption, Place as SimPlace, simulate, simulate_interrupted, simulate_until};

@@ -17,6 +17,7 @@ use crate::link::{LinkKind, Receive};
 use crate::pace::{Pps, Rate};
 use crate::permute::Permutation;
 use crate::plan::{Plan, Shard};
+use crate::route::{self, Overrides, Unreachable};
 use crate::sender::Cooldown;
 use crate::target::{Position, Target};
 use crate::verdict::State;
@@ -229,6 +230,17 @@ impl ScanBuilder {
     pub fn order(&self) -> Order<'_> {
         let permutation = Permutation::new(self.plan.len(), self.settings.seed);
         Order { plan: &self.plan, permutation, next: 0 }
+    }
+
+    /// The targets that [`open`](Self::open) would fail on, because this machine has no way to them. Asks the kernel, and takes no rights.
+    ///
+    /// # Errors
+    /// An interface or a source address that cannot be had; a kernel that does not answer.
+    pub fn unreachable(&self) -> Result<Vec<Unreachable>, Error> {
+        let Settings { interface, source_ip, gateway_mac, .. } = &self.settings;
+        let overrides =
+            Overrides { interface: interface.clone(), source: source_ip.clone(), gateway_mac: *gateway_mac };
+        route::unreachable(self.plan.ranges(), &overrides)
     }
 
     /// Opens all that the scan takes from the system, and sends nothing. Whoever has rights to give up does it then, before

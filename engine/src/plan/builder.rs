@@ -2,6 +2,7 @@
 //! the set arithmetic in `assembly`.
 
 use super::Plan;
+use super::address_range::AddressRange;
 use super::assembly::{Assembly, Role};
 use super::blocklist::BLOCKLIST;
 use super::intake::{Intake, Resolve, Resolver, system_resolver};
@@ -117,6 +118,16 @@ impl PlanBuilder {
     #[must_use]
     pub fn without(mut self, plan: &Plan) -> Self {
         plan.parts().for_each(|(range, ports)| self.known.with_ports(ports.clone()).insert_range(&range));
+        self
+    }
+
+    /// Leaves out these addresses, whatever their ports, as [`without`](Self::without) does.
+    #[must_use]
+    pub fn without_addresses(mut self, ranges: impl IntoIterator<Item = AddressRange>) -> Self {
+        if let Some(all) = PortSet::from_ranges(vec![(0, u16::MAX)]) {
+            let known = self.known.with_ports(all);
+            ranges.into_iter().for_each(|range| known.insert_range(&range));
+        }
         self
     }
 

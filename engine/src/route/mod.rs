@@ -92,6 +92,24 @@ pub(crate) fn resolve(ranges: impl Iterator<Item = AddressRange>, overrides: &Ov
     resolve::resolve(&mut kernel::Kernel::open()?, interfaces()?, ranges, overrides)
 }
 
+/// Addresses that cannot be reached, for one reason.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Unreachable {
+    /// Ascending, disjoint.
+    pub ranges: Vec<AddressRange>,
+    /// What is said of the first of them.
+    pub error: Error,
+}
+
+/// Which of `ranges`, which do not overlap, [`resolve`] would fail on.
+pub(crate) fn unreachable(
+    ranges: impl Iterator<Item = AddressRange>,
+    overrides: &Overrides,
+) -> Result<Vec<Unreachable>, Error> {
+    resolve::unreachable(&mut kernel::Kernel::open()?, interfaces()?, ranges, overrides)
+}
+
 /// A gateway's link address, as far as it is known without asking the gateway: the override's, or the one in the
 /// kernel's neighbour table. `None` too for an egress that has no gateway.
 pub(crate) fn known_gateway(egress: &Egress, overrides: &Overrides) -> Result<Option<MacAddr>, Error> {

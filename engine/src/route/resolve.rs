@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::cells::Cells;
 use super::kernel::{Answer, Delivery, Question, Refusal, RoutingTable};
 use super::number::{Family, Span, spans};
-use super::{Egress, Interface, InterfaceKind, NextHop, Overrides, Routed};
+use super::{Egress, Interface, InterfaceKind, NextHop, Overrides, Routed, Unreachable};
 use crate::error::Error;
 use crate::plan::{AddressRange, EgressId};
 
@@ -20,18 +20,29 @@ pub(super) fn resolve(
     ranges: impl Iterator<Item = AddressRange>,
     overrides: &Overrides,
 ) -> Result<Routed, Error> {
-    let mut resolver = Resolver {
-        wanted: Wanted::check(table, &interfaces, overrides)?,
-        interfaces: interfaces.into_iter().map(Arc::new).collect(),
-        table,
-        by_source: false,
-    };
+    let mut resolver = Resolver::new(table, interfaces, overrides)?;
     let mut runs = Runs::default();
     let spans = spans(ranges);
     for of_family in spans.chunk_by(|a, b| a.family == b.family) {
         resolver.family(of_family, &mut runs)?;
     }
     Ok(runs.finish())
+}
+
+/// Which of `ranges` cannot be reached, and why. Those that fail for one reason are together.
+pub(super) fn unreachable(
+    table: &mut impl RoutingTable,
+    interfaces: Vec<Interface>,
+    ranges: impl Iterator<Item = AddressRange>,
+    overrides: &Overrides,
+) -> Result<Vec<Unreachable>, Error> {
+    let mut resolver = Resolver::new(table, interfaces, overrides)?;
+    let mut refused = Vec::new();
+    let spans = spans(ranges);
+    for of_family in spans.chunk_by(|a, b| a.family == b.family) {
+        resolver.refused(of_family, &mut refused)?;
+    }
+    Ok(refused)
 }
 
 /// The overrides, found to be possible.
@@ -103,13 +114,41 @@ struct Resolver<'a, T> {
     by_source: bool,
 }
 
-impl<T: RoutingTable> Resolver<'_, T> {
+impl<'a, T: RoutingTable> Resolver<'a, T> {
+    fn new(table: &'a mut T, interfaces: Vec<Interface>, overrides: &Overrides) -> Result<Self, Error> {
+        let wanted = Wanted::check(table, &interfaces, overrides)?;
+        Ok(Resolver { table, interfaces: interfaces.into_iter().map(Arc::new).collect(), wanted, by_source: false })
+    }
+
+    fn cells(&mut self, family: Family) -> Result<Cells, Error> {
+        let prefixes = self.table.prefixes(family)?;
+        self.by_source = prefixes.by_source;
+        Ok(Cells::new(family, prefixes.all.into_iter()))
+    }
+
+    /// Those of ascending ranges of one family that cannot be reached; cell by cell, as in [`Self::family`].
+    fn refused(&mut self, spans: &[Span], refused: &mut Vec<Unreachable>) -> Result<(), Error> {
+        let Some(family) = spans.first().map(|span| span.family) else { return Ok(()) };
+        let cells = self.cells(family)?;
+        // The last cell, and whether it is refused.
+        let mut last = None;
+        for (cell, piece) in spans.iter().flat_map(|&span| cells.split(span)) {
+            if last.is_none_or(|(asked, _)| asked != cell) {
+                let reason = self.egress(family.address(piece.first)).err();
+                last = Some((cell, reason.is_some()));
+                refused.extend(reason.map(to_one_target).transpose()?);
+            }
+            if let (Some((_, true)), Some(refused)) = (last, refused.last_mut()) {
+                refused.ranges.extend(piece.range());
+            }
+        }
+        Ok(())
+    }
+
     /// Resolves ascending ranges of one family. A cell is asked about once, however many ranges lie in it.
     fn family(&mut self, spans: &[Span], runs: &mut Runs) -> Result<(), Error> {
         let Some(family) = spans.first().map(|span| span.family) else { return Ok(()) };
-        let prefixes = self.table.prefixes(family)?;
-        self.by_source = prefixes.by_source;
-        let cells = Cells::new(family, prefixes.all.into_iter());
+        let cells = self.cells(family)?;
         let mut last = None;
         for (cell, piece) in spans.iter().flat_map(|&span| cells.split(span)) {
             let egress = match last {
@@ -276,6 +315,16 @@ fn is_link_local(address: IpAddr) -> bool {
 
 fn no_source(address: IpAddr, interface: &Interface) -> Error {
     Error::NoSource { address, family: Family::of(address).name(), interface: interface.name.clone() }
+}
+
+/// What keeps packets from one target, and not from others. Other errors are the system's.
+fn to_one_target(error: Error) -> Result<Unreachable, Error> {
+    match error {
+        Error::NoRoute { .. } | Error::NoSource { .. } | Error::InterfaceDown { .. } | Error::NoCarrier { .. } => {
+            Ok(Unreachable { ranges: Vec::new(), error })
+        }
+        error => Err(error),
+    }
 }
 
 /// Egresses without repetition, and runs as long as they can be.

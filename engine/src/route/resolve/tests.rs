@@ -230,6 +230,18 @@ fn a_chosen_interface_must_be_there_be_up_and_have_a_route() {
 }
 
 #[test]
+fn what_cannot_be_reached_is_told_with_its_reason_and_nothing_else() {
+    let ranges = ["10.9.0.7", "203.0.113.8-203.0.113.9", "203.0.113.11", "2001:db8:ffff::1"].map(range);
+    let lost = unreachable(&mut table(), interfaces(), ranges.into_iter(), &Overrides::default()).unwrap();
+    let said: Vec<_> = lost.iter().map(|lost| (lost.error.to_string(), &lost.ranges[..])).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].0.starts_with("interface eth2 is down") && said[0].1 == &ranges[1..3], "{said:?}");
+    assert!(said[1].0.starts_with("no route to 2001:db8:ffff::1: ") && said[1].1 == &ranges[3..], "{said:?}");
+    let missing = unreachable(&mut table(), interfaces(), ranges.into_iter(), &through("eth9"));
+    assert!(matches!(missing, Err(Error::NoSuchInterface { .. })));
+}
+
+#[test]
 fn an_assumed_route_is_none() {
     let mut table = table();
     for route in &mut table.routes {
