@@ -214,6 +214,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_telnet_over_tls_is_not_called_plaintext() {
+        let service = by_port(Port::tcp(992)).unwrap();
+        assert_eq!((service.name, service.wire), ("telnets", Wire::Encrypted));
+        assert_eq!(by_port(Port::tcp(2323)).unwrap().name, "telnet");
+    }
+
+    #[test]
     fn what_is_plaintext_and_risky_has_a_way_out() {
         let telnet = named("telnet").unwrap();
         assert!(telnet.is_plaintext() && telnet.instead == Some("ssh") && telnet.risk == Risk::High);

@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(answer["ports"], json!(["23/tcp"]));
         assert_eq!(answer["registered"], json!([{ "port": "23/tcp", "name": "telnet", "description": "Telnet" }]));
         let service = &answer["service"];
-        assert_eq!(service["alternates"], json!(["2323/tcp", "992/tcp"]));
+        assert_eq!(service["alternates"], json!(["2323/tcp"]));
         for (key, value) in [("plaintext", json!(true)), ("wire", json!("plaintext")), ("risk", json!("high"))] {
             assert_eq!(service[key], value, "{key}");
         }
