@@ -119,6 +119,17 @@ mod tests {
     }
 
     #[test]
+    fn a_scan_that_was_resumed_the_next_day_ended_then() {
+        let late = crate::record::Verdict { time: "2023-11-15T08:00:00Z".parse().unwrap(), ..samples::open() };
+        let records = [Record::Verdict(late), Record::Summary(Box::new(samples::summary()))];
+        let mut out = Vec::new();
+        Grepable::new(name).write(&mut records.into_iter().map(Ok), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("# halfopen done at Wed Nov 15 08:00:00 2023 -- "), "{text}");
+        assert!(text.contains(" scanned in 6.60 seconds"), "{text}");
+    }
+
+    #[test]
     fn a_scan_that_failed() {
         let mut out = Vec::new();
         Grepable::new(name).write(&mut [Ok(samples::error())].into_iter(), &mut out).unwrap();

@@ -32,13 +32,13 @@ impl Told {
         self.scan.header.as_ref().map(|header| header.started).unwrap_or_default()
     }
 
-    /// When it ended: of a scan without an account, when the last answer came.
+    /// When it ended, as far as that is known: an account has the time that was spent, in which the pause before a resumption does not
+    /// count, so that the last answer may be later; without an account there is nothing else to go by.
     pub(super) fn ended(&self) -> Timestamp {
-        let last = || self.scan.hosts.values().flat_map(|host| host.ports.values()).map(|verdict| verdict.time).max();
-        match &self.scan.summary {
-            Some(summary) => summary.started.checked_add(elapsed(summary)).unwrap_or_default(),
-            None => last().unwrap_or_default().max(self.started()),
-        }
+        let verdicts = self.scan.hosts.values().flat_map(|host| host.ports.values());
+        let last = verdicts.map(|verdict| verdict.time).max().unwrap_or_default();
+        let counted = |summary: &Summary| summary.started.checked_add(elapsed(summary)).unwrap_or_default();
+        last.max(self.scan.summary.as_ref().map_or_else(|| self.started(), counted))
     }
 
     /// In seconds.
