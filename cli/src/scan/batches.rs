@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use halfopen::{Error, Plan, PlanBuilder, Targets};
+use halfopen::{Error, Plan, PlanBuilder, Targets, Unreachable};
 use halfopen_results::address::{Addresses, Range};
 
 use super::Extent;
@@ -87,6 +87,17 @@ impl Batches {
     /// The plan of a batch.
     pub(super) fn plan(&self, targets: Targets) -> Result<Plan, Error> {
         self.builder.clone().with(targets).build()
+    }
+
+    /// The plan of a batch, without what cannot be reached.
+    pub(super) fn plan_without(&self, targets: Targets, lost: Vec<Unreachable>) -> Result<Plan, Error> {
+        let lost = lost.into_iter().flat_map(|lost| lost.ranges);
+        self.builder.clone().with(targets).without_addresses(lost).build()
+    }
+
+    /// Targets so far, and those of a plan.
+    pub(super) fn total_with(&self, plan: &Plan) -> u64 {
+        self.targets.saturating_add(plan.len())
     }
 
     /// From now on these have been scanned. What they add: their extent, of which addresses that had been in a batch before do not

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::mem;
 use std::time::{Duration, SystemTime};
 
-use halfopen::{Event, Method, Outcome, Plan, Progress, Quiet, Ready, Running, Summary, Targets};
+use halfopen::{Event, Method, Outcome, Plan, Pps, Progress, Quiet, Ready, Running, ScanBuilder, Summary, Targets};
 use halfopen_results::record::{Batch, Commands, Header};
 use halfopen_results::sink::Error;
 use halfopen_results::time;
@@ -209,18 +209,41 @@ impl Underway<'_> {
     /// Begins to scan a batch, if it can and may be scanned.
     fn open(&mut self, targets: Targets) -> Option<(Running, Extent)> {
         let batches = self.batches.as_ref()?;
-        let plan = match batches.plan(targets) {
+        let plan = match batches.plan(targets.clone()) {
             Ok(plan) => plan,
             Err(halfopen::Error::NothingNew) => return None,
             Err(error) => return self.leave_out(&error),
         };
-        let total = batches.targets.saturating_add(plan.len());
-        let scan = self.settings.scan(plan.clone()).report(&self.settings.reported(total));
+        let scan = self.settings.scan(plan.clone()).report(&self.settings.reported(batches.total_with(&plan)));
         let scan = match self.session.admit(&plan, scan) {
             Ok(scan) => scan,
             Err(refused) => return self.refuse(refused),
         };
+        let ceiling = scan.settings().max_rate;
         match self.batches.as_ref()?.opener.open(scan).and_then(Ready::start) {
+            Ok(running) => Some(self.go_on(running, &plan)),
+            Err(error) => self.open_rest(targets, &plan, ceiling, &error),
+        }
+    }
+
+    /// Begins to scan what is left of a batch without those that cannot be reached, if it is those that keep it from being scanned.
+    fn open_rest(
+        &mut self,
+        targets: Targets,
+        whole: &Plan,
+        ceiling: Option<Pps>,
+        error: &halfopen::Error,
+    ) -> Option<(Running, Extent)> {
+        let lost = self.settings.scan(whole.clone()).unreachable().unwrap_or_default();
+        if lost.is_empty() {
+            return self.leave_out(error);
+        }
+        lost.iter().for_each(|lost| _ = self.leave_out::<()>(&lost.error));
+        let batches = self.batches.as_ref()?;
+        let plan = batches.plan_without(targets, lost).ok()?;
+        let scan = self.settings.scan(plan.clone()).report(&self.settings.reported(batches.total_with(&plan)));
+        let scan = ceiling.into_iter().fold(scan, ScanBuilder::max_rate);
+        match batches.opener.open(scan).and_then(Ready::start) {
             Ok(running) => Some(self.go_on(running, &plan)),
             Err(error) => self.leave_out(&error),
         }

@@ -142,11 +142,13 @@ lab_test!(what_cannot_be_reached_costs_itself_alone, |lab| {
     let warning = read_to(&mut scan, "warning");
     let expected = "some targets of standard input were not scanned: no route to 198.51.100.7: ";
     assert!(warning["message"].as_str().unwrap().starts_with(expected), "{warning}");
-    feed(&mut stdin, "127.0.0.2");
+    // In the midst of others it costs none of them.
+    feed(&mut stdin, "198.51.100.7\n127.0.0.2\n2001:db8::7");
     assert_eq!(found(&mut scan), "127.0.0.2:80 open");
     drop(stdin);
     let (rest, said, status) = scan.end();
     assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(" were not scanned: no route to 2001:db8::7: "), "{said}");
     let summary = records(&rest).pop().unwrap();
     assert_eq!((number(&summary["targets"]), number(&summary["commands"]["run"])), (2, 2), "{summary}");
 });
