@@ -280,7 +280,6 @@ impl Watch {
             policy: self.policy.as_ref(),
             told: &mut self.told,
             fresh: BTreeMap::new(),
-            elsewhere: BTreeSet::new(),
             is_different: false,
         };
         match request.purpose {
@@ -366,7 +365,7 @@ impl Watch {
         let docket = Docket::new(&transaction, now);
         let (settings, zone, connection) = (&watched.detection, &self.zone, &*transaction);
         let (policy, told, known) = (self.policy.as_ref(), &mut self.told, &mut self.known);
-        let (fresh, elsewhere) = Default::default();
+        let fresh = BTreeMap::new();
         let mut step = Step {
             group,
             settings,
@@ -380,7 +379,6 @@ impl Watch {
             policy,
             told,
             fresh,
-            elsewhere,
             is_different: false,
         };
         if is_late {

@@ -21,7 +21,7 @@ use crate::Incident;
 use crate::docket::Draft;
 use crate::endpoint::Endpoint;
 use crate::incident::{KEPT_AGAIN, POLICY, PortChange, Severity, Trigger, VIOLATED};
-use crate::policy::{Breach, Exception, Expiring, Judgement, Policy, reasons};
+use crate::policy::{Breach, Exception, Expiring, Judgement, Policy, Rule, reasons};
 use crate::store::{self, Error};
 
 /// What has been told of a policy: kept in the database.
@@ -79,10 +79,30 @@ pub fn violations(connection: &Connection) -> Result<Vec<Violations>, Error> {
     Ok(told.violations.into_values().map(one).collect())
 }
 
+impl Violation {
+    fn none(host: IpAddr, rule: &Rule) -> Violation {
+        let (ports, settled) = Default::default();
+        Violation { host, rule: rule.id.clone(), severity: rule.severity, ports, settled }
+    }
+
+    /// Those that its own incident tells of.
+    fn own(&self) -> Ports {
+        self.ports.without(&self.settled)
+    }
+}
+
 impl Told {
     /// Whether nothing was told that could be over.
     pub(super) fn is_empty(&self) -> bool {
         self.violations.is_empty() && self.exceptions.is_empty()
+    }
+
+    /// Another incident bears the rule for these ports, so that they are none of its own.
+    fn tell_elsewhere(&mut self, host: IpAddr, breach: &Breach<'_>) {
+        let cause = cause_of_breach(host, &breach.rule.id);
+        let told = self.violations.entry(cause).or_insert_with(|| Violation::none(host, breach.rule));
+        told.ports = told.ports.union(&breach.ports);
+        told.settled = told.settled.union(&breach.ports);
     }
 
     /// The causes of what is wrong at a host.
@@ -109,25 +129,30 @@ impl<'a> Step<'a> {
     }
 
     /// The same incident, with what in it breaks the policy: all of a new host, or what a firewall did.
-    pub(super) fn burdened(&mut self, incident: Incident) -> Incident {
-        let Some(policy) = self.policy else { return incident };
+    pub(super) fn burdened(&mut self, incident: Incident) -> Result<Incident, Error> {
+        let Some(policy) = self.policy else { return Ok(incident) };
         let hosts: BTreeSet<IpAddr> =
             incident.changes.iter().map(|change| change.endpoint.address).chain(incident.host).collect();
         let mut breaches = Vec::new();
         for host in hosts {
-            let told = |breach: &Breach<'_>| self.told.violations.get(&cause_of_breach(host, &breach.rule.id));
             for mut breach in policy.breaches(host, &self.runs(host), self.now) {
-                let old = told(&breach).map_or_else(Ports::default, |told| told.ports.without(&told.settled));
-                breach.ports = breach.ports.without(&old);
+                let told = self.told.violations.get(&cause_of_breach(host, &breach.rule.id));
+                breach.ports = breach.ports.without(&told.map_or_else(Ports::default, Violation::own));
                 if incident.trigger != Trigger::NewHost {
                     breach.ports = breach.ports.intersection(&ports_at(host, &incident));
                 }
-                let new = breach.ports.runs().iter().map(|&run| (host, run));
-                self.elsewhere.extend(new);
-                breaches.extend(Some(breach).filter(|breach| !breach.ports.is_empty()));
+                if !breach.ports.is_empty() {
+                    self.told.tell_elsewhere(host, &breach);
+                    breaches.push(breach);
+                }
             }
         }
-        if breaches.is_empty() { incident } else { explained(incident, &breaches).with(POLICY, VIOLATED) }
+        if breaches.is_empty() {
+            return Ok(incident);
+        }
+        // Not every step holds what is known against the policy, and not each group's is about this host.
+        store::remember(self.connection, MEMORY, &*self.told)?;
+        Ok(explained(incident, &breaches).with(POLICY, VIOLATED))
     }
 
     /// The same incident, with the rule that a port breaks again and again.
@@ -176,9 +201,8 @@ impl<'a> Step<'a> {
         let (told, settled) = before.map_or_else(Default::default, |before| (before.ports, before.settled));
         let now = breaches.iter().fold(Ports::default(), |all, breach| all.union(&breach.ports));
         let is_open = self.docket.of_cause(cause)?.is_some();
-        let elsewhere: Ports = self.elsewhere.iter().filter(|it| it.0 == host).map(|&(_, run)| run).collect();
         let by_hand = if is_open { Ports::default() } else { told.clone() };
-        let settled = settled.union(&by_hand).union(&elsewhere.without(&told)).intersection(&now);
+        let settled = settled.union(&by_hand).intersection(&now);
         let own = now.without(&settled);
         match (is_open, own.is_empty()) {
             (true, true) => self.clear(cause, host, rule, &told)?,

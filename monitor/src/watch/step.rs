@@ -36,13 +36,11 @@ pub(super) struct Step<'a> {
     pub(super) docket: Docket<'a>,
     pub(super) connection: &'a Connection,
     pub(super) now: Timestamp,
-    /// What is expected, what has been told of that,
+    /// What is expected, what has been told of that, by whichever incident,
     pub(super) policy: Option<&'a Policy>,
     pub(super) told: &'a mut Told,
-    /// changes that break it, with what is unusual about them,
+    /// and changes that break it, with what is unusual about them.
     pub(super) fresh: BTreeMap<Endpoint, (Sure, Vec<Mark>)>,
-    /// and ports that break it and are told of by something wider.
-    pub(super) elsewhere: BTreeSet<(IpAddr, (u16, u16))>,
     /// Whether a port is something else now than at the beginning of the step.
     pub(super) is_different: bool,
 }
@@ -208,12 +206,12 @@ impl Step<'_> {
         let (trigger, severity) = (Trigger::FirewallChanged, Severity::Warning);
         if let Some(mut incident) = self.docket.of_cause(&cause)? {
             extend(&mut incident.changes, &new);
-            let incident = self.burdened(incident);
+            let incident = self.burdened(incident)?;
             return self.docket.revise(&cause, |it| *it = incident);
         }
         let mut incident = Draft { group: self.group, trigger, cause, severity, since }.at(self.now).about(new);
         incident.host = host;
-        let incident = self.burdened(incident);
+        let incident = self.burdened(incident)?;
         self.docket.begin(incident)
     }
 
@@ -307,7 +305,7 @@ impl Step<'_> {
         let draft = Draft { group: self.group, trigger, cause, severity, since };
         let mut incident = draft.at(self.now).about(open.iter().map(change).collect());
         incident.host = Some(host);
-        let incident = self.burdened(incident);
+        let incident = self.burdened(incident)?;
         self.docket.begin(incident)
     }
 

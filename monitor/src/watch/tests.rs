@@ -852,6 +852,24 @@ mod policy {
     }
 
     #[test]
+    fn what_a_new_host_breaks_is_told_once_though_something_else_is_in_doubt_then() {
+        let mut play = Play::under(&[(1, &[22])], &format!("{HERE}open = [\"tcp/22\"]\n"));
+        play.site.open.insert(host(99), BTreeSet::from([22, 23]));
+        play.set(1, 24, true);
+        play.now += Duration::from_secs(300);
+        let request = play.watch.regular("lan", play.now);
+        let outcome = play.site.scan(&play.site.ports, play.now);
+        assert!(play.watch.scanned(play.now, play.now, &request, &outcome).unwrap().is_some());
+        assert_eq!(play.told(), ["New host 192.0.2.99 in lan"]);
+        let mut play = play.restart_under();
+        play.scans(2);
+        assert_eq!(play.told(), ["Against policy: port 24 opened on 192.0.2.1"]);
+        play.set(99, 23, false);
+        play.scan();
+        assert_eq!(play.told(), ["Now: New host 192.0.2.99 in lan"]);
+    }
+
+    #[test]
     fn a_port_that_opens_while_a_firewall_changes_is_a_matter_of_its_own() {
         let mut play = Play::under(&[(1, &[22])], &format!("{HERE}open = [\"tcp/22\"]\n"));
         play.site.walled.insert(host(1), (24..=29).collect());
