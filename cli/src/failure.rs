@@ -208,6 +208,8 @@ impl Failure {
                 store::Error::Open { .. }
                 | store::Error::Missing { .. }
                 | store::Error::Later { .. }
+                | store::Error::Earlier { .. }
+                | store::Error::Foreign { .. }
                 | store::Error::Occupied { .. },
             ) => USAGE,
             Failure::Demo(_) | Failure::Store(_) => RUNTIME,

@@ -61,6 +61,11 @@ impl StoreArgs {
         Ok(Store::read_only(&self.path()?)?)
     }
 
+    /// To read it as a file, whichever version has written it.
+    pub(crate) fn as_it_is(&self) -> Result<Store, Failure> {
+        Ok(Store::as_it_is(&self.path()?)?)
+    }
+
     /// To change something.
     pub(crate) fn write(&self) -> Result<Store, Failure> {
         Ok(Store::existing(&self.path()?)?)

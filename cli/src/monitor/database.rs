@@ -67,9 +67,9 @@ const DAMAGED: u8 = 1;
 /// Does what was asked.
 pub(crate) fn run(args: &DatabaseArgs) -> Result<u8, Failure> {
     match &args.command {
-        Command::Check { store } => check(&store.read()?),
+        Command::Check { store } => check(&store.as_it_is()?),
         Command::Backup { to, store } => {
-            store.read()?.back_up(to)?;
+            store.as_it_is()?.back_up(to)?;
             Ok(DONE)
         }
         Command::Prune { before, store } => {

@@ -18,6 +18,11 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// Whether there is nothing in it.
+pub(super) fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
+}
+
 /// Brings a database to the latest version, all of it or nothing.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -33,7 +38,7 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 mod tests {
     use super::*;
     use crate::message::Occasion;
-    use crate::store::{outbox, take_words};
+    use crate::store::{Store, outbox, take_words};
 
     #[test]
     fn what_an_earlier_version_wrote_is_taken_on() {
@@ -51,5 +56,22 @@ mod tests {
         assert_eq!(version(&connection).unwrap(), LATEST);
         assert_eq!(take_words(&connection).unwrap(), [(incident, Occasion::Resolved)]);
         assert_eq!(outbox::backlog(&connection).unwrap().0, 0);
+    }
+
+    #[test]
+    fn until_it_is_converted_an_earlier_one_can_be_checked_and_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("monitor.db"), folder.path().join("copy.db"));
+        let connection = Connection::open(&path).unwrap();
+        STEPS[..2].iter().for_each(|step| connection.execute_batch(step).unwrap());
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        drop(connection);
+        let refused = Store::read_only(&path).unwrap_err().to_string();
+        assert!(refused.contains("earlier version of halfopen (schema 2"), "{refused}");
+        let store = Store::as_it_is(&path).unwrap();
+        assert_eq!(store.faults().unwrap(), [""; 0]);
+        (0..2).for_each(|_| store.back_up(&copy).unwrap());
+        Store::existing(&path).unwrap();
+        assert!(Store::read_only(&path).is_ok() && Store::read_only(&copy).is_err());
     }
 }

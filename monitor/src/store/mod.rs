@@ -72,6 +72,26 @@ pub enum Error {
         /// and ours.
         known: i64,
     },
+    /// An earlier program has written it, and nobody may change it now.
+    #[error(
+        "{}: was written by an earlier version of halfopen (schema {found}, this one knows {known}); \
+         `halfopen watch` converts it when it starts again",
+        path.display()
+    )]
+    Earlier {
+        /// Which file.
+        path: PathBuf,
+        /// Its version,
+        found: i64,
+        /// and ours.
+        known: i64,
+    },
+    /// There are other things in it.
+    #[error("{}: is no monitor's database, or one that is just being made", path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+    },
     /// What a copy would replace is no copy.
     #[error("{}: {why}; give the copy another name", path.display())]
     Occupied {
@@ -79,6 +99,14 @@ pub enum Error {
         path: PathBuf,
         /// What it is.
         why: &'static str,
+    },
+    /// A copy cannot be written there.
+    #[error("{}: a copy cannot be written there: {source}", path.display())]
+    Copy {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: rusqlite::Error,
     },
     /// A copy is whole, and could not be given its name.
     #[error("{}: cannot be replaced: {source}", path.display())]
@@ -133,20 +161,32 @@ impl Store {
         if found > migrations::LATEST {
             return Err(Error::Later { path: path.to_owned(), found, known: migrations::LATEST });
         }
+        if found == 0 && !migrations::is_empty(&connection).map_err(wrong)? {
+            return Err(Error::Foreign { path: path.to_owned() });
+        }
         migrations::migrate(&mut connection).map_err(wrong)?;
         Ok(Store { connection, path: path.to_owned() })
     }
 
     /// Opens one that is there: to be read, or for a short transaction.
     pub fn existing(path: &Path) -> Result<Store, Error> {
-        if !path.exists() {
-            return Err(Error::Missing { path: path.to_owned() });
-        }
+        Store::as_it_is(path)?;
         Store::open(path)
     }
 
     /// Opens one that is there and changes nothing, whoever may write to it.
     pub fn read_only(path: &Path) -> Result<Store, Error> {
+        let store = Store::as_it_is(path)?;
+        match migrations::version(&store.connection)? {
+            found if found < migrations::LATEST => {
+                Err(Error::Earlier { path: path.to_owned(), found, known: migrations::LATEST })
+            }
+            _ => Ok(store),
+        }
+    }
+
+    /// The same for one that an earlier program has written, too: as a file, whatever is in its tables.
+    pub fn as_it_is(path: &Path) -> Result<Store, Error> {
         if !path.exists() {
             return Err(Error::Missing { path: path.to_owned() });
         }
@@ -154,7 +194,8 @@ impl Store {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(wrong)?;
         connection.busy_timeout(PATIENCE).map_err(wrong)?;
         match migrations::version(&connection).map_err(wrong)? {
-            found if found != migrations::LATEST => {
+            0 => Err(Error::Foreign { path: path.to_owned() }),
+            found if found > migrations::LATEST => {
                 Err(Error::Later { path: path.to_owned(), found, known: migrations::LATEST })
             }
             _ => Ok(Store { connection, path: path.to_owned() }),
@@ -169,16 +210,18 @@ impl Store {
     /// Writes a copy to another file, while others read and write; a copy that was there is replaced when the new one is whole.
     pub fn back_up(&self, to: &Path) -> Result<(), Error> {
         self.check_place(to)?;
-        let wrong = |source| Error::Open { path: to.to_owned(), source };
         let part = to.with_added_extension("part");
         make_for_owner(&part);
-        let mut copy = Connection::open(&part).map_err(wrong)?;
+        self.copy_to(&part).map_err(|source| Error::Copy { path: to.to_owned(), source })?;
+        std::fs::rename(&part, to).map_err(|source| Error::Rename { path: to.to_owned(), source })
+    }
+
+    fn copy_to(&self, part: &Path) -> rusqlite::Result<()> {
+        let mut copy = Connection::open(part)?;
         let pages = 1000;
         backup::Backup::new(&self.connection, &mut copy)?.run_to_completion(pages, Duration::ZERO, None)?;
         // The copy is one file, for whoever moves it elsewhere.
-        copy.pragma_update(None, "journal_mode", "DELETE")?;
-        drop(copy);
-        std::fs::rename(&part, to).map_err(|source| Error::Rename { path: to.to_owned(), source })
+        copy.pragma_update(None, "journal_mode", "DELETE")
     }
 
     fn check_place(&self, to: &Path) -> Result<(), Error> {
@@ -187,8 +230,8 @@ impl Store {
         if self.path.canonicalize().is_ok_and(|own| own == there) {
             return occupied("is the database itself");
         }
-        match Store::read_only(to) {
-            Ok(_) | Err(Error::Later { found: 1.., .. }) => Ok(()),
+        match Store::as_it_is(to) {
+            Ok(_) | Err(Error::Later { .. }) => Ok(()),
             Err(_) => occupied("is there already, and is no copy of a monitor's database"),
         }
     }
@@ -319,6 +362,18 @@ mod tests {
     }
 
     #[test]
+    fn somebody_elses_database_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other.db");
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE theirs (x)").unwrap();
+        for opened in [Store::open(&path), Store::existing(&path), Store::read_only(&path)] {
+            assert!(opened.unwrap_err().to_string().contains("other.db: is no monitor's database"));
+        }
+        assert_eq!(other.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0)), Ok(1));
+    }
+
+    #[test]
     fn what_is_no_database_is_refused_and_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
@@ -345,6 +400,8 @@ mod tests {
         std::fs::write(&text, "something else").unwrap();
         assert!(refused(&text).contains("is no copy of a monitor's database"));
         std::fs::remove_file(text).unwrap();
+        let nowhere = refused(&folder.path().join("nowhere/copy"));
+        assert!(nowhere.contains("nowhere/copy: a copy cannot be written there: unable to open"), "{nowhere}");
         assert_eq!(store.prune(&Horizon::of(Timestamp::from_second(3).unwrap())).unwrap(), 1);
         store.vacuum().unwrap();
         let left =
