@@ -101,7 +101,7 @@ pub(crate) fn run(args: &WatchArgs) -> Result<u8, Failure> {
         screen::print(&understood::told(&settings, Timestamp::now())).map_err(failure::stdout)?;
         return Ok(DONE);
     }
-    make_folder(&settings.store)?;
+    make_folder(&settings.store, args.no_drop)?;
     // Before anything else: what it takes to scan and to start programs goes with the next step.
     let link = Link::start(guard(&settings.path)).map_err(|source| system("start the scanner", source))?;
     let errands = Errands::start(runner::guard(&settings.path, args.no_drop));
@@ -152,11 +152,14 @@ fn system(what: &'static str, source: io::Error) -> service::Error {
     service::Error::System { what, source }
 }
 
-/// Where the history is to be, for its owner alone.
-fn make_folder(store: &Path) -> Result<(), Failure> {
+/// Where the history is to be, for its owner alone: whom the monitor is about to become, if that user can make it.
+fn make_folder(store: &Path, no_drop: bool) -> Result<(), Failure> {
     let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| Failure::Write { name: folder.display().to_string(), source })
+    let make = || DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    if !no_drop && privileges::as_caller(|| make().is_ok()) {
+        return Ok(());
+    }
+    make().map_err(|source| Failure::Write { name: folder.display().to_string(), source })
 }
 
 fn give_up_rights(args: &WatchArgs, settings: &Settings) {
@@ -166,6 +169,7 @@ fn give_up_rights(args: &WatchArgs, settings: &Settings) {
     let keep = keep(settings);
     let account = privileges::become_nobody(&keep).and(privileges::confine(&keep));
     account.warning().iter().for_each(|warning| screen::warning(warning));
+    privileges::stays_root(&account).iter().for_each(|who| screen::warning(&format!("the monitor is {who}")));
 }
 
 /// What the monitor does, which says who can do it.

@@ -39,6 +39,16 @@ pub(crate) fn becomes() -> Option<u32> {
     geteuid().is_root().then(|| caller(env_number).uid)
 }
 
+/// Who the program is and why, where that is root still, although somebody else called it.
+pub(crate) fn stays_root(account: &Account) -> Option<&String> {
+    account.in_force.first().filter(|_| becomes().is_some_and(|uid| uid != NOBODY))
+}
+
+/// Does something as the user that root becomes, who then owns what is made. Whether that could be done; never by somebody else.
+pub(crate) fn as_caller(attempt: impl FnOnce() -> bool + Send) -> bool {
+    geteuid().is_root() && tried(|| caller(env_number).take().map(|()| attempt())) == Ok(true)
+}
+
 pub(super) fn become_this(user: User, keep: &Keep) -> Account {
     let mut account = Account::default();
     let spared = if geteuid().is_root() {

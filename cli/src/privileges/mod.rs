@@ -30,7 +30,7 @@ use std::path::PathBuf;
 
 use rustix::thread::{CapabilitySet, set_no_new_privs};
 
-pub(crate) use identity::{become_nobody, becomes};
+pub(crate) use identity::{as_caller, become_nobody, becomes, stays_root};
 
 /// What the program still has to do when it has given up the rest.
 #[derive(Debug, Clone, Default)]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Stdio};
@@ -319,6 +319,45 @@ fn testimony_of(place: &Path, name: &str, file: &str) -> String {
     }
 }
 
+/// Who called sudo: somebody else, where there is one.
+fn caller() -> u32 {
+    let users = fs::read_to_string("/proc/self/uid_map").unwrap();
+    if users.split_whitespace().eq(["0", "0", "4294967295"]) { 12_345 } else { 0 }
+}
+
+lab_test!(a_new_folder_of_the_store_is_the_callers, |lab| {
+    let _listeners = listeners(lab);
+    let place = Place::new("");
+    fs::write(place.path("halfopen.toml"), format!("store = \"a/b/monitor.db\"\n{GROUP}every = \"1h\"\n")).unwrap();
+    let user = caller();
+    chown(place.0.path(), Some(user), Some(user)).unwrap();
+    let mut once = halfopen(&place.line("--once"));
+    let output = once.env("SUDO_UID", user.to_string()).env("SUDO_GID", user.to_string()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for name in ["a", "a/b", "a/b/monitor.db"] {
+        let made = fs::metadata(place.path(name)).unwrap();
+        assert_eq!((name, made.uid(), made.mode() & 0o077), (name, user, 0));
+    }
+    assert!(!text(&output.stderr).contains("the monitor is user 0"), "{}", text(&output.stderr));
+});
+
+lab_test!(what_who_called_sudo_cannot_read_is_read_by_root_who_says_so, |lab| {
+    let _listeners = listeners(lab);
+    let place = Place::new(&format!("scope = \"scope.toml\"\n{GROUP}every = \"1h\"\n"));
+    let scope = "reference = \"A 1\"\ncontact = \"soc@example.org\"\nnetworks = [\"127.0.0.0/8\", \"::1\"]\n";
+    fs::write(place.path("scope.toml"), scope).unwrap();
+    fs::set_permissions(place.path("scope.toml"), fs::Permissions::from_mode(0o600)).unwrap();
+    let user = caller();
+    chown(place.0.path(), Some(user), Some(user)).unwrap();
+    let mut once = halfopen(&place.line("--once"));
+    let output = once.env("SUDO_UID", user.to_string()).env("SUDO_GID", user.to_string()).output().unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let warning =
+        format!("the monitor is user 0 still, because user {user} cannot write the store or read the settings");
+    assert!(user == 0 || said.contains(&warning), "{said}");
+});
+
 lab_test!(commands_have_no_rights_at_the_start_or_after_a_reload, |lab| {
     let _listeners = listeners(lab);
     let place = Place::new("");
@@ -326,9 +365,7 @@ lab_test!(commands_have_no_rights_at_the_start_or_after_a_reload, |lab| {
     let settings = format!("{GROUP}every = \"1h\"\n{}", witness("early", &folder));
     place.write(&settings);
     drop(Store::open(&place.path("monitor.db")).unwrap());
-    // Where there is somebody else, it is who called sudo.
-    let users = fs::read_to_string("/proc/self/uid_map").unwrap();
-    let user = if users.split_whitespace().eq(["0", "0", "4294967295"]) { 12_345 } else { 0 };
+    let user = caller();
     for path in [folder.clone(), place.path("monitor.db")] {
         chown(path, Some(user), Some(user)).unwrap();
     }
