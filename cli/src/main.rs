@@ -51,6 +51,9 @@ use failure::Failure;
 use layers::{Unresolved, Variables};
 
 fn main() -> ExitCode {
+    if let Err(failure) = privileges::check_lent() {
+        return failure.report();
+    }
     let words: Vec<_> = env::args_os().collect();
     let parsed = match args::parse(&words, &Variables::of_process()) {
         Ok(parsed) => parsed,

@@ -130,7 +130,7 @@ fn tried(attempt: impl FnOnce() -> rustix::io::Result<bool> + Send) -> rustix::i
     ended.unwrap_or(Err(rustix::io::Errno::PERM))
 }
 
-/// Who called: the real user of a set-user-ID program, else whom sudo names, else nobody.
+/// Who called: an ordinary user, else whom sudo names, else nobody.
 fn caller(number: impl Fn(&str) -> Option<u32>) -> User {
     if !getuid().is_root() {
         return User { uid: getuid().as_raw(), gid: getgid().as_raw() };

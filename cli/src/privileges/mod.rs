@@ -28,9 +28,21 @@ mod tests;
 
 use std::path::PathBuf;
 
+use rustix::process::{getegid, geteuid, getgid, getuid};
 use rustix::thread::{CapabilitySet, set_no_new_privs};
 
+use crate::failure::Failure;
+
 pub(crate) use identity::{as_caller, become_nobody, becomes, stays_root};
+
+/// A program that is set-user-ID or set-group-ID would read and write files, and run commands, for anybody as its owner.
+pub(crate) fn check_lent() -> Result<(), Failure> {
+    let is_lent = getuid() != geteuid() || getgid() != getegid();
+    let instead = "take that off (chmod ug-s), and for SYN scans grant what they take (setcap cap_net_raw+ep)";
+    let refused =
+        || Failure::Setting(format!("the program is set-user-ID, which would lend its owner's rights; {instead}"));
+    if is_lent { Err(refused()) } else { Ok(()) }
+}
 
 /// What the program still has to do when it has given up the rest.
 #[derive(Debug, Clone, Default)]

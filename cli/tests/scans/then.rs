@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 
 use halfopen_lab::lab_test;
 use rustix::process::Signal;
@@ -90,6 +91,24 @@ lab_test!(commands_have_what_halfopen_was_started_with, |lab| {
         let line = |text: &str| text.lines().find(|line| line.starts_with(name)).map(str::to_owned);
         assert_eq!(line(&said), line(&own), "{said}");
     }
+});
+
+lab_test!(a_set_user_id_program_lends_nothing, |_lab| {
+    if std::fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) == Some("1") {
+        return eprintln!("skipped: there is only one user here");
+    }
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("halfopen");
+    // By another process: of a file that this one has open to write, a test that forks just then would keep it busy.
+    let mut install = std::process::Command::new("install");
+    assert!(install.args(["-m", "4755", env!("CARGO_BIN_EXE_halfopen")]).arg(&program).status().unwrap().success());
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut scan = std::process::Command::new(&program);
+    scan.args(["scan", "-i", "/etc/shadow", "--dry-run"]).uid(65_534).gid(65_534);
+    let output = scan.output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(2), ""));
+    let said = text(&output.stderr);
+    assert!(said.starts_with("error: the program is set-user-ID") && said.lines().count() == 1, "{said}");
 });
 
 lab_test!(who_kills_the_scan_ends_its_commands, |lab| {

@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_scan_that_was_resumed_the_next_day_ended_then() {
-        let late = crate::record::Verdict { time: "2023-11-15T08:00:00Z".parse().unwrap(), ..samples::open() };
+        let late = Verdict { time: "2023-11-15T08:00:00Z".parse().unwrap(), ..samples::open() };
         let records = [Record::Verdict(late), Record::Summary(Box::new(samples::summary()))];
         let mut out = Vec::new();
         Grepable::new(name).write(&mut records.into_iter().map(Ok), &mut out).unwrap();
