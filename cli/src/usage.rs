@@ -17,9 +17,7 @@ pub(crate) fn line(error: &clap::Error, words: &[OsString]) -> Option<String> {
 fn wrong(error: &clap::Error, command: &Place) -> String {
     let what = match error.kind() {
         ErrorKind::MissingRequiredArgument => {
-            let missing = texts(error, ContextKind::InvalidArg);
-            let who = if command.can_do_without(&missing) { "one of these options".into() } else { command.name() };
-            format!("{who} needs {}", listed(&missing))
+            format!("{} needs {}", command.name(), listed(&texts(error, ContextKind::InvalidArg)))
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => command.lacks(),
         ErrorKind::InvalidSubcommand => {
@@ -53,14 +51,6 @@ impl Place {
     /// `halfopen alert test`.
     fn name(&self) -> String {
         ["halfopen"].into_iter().chain(self.words.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
-    }
-
-    /// Whether nobody asks for these arguments but other arguments.
-    fn can_do_without(&self, missing: &[String]) -> bool {
-        let optional = |text: &String| {
-            self.definition.get_arguments().any(|argument| !argument.is_required_set() && argument.to_string() == *text)
-        };
-        missing.iter().all(optional)
     }
 
     fn lacks(&self) -> String {
@@ -154,10 +144,6 @@ mod tests {
         assert_eq!(
             said("convert"),
             "halfopen convert needs --output <FORM[=FILE]> and <FILE>; see `halfopen convert --help`"
-        );
-        assert_eq!(
-            said("scan 192.0.2.1 --then-jobs 2"),
-            "one of these options needs --then <COMMAND>; see `halfopen scan --help`"
         );
         assert_eq!(said("alert"), "halfopen alert needs a command; there are test, log, replay");
         assert_eq!(said("alert test"), "halfopen alert test needs <CHANNEL>; see `halfopen alert test --help`");
