@@ -208,8 +208,7 @@ fn tally(changes: &[PortChange]) -> String {
 
 /// `23 (Telnet)`; for a port of no name, its number.
 pub fn named(port: Port) -> String {
-    let short = |service: &Service| service.title.split([',', '(']).next().unwrap_or(service.name).trim().to_owned();
-    let name = by_port(port).map(short).or_else(|| registered(port).map(|it| it.name.to_owned()));
+    let name = by_port(port).and_then(Service::short_title).or_else(|| registered(port).map(|it| it.name));
     name.map_or_else(|| port.number.to_string(), |name| format!("{} ({name})", port.number))
 }
 

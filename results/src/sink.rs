@@ -352,7 +352,12 @@ impl Sink {
                 let directory = fs::metadata(&path).is_ok_and(|found| found.is_dir());
                 let free = if directory { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) };
                 free.map_err(|source| refused(&path, source))?;
-                let spool = Spool::File(Growing::open(&with_suffix(&path, ".part"))?);
+                let spool = Growing::open(&with_suffix(&path, ".part")).map_err(|error| match error {
+                    // Where there is no such folder, what was asked for cannot be, and not only what is beside it.
+                    Error::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => refused(&path, source),
+                    error => error,
+                })?;
+                let spool = Spool::File(spool);
                 Ok(Way::Document { spool, to: Place::Replaced(path) })
             }
         }

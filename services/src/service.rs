@@ -99,6 +99,12 @@ pub fn named(name: &str) -> Option<&'static Service> {
 }
 
 impl Service {
+    /// The proper name without what explains it; none where several have the port.
+    pub fn short_title(&self) -> Option<&'static str> {
+        let short = self.title.split([',', '(']).next()?.trim();
+        if short.starts_with("Several:") { None } else { Some(short) }
+    }
+
     /// Whether everything can be read on the way, as it is usually set up.
     pub fn is_plaintext(&self) -> bool {
         self.wire == Wire::Plaintext
@@ -157,6 +163,12 @@ mod tests {
     #[test]
     fn there_are_enough() {
         assert!(services().len() >= 200, "{}", services().len());
+    }
+
+    #[test]
+    fn short_titles() {
+        let short = |port| by_port(Port::tcp(port)).and_then(Service::short_title);
+        assert_eq!((short(23), short(5001), short(9000)), (Some("Telnet"), None, None));
     }
 
     #[test]

@@ -165,6 +165,13 @@ fn untouched(directory: &Path) {
     assert_eq!(fs::read_to_string(directory.join("victim")).unwrap(), "victim\n");
 }
 
+lab_test!(an_output_in_no_folder_is_named_as_it_was_typed, |_lab| {
+    for form in ["xml", "json", "jsonl", "sqlite"] {
+        let output = run(&format!("scan 127.0.0.1 -p 80 -o {form}=/nonexistent/scan.out"));
+        refused(&output, 2, "cannot open /nonexistent/scan.out for writing: No such file");
+    }
+});
+
 lab_test!(links_under_names_that_can_be_foreseen_are_not_followed, |lab| {
     let _listeners = listeners(lab);
     for (link, outputs, code, says) in [

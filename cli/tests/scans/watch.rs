@@ -434,7 +434,7 @@ lab_test!(systemd_is_told, |lab| {
     service.signal(Signal::HUP);
     wait_for("RELOADING=1\nMONOTONIC_USEC=");
     wait_for("READY=1");
-    wait_for("STATUS=1 groups; next: here at ");
+    wait_for("STATUS=1 group; next: here at ");
     assert_eq!(service.end().1, Some(0));
     wait_for("STOPPING=1");
 });

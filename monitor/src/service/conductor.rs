@@ -205,10 +205,14 @@ impl<W: Watching> Conductor<W> {
     pub fn status(&self) -> String {
         let scanning: Vec<_> = self.underway.values().map(|underway| underway.request.group.as_str()).collect();
         let next = self.names.keys().filter_map(|name| Some((self.agenda.next_of(name)?, name))).min();
+        let groups = match self.names.len() {
+            1 => "1 group".to_owned(),
+            count => format!("{count} groups"),
+        };
         match (scanning.as_slice(), next) {
-            ([], Some((at, name))) => format!("{} groups; next: {name} at {at:.0}", self.names.len()),
-            ([], None) => format!("{} groups; nothing is due", self.names.len()),
-            (scanning, _) => format!("{} groups; scanning {}", self.names.len(), scanning.join(", ")),
+            ([], Some((at, name))) => format!("{groups}; next: {name} at {at:.0}"),
+            ([], None) => format!("{groups}; nothing is due"),
+            (scanning, _) => format!("{groups}; scanning {}", scanning.join(", ")),
         }
     }
 
