@@ -17,7 +17,9 @@ pub(crate) fn line(error: &clap::Error, words: &[OsString]) -> Option<String> {
 fn wrong(error: &clap::Error, command: &Place) -> String {
     let what = match error.kind() {
         ErrorKind::MissingRequiredArgument => {
-            format!("{} needs {}", command.name(), listed(&texts(error, ContextKind::InvalidArg)))
+            let missing = texts(error, ContextKind::InvalidArg);
+            let who = if command.can_do_without(&missing) { "one of these options".into() } else { command.name() };
+            format!("{who} needs {}", listed(&missing))
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => command.lacks(),
         ErrorKind::InvalidSubcommand => {
@@ -51,6 +53,17 @@ impl Place {
     /// `halfopen alert test`.
     fn name(&self) -> String {
         ["halfopen"].into_iter().chain(self.words.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether nobody asks for these arguments but other arguments.
+    fn can_do_without(&self, missing: &[String]) -> bool {
+        // An argument has its name as clap writes it only in a command that is built, which has `help` among its commands, too.
+        let mut built = self.definition.clone();
+        built.build();
+        let is_optional = |text: &String| {
+            built.get_arguments().any(|argument| !argument.is_required_set() && argument.to_string() == *text)
+        };
+        missing.iter().all(is_optional)
     }
 
     fn lacks(&self) -> String {
@@ -144,6 +157,10 @@ mod tests {
         assert_eq!(
             said("convert"),
             "halfopen convert needs --output <FORM[=FILE]> and <FILE>; see `halfopen convert --help`"
+        );
+        assert_eq!(
+            said("scan 192.0.2.1 --then-jobs 2"),
+            "one of these options needs --then <COMMAND>; see `halfopen scan --help`"
         );
         assert_eq!(said("alert"), "halfopen alert needs a command; there are test, log, replay");
         assert_eq!(said("alert test"), "halfopen alert test needs <CHANNEL>; see `halfopen alert test --help`");
